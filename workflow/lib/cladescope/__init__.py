@@ -1,0 +1,1 @@
+"""Cladescope: where, and how strongly, does a vision model encode its class hierarchy?"""

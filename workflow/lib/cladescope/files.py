@@ -1,0 +1,56 @@
+"""Writing results so that a partial file is never mistaken for a complete one."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def write_aside(path: str | Path) -> Iterator[Path]:
+    """Yield a sibling path to write to (a file or a folder); rename it to `path` on success.
+
+    The rename is atomic on one file system, so `path` is either absent, the old or the whole new
+    result. On an error what was written aside is removed and the error goes on.
+
+    Raises
+    ------
+    OSError
+        With the file's name when the disk is full or the folder is not writable.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.partial")
+    _remove(aside)
+    try:
+        yield aside
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(aside, path)
+    except BaseException:
+        _remove(aside)
+        raise
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as readable, deterministic JSON (sorted keys, no NaN)."""
+    with write_aside(path) as aside:
+        aside.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; ValueError names the file if it is not JSON."""
+    try:
+        return json.loads(Path(path).read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); delete it and rerun") from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
