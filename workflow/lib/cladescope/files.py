@@ -1,7 +1,6 @@
 """Writing results so that a partial file is never mistaken for a complete one."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         yield aside
         if path.is_dir():
             shutil.rmtree(path)
-        os.replace(aside, path)
+        aside.replace(path)
     except BaseException:
         _remove(aside)
         raise

@@ -1,0 +1,73 @@
+# `make help` lists the targets. Everything runs in .venv, synced from the hash-locked requirements.
+
+PYTHON ?= python3
+CORES ?= all
+CONFIG ?= config/config.yaml
+
+VENV := .venv
+BIN := $(VENV)/bin
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+SYNC := $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+PLANTED_BACKBONE := results/demo/backbones/planted/s0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run report test lint format lock planted-backbone clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+demo: $(VENV)/synced ## make the environment, run the embedded default, say where the results are
+	$(SNAKEMAKE) --configfile config/config.yaml
+	$(BIN)/snakemake --configfile config/config.yaml --report results/demo/report.html --quiet
+	@echo "Figures: results/demo/figures/  (start with scores.png)"
+	@echo "Tables:  results/demo/tables/   (start with metrics.csv; columns: docs/scores.md)"
+	@echo "Report:  results/demo/report.html"
+
+run: $(VENV)/synced ## run CONFIG=... (default: config/config.yaml)
+	$(SNAKEMAKE) --configfile $(CONFIG)
+
+test: $(VENV)/synced-dev ## run all tests
+	$(BIN)/pytest
+
+lint: $(VENV)/synced-dev ## check style, types and the workflow
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+format: $(VENV)/synced-dev ## format the code
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+planted-backbone: $(VENV)/synced ## train the planted world's backbone again and ship the result
+	$(SNAKEMAKE) --configfile config/config.yaml $(PLANTED_BACKBONE).safetensors
+	cp $(PLANTED_BACKBONE).safetensors $(PLANTED_BACKBONE).json resources/planted_vit/
+
+lock: $(VENV)/uv ## resolve the requirements again and write the locks
+	cd envs && ../$(LOCK) uv.in -o uv.txt
+	cd envs && ../$(LOCK) requirements-dev.in -o requirements-dev.txt
+	cd envs && ../$(LOCK) requirements.in -c requirements-dev.txt -o requirements.txt
+	$(BIN)/python envs/pin_conda.py
+
+clean: ## remove the environment (results stay)
+	rm -rf $(VENV)
+
+$(VENV)/uv: envs/uv.txt
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Cladescope needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + "; name another with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r envs/uv.txt
+	touch $@
+
+# Synced with or without the development tools; a sync removes what its list lacks, so the larger
+# set also serves as the smaller one.
+$(VENV)/synced: $(VENV)/uv envs/requirements.txt
+	test -e $(VENV)/synced-dev || $(SYNC) envs/requirements.txt
+	touch $@
+
+$(VENV)/synced-dev: $(VENV)/uv envs/requirements-dev.txt
+	$(SYNC) envs/requirements-dev.txt
+	touch $@ $(VENV)/synced

@@ -1,0 +1,147 @@
+import pytest
+import yaml
+
+from cladescope.config import ConfigError, complete_config, expand_sweep, load_schema
+
+
+def faults_of(config: dict) -> str:
+    with pytest.raises(ConfigError) as error:
+        complete_config(config)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "planted.yaml"])
+def test_shipped_configurations_are_valid(root, name):
+    config = complete_config(yaml.safe_load((root / "config" / name).read_text()))
+    assert expand_sweep(config)
+
+
+def test_unknown_key_names_the_nearest(default_config):
+    default_config["scores"]["top_m"] = 3
+    message = faults_of(default_config)
+    assert "scores: unknown key 'top_m'; did you mean 'top_n'?" in message
+
+
+def test_unknown_key_below_a_named_experiment(default_config):
+    default_config["experiments"]["trained"]["backbone"]["wieghts"] = "random"
+    message = faults_of(default_config)
+    assert "experiments.trained.backbone: unknown key 'wieghts'; did you mean 'weights'?" in message
+
+
+def test_wrong_type_names_key_and_value(default_config):
+    default_config["scores"]["top_n"] = "many"
+    assert "scores.top_n: 'many' should be of type integer" in faults_of(default_config)
+
+
+def test_unknown_choice_names_the_nearest(default_config):
+    default_config["figures"]["formats"] = ["pgn"]
+    message = faults_of(default_config)
+    assert "figures.formats.0: 'pgn' is not allowed; did you mean 'png'?" in message
+
+
+def test_unknown_variant_names_the_nearest(default_config):
+    variants = default_config["experiments"]["trained"]["sweep"]["variants"]
+    variants["top_k"] = variants.pop("topk")
+    assert "unknown key 'top_k'; did you mean 'topk'?" in faults_of(default_config)
+
+
+def test_layer_out_of_range_names_the_nearest_valid_one(default_config):
+    default_config["experiments"]["trained"]["extraction"]["passes"] = [[1, 9]]
+    message = faults_of(default_config)
+    assert "layer 9 is out of range; vit_planted has blocks 1 to 8" in message
+    assert "the nearest valid value is 8" in message
+
+
+def test_layer_zero_is_out_of_range(default_config):
+    default_config["experiments"]["trained"]["sweep"]["layers"] = [0]
+    message = faults_of(default_config)
+    assert (
+        "experiments.trained.sweep.layers.0: 0 is out of range; the nearest valid value is 1"
+        in (message)
+    )
+
+
+def test_layer_without_a_pass(default_config):
+    default_config["experiments"]["trained"]["sweep"]["layers"] = [1, 3]
+    message = faults_of(default_config)
+    assert "layer 3 is in no pass" in message
+    assert "add a pass [3]" in message
+
+
+def test_layer_in_two_passes(default_config):
+    default_config["experiments"]["trained"]["extraction"]["passes"] = [[1, 2, 4, 6, 8], [4]]
+    assert "layer 4 is in an earlier pass already" in faults_of(default_config)
+
+
+@pytest.mark.parametrize("axis", ["width", "sparsity", "seed"])
+def test_empty_sweep(default_config, axis):
+    default_config["experiments"]["trained"]["sweep"]["variants"]["topk"][axis] = []
+    assert f"experiments.trained.sweep.variants.topk.{axis}: [] is empty" in (
+        faults_of(default_config)
+    )
+
+
+def test_k_beyond_the_width(default_config):
+    default_config["experiments"]["trained"]["sweep"]["variants"]["topk"]["sparsity"] = [4, 200]
+    assert "200 exceeds the width 128; the largest valid k is 128" in faults_of(default_config)
+
+
+def test_k_of_zero(default_config):
+    default_config["experiments"]["trained"]["sweep"]["variants"]["topk"]["sparsity"] = [0]
+    assert "sparsity.0: 0 is out of range; the nearest valid value is 1" in (
+        faults_of(default_config)
+    )
+
+
+def test_random_weights_need_a_seed(default_config):
+    del default_config["experiments"]["random"]["backbone"]["seed"]
+    assert "experiments.random.backbone: missing seed" in faults_of(default_config)
+
+
+def test_unknown_dataset(default_config):
+    default_config["experiments"]["trained"]["dataset"] = "plantet"
+    assert "did you mean 'planted'?" in faults_of(default_config)
+
+
+def test_image_folder_takes_no_rendering_options(default_config):
+    default_config["datasets"]["planted"]["source"] = "image_folder"
+    default_config["datasets"]["planted"]["folders"] = {"train": "a", "eval": "b"}
+    assert "datasets.planted: seed, images_per_class: not for source image_folder" in faults_of(
+        default_config
+    )
+
+
+def test_every_fault_is_listed(default_config):
+    default_config["scores"]["top_n"] = 1
+    default_config["figures"]["dpi"] = "high"
+    message = faults_of(default_config)
+    assert "2 faults" in message
+    assert "scores.top_n" in message
+    assert "figures.dpi" in message
+
+
+def test_absent_options_take_the_schema_defaults(default_config):
+    for section in ("training", "scores", "figures"):
+        complete = default_config.pop(section)
+        assert complete_config(default_config)[section] == complete
+        default_config[section] = complete
+
+
+def test_embedded_configuration_states_every_option(default_config):
+    """The defaults that a user reads in config.yaml are the ones that apply without it."""
+    schema = load_schema()
+    for section in ("training", "scores", "figures"):
+        defaults = {
+            name: option["default"]
+            for name, option in schema["$defs"][section]["properties"].items()
+        }
+        assert default_config[section] == defaults
+
+
+def test_sweep_is_the_product_of_its_axes(default_config):
+    sweep = expand_sweep(complete_config(default_config))
+    trained = [d for d in sweep if d.experiment == "trained" and d.variant == "topk"]
+    assert len(trained) == 5 * 2 * 2 * 2
+    assert "trained/dictionaries/L8/topk/w256_k8_s1" in {d.folder for d in trained}
+    assert "trained/dictionaries/L8/pca/full" in {d.folder for d in sweep}
+    assert len({d.folder for d in sweep}) == len(sweep)

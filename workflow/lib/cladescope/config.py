@@ -1,0 +1,212 @@
+"""The configuration: validated against a closed schema, then expanded into dictionaries to make.
+
+Read at parse time only; scripts get plain values through `params`.
+"""
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+
+SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
+SPLITS = ("train", "eval")
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message lists every fault with its key."""
+
+
+@dataclass(frozen=True, order=True)
+class DictionarySpec:
+    """Identity of one dictionary: where it stands in the sweep and in the results folder.
+
+    `width`, `sparsity` and `seed` are None for baselines that have none.
+    """
+
+    experiment: str
+    layer: int
+    variant: str
+    width: int | None = None
+    sparsity: int | None = None
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Folder name within the variant, for example `w256_k8_s0`; `full` without a grid."""
+        if self.width is None:
+            return "full"
+        return f"w{self.width}_k{self.sparsity}_s{self.seed}"
+
+    @property
+    def folder(self) -> str:
+        """Folder below the results folder."""
+        return f"{self.experiment}/dictionaries/L{self.layer}/{self.variant}/{self.name}"
+
+
+def load_schema() -> dict[str, Any]:
+    """Return the configuration's JSON schema."""
+    return yaml.safe_load(SCHEMA_PATH.read_text())
+
+
+def complete_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Check `config` and return a copy with the schema's defaults filled in.
+
+    Raises
+    ------
+    ConfigError
+        Lists every fault: the key, the offending value and the nearest valid one.
+    """
+    schema = load_schema()
+    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(e.path))
+    faults = [fault for error in errors for fault in _describe(error)]
+    if not faults:
+        config = _with_defaults(config, schema, schema)
+        faults = list(_inconsistencies(config))
+    if faults:
+        raise ConfigError(
+            "the configuration has "
+            + ("a fault" if len(faults) == 1 else f"{len(faults)} faults")
+            + ":\n"
+            + "\n".join(f"  - {fault}" for fault in faults)
+        )
+    return config
+
+
+def expand_sweep(config: dict[str, Any]) -> list[DictionarySpec]:
+    """Return every dictionary of every experiment, in the order of the configuration."""
+    return [
+        DictionarySpec(name, layer, variant, *point)
+        for name, experiment in config["experiments"].items()
+        for layer in experiment["sweep"]["layers"]
+        for variant, grid in experiment["sweep"]["variants"].items()
+        for point in (
+            product(grid["width"], grid["sparsity"], grid["seed"]) if grid else [(None, None, None)]
+        )
+    ]
+
+
+def _describe(error: Any) -> Iterator[str]:
+    """Say in the user's words what one of jsonschema's validation errors is."""
+    key = ".".join(str(part) for part in error.path) or "the configuration"
+    value = error.instance
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        for unknown in (name for name in value if name not in known):
+            yield f"{key}: unknown key {unknown!r}; {_nearest(unknown, known)}"
+    elif error.validator == "enum":
+        yield f"{key}: {value!r} is not allowed; {_nearest(value, error.validator_value)}"
+    elif error.validator == "required":
+        missing = [name for name in error.validator_value if name not in value]
+        yield f"{key}: missing {', '.join(missing)}; add it"
+    elif error.validator == "type":
+        yield f"{key}: {value!r} should be of type {error.validator_value}"
+    elif error.validator in ("minItems", "minProperties"):
+        yield f"{key}: {value!r} is empty; give at least one entry"
+    elif error.validator == "uniqueItems":
+        yield f"{key}: {value!r} names an entry twice; keep one of each"
+    elif error.validator == "pattern":
+        yield f"{key}: {value!r} should match {error.validator_value}"
+    elif error.validator in ("minimum", "maximum"):
+        limit = error.validator_value
+        yield f"{key}: {value!r} is out of range; the nearest valid value is {limit}"
+    elif error.validator in ("exclusiveMinimum", "exclusiveMaximum"):
+        side = "above" if error.validator == "exclusiveMinimum" else "below"
+        yield f"{key}: {value!r} is out of range; it must be {side} {error.validator_value}"
+    elif error.validator == "not":
+        excluded = error.validator_value.get("anyOf", [error.validator_value])
+        extra = [name for part in excluded for name in part["required"] if name in value]
+        kind = f"source {value['source']}" if "source" in value else f"weights {value['weights']}"
+        yield f"{key}: {', '.join(extra)}: not for {kind}; remove"
+    else:
+        yield f"{key}: {error.message}"
+
+
+def _nearest(value: Any, known: list[Any]) -> str:
+    names = [str(name) for name in known]
+    if not names:
+        return "nothing can be set here"
+    close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.4)
+    listed = f"valid: {', '.join(names)}"
+    return f"did you mean {close[0]!r}? ({listed})" if close else listed
+
+
+def _with_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
+    """Return a copy of `value` in which absent keys have their schema defaults."""
+    schema = _resolve(schema, root)
+    if isinstance(value, list):
+        return [_with_defaults(item, schema.get("items", {}), root) for item in value]
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    completed = {}
+    for name in [*properties, *(name for name in value if name not in properties)]:
+        child = properties.get(name, schema.get("additionalProperties", {}))
+        child = _resolve(child if isinstance(child, dict) else {}, root)
+        if name in value:
+            completed[name] = _with_defaults(value[name], child, root)
+        elif "default" in child:
+            completed[name] = _with_defaults(child["default"], child, root)
+    return completed
+
+
+def _resolve(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in schema:
+        return schema
+    return {**root["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
+
+
+def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
+    """Find what a schema cannot: values that contradict each other."""
+    for name, experiment in config["experiments"].items():
+        key = f"experiments.{name}"
+        if experiment["dataset"] not in config["datasets"]:
+            known = list(config["datasets"])
+            yield f"{key}.dataset: unknown dataset; {_nearest(experiment['dataset'], known)}"
+        if name in RESERVED_NAMES:
+            yield f"{key}: the name is taken by another folder of the results; choose another"
+        yield from _layer_faults(key, experiment)
+        for variant, grid in experiment["sweep"]["variants"].items():
+            if grid and max(grid["sparsity"]) > min(grid["width"]):
+                yield (
+                    f"{key}.sweep.variants.{variant}.sparsity: {max(grid['sparsity'])} exceeds the "
+                    f"width {min(grid['width'])}; the largest valid k is {min(grid['width'])}"
+                )
+    training = config["training"]
+    if training["warmup_share"] + training["decay_share"] > 1:
+        yield "training: warmup_share and decay_share exceed 1 together; lower one of them"
+    if training["images"] < training["batch_size"]:
+        yield (
+            f"training.images: {training['images']} is less than one batch; "
+            f"the nearest valid value is {training['batch_size']}"
+        )
+
+
+RESERVED_NAMES = ("datasets", "tables", "figures", "backbones", "logs", "benchmarks")
+
+
+def _layer_faults(key: str, experiment: dict[str, Any]) -> Iterator[str]:
+    blocks = experiment["backbone"]["blocks"]
+    extracted: list[int] = []
+    for number, layers in enumerate(experiment["extraction"]["passes"]):
+        for layer in layers:
+            where = f"{key}.extraction.passes.{number}"
+            if layer > blocks:
+                yield (
+                    f"{where}: layer {layer} is out of range; {experiment['backbone']['model']} "
+                    f"has blocks 1 to {blocks}, the nearest valid value is {blocks}"
+                )
+            if layer in extracted:
+                yield f"{where}: layer {layer} is in an earlier pass already; keep it in one pass"
+            extracted.append(layer)
+    for layer in experiment["sweep"]["layers"]:
+        if layer not in extracted:
+            nearest = min(extracted, key=lambda known: abs(known - layer))
+            yield (
+                f"{key}.sweep.layers: layer {layer} is in no pass of {key}.extraction.passes; "
+                f"add a pass [{layer}] there or take the nearest extracted layer, {nearest}"
+            )

@@ -1,0 +1,219 @@
+"""Figures of a study; the only module that knows seaborn."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from PIL import Image
+
+from cladescope.codes import Codes
+from cladescope.files import write_aside
+from cladescope.images import ImageIndex
+
+SCORES = {
+    "node_recovery": "internal nodes recovered (share)",
+    "coherent_share": "coherent latents (share)",
+    "coverage_top": "ontological coverage of a latent",
+    "lch_tau_height_contracted": "LCH height (contracted tree)",
+    "pair_lch_contracted": "pair-LCH height (contracted tree)",
+    "best_internal_mcc": "best MCC with an internal node",
+}
+TRAINED = "topk SAE"
+PERMUTED = "topk SAE, leaves permuted (null)"
+SHUFFLED = "topk SAE, labels shuffled (null)"
+RANDOM = "topk SAE, random backbone"
+BASELINES = {"neurons": "raw neurons", "pca": "principal components", "untrained": "untrained SAE"}
+# Colour-blind-safe; a null has the colour of what it is the null of.
+STYLES = {
+    TRAINED: ("#0072B2", ""),
+    PERMUTED: ("#0072B2", (4, 2)),
+    SHUFFLED: ("#0072B2", (1, 2)),
+    RANDOM: ("#D55E00", ""),
+    BASELINES["neurons"]: ("#009E73", (6, 1, 1, 1)),
+    BASELINES["pca"]: ("#CC79A7", (6, 1, 1, 1)),
+    BASELINES["untrained"]: ("#7F7F7F", (6, 1, 1, 1)),
+}
+SHOWN_LATENTS = 10
+SHOWN_IMAGES = 10
+
+
+def plot_scores(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
+    """Draw each score by layer, with its nulls, the baselines and the random backbone.
+
+    A line is the mean over widths and sparsities; its band spans the seeds (of the dictionaries
+    and, where there are several, of the backbones).
+    """
+    _style()
+    table = _scores_by_layer(metrics)
+    grid = sns.relplot(
+        table,
+        kind="line",
+        x="layer",
+        y="value",
+        hue="series",
+        style="series",
+        hue_order=list(STYLES),
+        style_order=list(STYLES),
+        palette={name: colour for name, (colour, _) in STYLES.items()},
+        dashes={name: dash for name, (_, dash) in STYLES.items()},
+        markers=dict.fromkeys(STYLES, "o"),
+        markersize=5,
+        col="score",
+        col_order=list(SCORES.values()),
+        col_wrap=3,
+        height=2.7,
+        aspect=1.25,
+        errorbar=("pi", 100),
+        facet_kws={"sharey": False, "legend_out": True},
+    )
+    grid.set_titles("{col_name}")
+    grid.set_axis_labels("layer (block)", "")
+    grid.set(xticks=sorted(metrics["layer"].unique()))
+    grid.legend.set_title("")
+    sns.move_legend(grid, "lower center", bbox_to_anchor=(0.45, -0.14), ncol=4, frameon=False)
+    _save(grid.figure, paths, dpi)
+
+
+def plot_quality(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
+    """Draw reconstruction and dead latents against sparsity for the trained dictionaries."""
+    _style()
+    trained = metrics[(metrics["variant"] == "topk") & (metrics["weights"] != "random")]
+    table = trained.rename(
+        columns={"fve": "variance explained (FVE)", "dead_share": "dead latents (share)"}
+    ).melt(
+        id_vars=["layer", "width", "sparsity"],
+        value_vars=["variance explained (FVE)", "dead latents (share)"],
+    )
+    grid = sns.relplot(
+        table,
+        kind="line",
+        x="sparsity",
+        y="value",
+        hue="layer",
+        style="width",
+        palette="viridis",
+        markers=True,
+        col="variable",
+        height=3.2,
+        aspect=1.2,
+        errorbar=("pi", 100),
+        facet_kws={"sharey": False},
+        legend="full",
+    )
+    grid.set_titles("{col_name}")
+    grid.set_axis_labels("latents kept per image, k", "")
+    grid.set(xticks=sorted(trained["sparsity"].unique()))
+    _save(grid.figure, paths, dpi)
+
+
+def plot_top_images(
+    codes: Codes,
+    latents: pd.DataFrame,
+    index: ImageIndex,
+    folder: Path,
+    title: str,
+    paths: Sequence[str],
+    dpi: int,
+) -> None:
+    """Draw the strongest images of the latents that match an internal node best.
+
+    One row per node: the latent with the highest MCC for it, titled with the synset of its lowest
+    common hypernym.
+    """
+    _style()
+    shown = best_latents(latents)
+    figure, axes = plt.subplots(
+        max(len(shown), 1),
+        SHOWN_IMAGES,
+        figsize=(SHOWN_IMAGES * 0.75 + 3.2, max(len(shown), 1) * 0.8 + 0.6),
+        squeeze=False,
+    )
+    figure.suptitle(f"Latents that match an internal node best: {title}", x=0.02, ha="left")
+    for axis in axes.flat:
+        axis.set_axis_off()
+    records: list[dict[str, Any]] = shown.to_dict("records")  # type: ignore[assignment]
+    for row, latent in enumerate(records):
+        for axis, image in zip(axes[row], strongest_images(codes, latent["latent"]), strict=False):
+            with Image.open(folder / index.paths[image]) as picture:
+                axis.imshow(picture.convert("RGB"))
+        axes[row, 0].text(
+            -0.15,
+            0.5,
+            "{lch_tau_name}\nlatent {latent}, MCC {best_internal_mcc:.2f}\n"
+            "with {best_internal_name}".format(**latent),
+            transform=axes[row, 0].transAxes,
+            ha="right",
+            va="center",
+            fontsize=8,
+        )
+    figure.subplots_adjust(
+        left=2.6 / figure.get_figwidth(),
+        right=0.99,
+        top=1 - 0.5 / figure.get_figheight(),
+        bottom=0.01,
+        wspace=0.05,
+        hspace=0.08,
+    )
+    _save(figure, paths, dpi)
+
+
+def best_latents(latents: pd.DataFrame) -> pd.DataFrame:
+    """Return the best latent of each internal node, by MCC, for the best-matched nodes."""
+    scored = latents[latents["status"] == "scored"].dropna(subset=["best_internal_mcc"])
+    ranked = scored.sort_values(["best_internal_mcc", "latent"], ascending=[False, True])
+    return ranked.drop_duplicates("best_internal_wnid").head(SHOWN_LATENTS)
+
+
+def strongest_images(codes: Codes, latent: int) -> np.ndarray:
+    """Return the ids of the images that fire a latent most; ties go to the lower id."""
+    mine = codes.latent == latent
+    order = np.argsort(-codes.activation[mine], kind="stable")
+    return codes.image[mine][order[:SHOWN_IMAGES]]
+
+
+def _scores_by_layer(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return columns layer, experiment, seed, series, score, value."""
+    topk = metrics["variant"] == "topk"
+    random = metrics["weights"] == "random"
+    parts = [
+        _melt(metrics[topk & ~random], TRAINED, ""),
+        _melt(metrics[topk & ~random], PERMUTED, "_null_permuted"),
+        _melt(metrics[topk & ~random], SHUFFLED, "_null_shuffled"),
+        _melt(metrics[topk & random], RANDOM, ""),
+    ]
+    for variant, series in BASELINES.items():
+        parts.append(_melt(metrics[(metrics["variant"] == variant) & ~random], series, ""))
+    table = pd.concat(parts).dropna(subset=["value"])
+    table["seed"] = table["seed"].fillna(0)
+    keys = ["series", "score", "layer", "experiment", "seed"]
+    return table.groupby(keys, as_index=False)[["value"]].mean()
+
+
+def _melt(rows: pd.DataFrame, series: str, suffix: str) -> pd.DataFrame:
+    columns = {f"{score}{suffix}": label for score, label in SCORES.items()}
+    named = rows[["layer", "experiment", "seed", *columns]].rename(columns=columns)
+    melted = named.melt(id_vars=["layer", "experiment", "seed"], var_name="score")
+    return melted.assign(series=series)
+
+
+def _style() -> None:
+    mpl.use("agg")
+    sns.set_theme(style="whitegrid", context="paper")
+    # Fixed ids and no date: the same figure makes the same bytes.
+    mpl.rcParams["svg.hashsalt"] = "cladescope"
+    mpl.rcParams["svg.fonttype"] = "none"
+
+
+def _save(figure: Figure, paths: Sequence[str], dpi: int) -> None:
+    for path in paths:
+        suffix = Path(path).suffix[1:]
+        metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
+        with write_aside(path) as aside:
+            figure.savefig(aside, format=suffix, dpi=dpi, bbox_inches="tight", metadata=metadata)
+    plt.close(figure)

@@ -1,0 +1,42 @@
+"""What every script does first: a dated log file, errors that reach it, quiet progress."""
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+def start_log(path: str) -> None:
+    """Send log records, and the traceback of an uncaught exception, to the file at `path`.
+
+    The exception's last line also goes to the terminal, so that the reason is seen without
+    opening the log.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=path,
+        filemode="w",
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        force=True,
+    )
+    logging.captureWarnings(True)
+
+    def report(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        logging.critical("failed", exc_info=(kind, error, trace))
+        print(f"{kind.__name__}: {error}", file=sys.stderr)
+
+    sys.excepthook = report
+
+
+def progress(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
+    """Iterate with a progress bar when a terminal watches, silently when not."""
+    yield from tqdm(items, total=total, desc=title, leave=False, disable=None, mininterval=0.5)

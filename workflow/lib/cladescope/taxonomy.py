@@ -1,0 +1,380 @@
+"""The class hierarchy of a dataset: every WordNet hypernym path from its classes to the root.
+
+The taxonomy is a directed acyclic graph, not a tree: 304 of ImageNet-1k's 1000 classes reach
+`entity` along several paths, and all of them count. Scores need it as arrays only, so this module
+turns it into a class x node ancestor matrix once; no other module knows NLTK.
+"""
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cladescope.files import write_aside
+
+# Slack for turning a share of images into a whole number of them: 0.1 x 30 is 3.0000000000000004.
+_SHARE_SLACK = 1e-9
+# Rows of class counts multiplied with the ancestor matrix at a time (bounds the memory).
+_BLOCK_ROWS = 2048
+# float32 holds whole numbers exactly up to here, so a product of counts is exact below it.
+_EXACT_FLOAT32 = 2**24
+
+
+@dataclass(frozen=True, eq=False)
+class Taxonomy:
+    """A class hierarchy as arrays, one entry per node.
+
+    Nodes are ordered by decreasing depth; ties by fewer classes, then by the lower id (for WordNet:
+    the lower offset). The first node in this order that covers a set of images is therefore their
+    lowest common hypernym, and a node comes before all of its parents.
+
+    "Contracted" means that nodes with the same set of classes count as one, represented by the
+    deepest of them: a chain in which each node has one child is one step.
+
+    A class may be an ancestor of another class. It then counts as one of the classes under its own
+    node, and its height is that of the node, not 0.
+    """
+
+    leaves: tuple[str, ...]
+    """Class ids in the order of the labels."""
+    nodes: tuple[str, ...]
+    """Node ids (wnids, such as n02084071)."""
+    names: tuple[str, ...]
+    """Names of the nodes (synset names, such as dog.n.01)."""
+    depth: np.ndarray
+    """int32 (n_nodes,): edges of the longest path from the root; NLTK's `max_depth`."""
+    height: np.ndarray
+    """int32 (n_nodes,): edges of the longest downward path to a class; 0 for a leaf class."""
+    height_contracted: np.ndarray
+    """int32 (n_nodes,): the same, in the contracted graph."""
+    representative: np.ndarray
+    """int32 (n_nodes,): the deepest node with the same classes (the node itself if contracted)."""
+    ancestors: np.ndarray
+    """bool (n_leaves, n_nodes): the node is the class or one of its hypernyms."""
+    parents: tuple[tuple[int, ...], ...]
+    """Per node, the nodes directly above it."""
+
+    @property
+    def n_leaves(self) -> np.ndarray:
+        """int32 (n_nodes,): |L(v)|, the number of classes at or under each node."""
+        return self.ancestors.sum(0, dtype=np.int32)
+
+    @property
+    def ic(self) -> np.ndarray:
+        """float64 (n_nodes,): information content −log2(|L(v)| / |C|) in bits, 0 for the root."""
+        return np.log2(len(self.leaves)) - np.log2(self.n_leaves)
+
+    @cached_property
+    def contracted(self) -> np.ndarray:
+        """int32 (n_contracted,): indices of the contracted nodes, in node order."""
+        return np.flatnonzero(self.representative == np.arange(len(self.nodes))).astype(np.int32)
+
+    @property
+    def root(self) -> int:
+        """The contracted root: the deepest node that covers every class."""
+        return int(np.flatnonzero(self.n_leaves == len(self.leaves))[0])
+
+    def lowest_common_hypernyms(self, class_counts: np.ndarray, tau: float = 1.0) -> np.ndarray:
+        """Find the deepest node that covers at least a share `tau` of each row's images.
+
+        LCH_τ(j) = the first node v, in node order, with Σ_{c ∈ L(v)} n_jc ≥ τ Σ_c n_jc. With τ = 1
+        it is the lowest common hypernym of all images, chosen as NLTK's `lowest_common_hypernyms`
+        chooses (ties: fewer classes, then the lower id). Source: arXiv 2505.15970, LCH height.
+
+        Parameters
+        ----------
+        class_counts
+            Any real type (n_rows, n_leaves): images of each class in each row; whole, >= 0 and
+            fewer than 2^24 a row.
+        tau
+            Share in (0, 1].
+
+        Returns
+        -------
+        int32 (n_rows,): node indices; -1 for a row without images.
+
+        Raises
+        ------
+        ValueError
+            If `tau` or the shape of `class_counts` is out of range.
+        """
+        counts = np.asarray(class_counts)
+        if counts.ndim != 2 or counts.shape[1] != len(self.leaves):
+            raise ValueError(f"class_counts must be (rows, {len(self.leaves)}), not {counts.shape}")
+        nodes = self.contracted  # of the nodes with the same classes, only the deepest can win
+        ancestors = self.ancestors[:, nodes].astype(np.float32)
+        found = np.full(len(counts), -1, np.int32)
+        for start in range(0, len(counts), _BLOCK_ROWS):
+            block = counts[start : start + _BLOCK_ROWS].astype(np.float32)
+            total = block.sum(1)
+            if (total >= _EXACT_FLOAT32).any():
+                raise ValueError("class_counts has a row with 2^24 images or more")
+            covers = block @ ancestors >= images_needed(total, tau)[:, None]
+            found[start : start + _BLOCK_ROWS] = np.where(total > 0, nodes[covers.argmax(1)], -1)
+        return found
+
+    def save(self, path: str | Path) -> None:
+        """Write one row per node (Parquet); the same taxonomy gives the same bytes.
+
+        Columns: `wnid`, `name`; `label` (int32, the class at this node, null if none); `depth`,
+        `height`, `height_contracted`, `n_leaves`, `representative` (int32); `ic` (float64, bits);
+        `parents` (list of int32, rows of this table); `leaves` (list of int32, labels of the
+        classes at or under the node: the ancestor matrix).
+        """
+        label_of = {wnid: label for label, wnid in enumerate(self.leaves)}
+        columns = {
+            "wnid": pa.array(self.nodes, pa.string()),
+            "name": pa.array(self.names, pa.string()),
+            "label": pa.array([label_of.get(node) for node in self.nodes], pa.int32()),
+            "depth": pa.array(self.depth, pa.int32()),
+            "height": pa.array(self.height, pa.int32()),
+            "height_contracted": pa.array(self.height_contracted, pa.int32()),
+            "n_leaves": pa.array(self.n_leaves, pa.int32()),
+            "ic": pa.array(self.ic, pa.float64()),
+            "representative": pa.array(self.representative, pa.int32()),
+            "parents": pa.array([list(p) for p in self.parents], pa.list_(pa.int32())),
+            "leaves": pa.array(
+                [np.flatnonzero(column) for column in self.ancestors.T], pa.list_(pa.int32())
+            ),
+        }
+        with write_aside(path) as aside:
+            pq.write_table(pa.table(columns), aside)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Taxonomy":
+        """Read what `save` wrote; ValueError names the file if it is not a taxonomy."""
+        table = pq.read_table(path)
+        if missing := {"wnid", "label", "parents", "leaves"} - set(table.column_names):
+            raise ValueError(
+                f"{path} is no taxonomy table (no column {', '.join(sorted(missing))}); "
+                "delete it and rerun"
+            )
+        nodes = tuple(table["wnid"].to_pylist())
+        label = table["label"].to_pylist()
+        by_label = {label: node for node, label in zip(nodes, label, strict=True)}
+        leaves = tuple(by_label[i] for i in range(sum(x is not None for x in label)))
+        ancestors = np.zeros((len(leaves), len(nodes)), bool)
+        for node, classes in enumerate(table["leaves"].to_pylist()):
+            ancestors[classes, node] = True
+        return cls(
+            leaves=leaves,
+            nodes=nodes,
+            names=tuple(table["name"].to_pylist()),
+            depth=table["depth"].to_numpy(),
+            height=table["height"].to_numpy(),
+            height_contracted=table["height_contracted"].to_numpy(),
+            representative=table["representative"].to_numpy(),
+            ancestors=ancestors,
+            parents=tuple(tuple(p) for p in table["parents"].to_pylist()),
+        )
+
+
+def images_needed(total: np.ndarray | int, tau: float) -> np.ndarray:
+    """Return the smallest whole number of images that is a share `tau` of `total`, or more.
+
+    Raises ValueError unless 0 < tau <= 1.
+    """
+    if not 0 < tau <= 1:
+        raise ValueError(f"a share (tau) must be above 0 and at most 1, not {tau}")
+    return np.ceil(np.asarray(total, np.float64) * tau - _SHARE_SLACK)
+
+
+def build_taxonomy(wnids: Sequence[str], nltk_data: str | Path) -> Taxonomy:
+    """Read from WordNet 3.0 the taxonomy of the classes `wnids`, given in the order of the labels.
+
+    It holds all hypernym paths, instance hypernyms too, from the classes to the root.
+
+    Parameters
+    ----------
+    wnids
+        Distinct noun ids: "n" and the eight digits of the synset's offset in WordNet 3.0.
+    nltk_data
+        Folder with `corpora/wordnet.zip`, NLTK's layout. No other NLTK data is looked at.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `nltk_data` has no `corpora/wordnet.zip`.
+    ValueError
+        If wnids are missing, repeated or not nouns of WordNet 3.0: one error that names them all.
+    """
+    with _wordnet(Path(nltk_data)) as wordnet:
+        problems = []
+        if repeated := sorted({w for w in wnids if wnids.count(w) > 1}):
+            problems.append(f"given more than once: {', '.join(repeated)}")
+        synsets = {wnid: _synset(wordnet, wnid) for wnid in wnids}
+        if unknown := [wnid for wnid, synset in synsets.items() if synset is None]:
+            problems.append(f"no noun of WordNet 3.0: {', '.join(map(repr, unknown))}")
+        if not wnids:
+            problems.append("the list of classes is empty")
+        if problems:
+            raise ValueError(
+                f"cannot build the taxonomy: {'; '.join(problems)}. Write each class once, as the "
+                "WordNet 3.0 id of a noun (n and eight digits, such as n02084071)."
+            )
+        parents: dict[str, list[str]] = {}
+        names: dict[str, str] = {}
+        queue = list(synsets.values())
+        while queue:
+            synset = queue.pop()
+            if (wnid := _wnid(synset)) in parents:
+                continue
+            above = synset.hypernyms() + synset.instance_hypernyms()
+            parents[wnid], names[wnid] = [_wnid(hypernym) for hypernym in above], synset.name()
+            queue.extend(above)
+    return taxonomy_from_parents(wnids, parents, names)
+
+
+def taxonomy_from_parents(
+    leaves: Sequence[str],
+    parents: Mapping[str, Sequence[str]],
+    names: Mapping[str, str] | None = None,
+) -> Taxonomy:
+    """Build a taxonomy from each node's parents.
+
+    Parameters
+    ----------
+    leaves
+        Distinct class ids in the order of the labels.
+    parents
+        For every class and every node above one, the nodes directly above it; none for the root.
+        Nodes that have no class under them are left out.
+    names
+        Names of the nodes; the ids by default.
+
+    Raises
+    ------
+    ValueError
+        If a node is not in `parents`, the graph has a cycle, or there is not exactly one root.
+    """
+    depth = _longest_depth(leaves, parents)
+    below: dict[str, set[int]] = {node: set() for node in depth}
+    for label, leaf in enumerate(leaves):
+        below[leaf].add(label)
+    # Deepest first: a child lies deeper than each of its parents, so it is complete before them.
+    for node in sorted(depth, key=lambda n: -depth[n]):
+        for parent in parents[node]:
+            below[parent] |= below[node]
+    nodes = sorted(depth, key=lambda n: (-depth[n], len(below[n]), n))
+    index = {node: i for i, node in enumerate(nodes)}
+    above = tuple(tuple(sorted({index[p] for p in parents[node]})) for node in nodes)
+
+    height = np.zeros(len(nodes), np.int32)
+    for i, upward in enumerate(above):
+        for j in upward:
+            height[j] = max(height[j], height[i] + 1)
+
+    deepest: dict[frozenset[int], int] = {}
+    for i, node in enumerate(nodes):
+        deepest.setdefault(frozenset(below[node]), i)
+    representative = np.array([deepest[frozenset(below[node])] for node in nodes], np.int32)
+    # Fewest classes first: an edge of the contracted graph leads to strictly more classes.
+    contracted = np.zeros(len(nodes), np.int32)
+    for i in sorted(range(len(nodes)), key=lambda i: len(below[nodes[i]])):
+        for j in above[i]:
+            lower, upper = representative[i], representative[j]
+            if lower != upper:
+                contracted[upper] = max(contracted[upper], contracted[lower] + 1)
+
+    ancestors = np.zeros((len(leaves), len(nodes)), bool)
+    for i, node in enumerate(nodes):
+        ancestors[sorted(below[node]), i] = True
+    return Taxonomy(
+        leaves=tuple(leaves),
+        nodes=tuple(nodes),
+        names=tuple((names or {}).get(node, node) for node in nodes),
+        depth=np.array([depth[node] for node in nodes], np.int32),
+        height=height,
+        height_contracted=contracted[representative],
+        representative=representative,
+        ancestors=ancestors,
+        parents=above,
+    )
+
+
+def _longest_depth(leaves: Sequence[str], parents: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Return the longest distance from the root of every node at or above a class."""
+    depth: dict[str, int] = {}
+    open_nodes: set[str] = set()
+    roots: list[str] = []
+    stack = list(leaves)
+    while stack:
+        node = stack[-1]
+        if node not in parents:
+            raise ValueError(f"node {node!r} of the taxonomy has no list of parents")
+        missing = [parent for parent in parents[node] if parent not in depth]
+        if node in depth or not missing:
+            if node not in depth:
+                depth[node] = 1 + max((depth[parent] for parent in parents[node]), default=-1)
+                if not parents[node]:
+                    roots.append(node)
+            open_nodes.discard(node)
+            stack.pop()
+        elif node in open_nodes:
+            raise ValueError(f"the taxonomy has a cycle through {node!r}")
+        else:
+            open_nodes.add(node)
+            stack.extend(missing)
+    if len(roots) != 1:
+        raise ValueError(f"a taxonomy has one root, not {len(roots)}: {', '.join(sorted(roots))}")
+    return depth
+
+
+@contextmanager
+def _wordnet(nltk_data: Path) -> Iterator[Any]:
+    """Yield NLTK's reader of the WordNet in `nltk_data`, and of no other data on this machine.
+
+    NLTK opens only files below its own search path, and none that another account could write to,
+    as a checkout shared by a group is. So it reads a private copy, and its path is put back.
+    """
+    import nltk.data
+    from nltk.corpus.reader.wordnet import WordNetCorpusReader
+
+    archive = nltk_data / "corpora" / "wordnet.zip"
+    if not archive.is_file():
+        raise FileNotFoundError(
+            f"{archive} does not exist; nltk_data must be the folder that holds corpora/wordnet.zip"
+        )
+
+    class WordNet(WordNetCorpusReader):
+        def map_wn(self, version: str = "wordnet") -> None:
+            """Skip the map to other versions: it would load NLTK's own WordNet for good."""
+
+    user_path = list(nltk.data.path)
+    with tempfile.TemporaryDirectory() as private, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The multilingual functions")
+        copy = shutil.copyfile(archive, Path(private).resolve() / archive.name)
+        copy.chmod(0o600)
+        nltk.data.path[:] = [str(copy.parent)]
+        try:
+            yield WordNet(nltk.data.ZipFilePathPointer(str(copy), "wordnet/"), None)
+        finally:
+            nltk.data.path[:] = user_path
+
+
+def _wnid(synset: Any) -> str:
+    return f"{synset.pos()}{synset.offset():08d}"
+
+
+def _synset(wordnet: Any, wnid: str) -> Any:
+    """Return the noun synset with this id, or None if WordNet has none."""
+    from nltk.corpus.reader.wordnet import WordNetError
+
+    if not (len(wnid) == 9 and wnid[0] == "n" and wnid[1:].isascii() and wnid[1:].isdigit()):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NLTK warns, and returns None, inside a record
+            synset = wordnet.synset_from_pos_and_offset("n", int(wnid[1:]))
+    except (WordNetError, ValueError):
+        return None
+    return synset if synset is not None and _wnid(synset) == wnid else None

@@ -1,0 +1,125 @@
+"""Configuration, the expanded sweep and small helpers that the rules share."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+WORKFLOW = Path(workflow.basedir) / "workflow"
+LIBRARY = WORKFLOW / "lib"
+sys.path.insert(0, str(LIBRARY))
+# Scripts run in processes of their own, which inherit the environment.
+os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")])))
+
+from cladescope.config import SPLITS, ConfigError, complete_config, expand_sweep
+from cladescope.fingerprint import LIBRARY as PACKAGE
+from cladescope.fingerprint import fingerprint
+
+try:
+    config = complete_config(config)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from error
+
+RESULTS = config["results"]
+EXPERIMENTS = config["experiments"]
+DATASETS = config["datasets"]
+SWEEP = {dictionary.folder: dictionary for dictionary in expand_sweep(config)}
+FORMATS = config["figures"]["formats"]
+ENVIRONMENT = WORKFLOW.parent / "envs" / "cladescope.yaml"
+NLTK_DATA = Path(os.path.relpath(WORKFLOW.parent / "resources" / "nltk_data"))
+
+
+wildcard_constraints:
+    dataset="|".join(DATASETS),
+    experiment="|".join(EXPERIMENTS),
+    split="|".join(SPLITS),
+    layer=r"\d+",
+    variant="|".join(sorted({dictionary.variant for dictionary in SWEEP.values()})),
+    name="|".join(sorted({dictionary.name for dictionary in SWEEP.values()})),
+    seed=r"\d+",
+
+
+def code_of(script, *modules):
+    """Fingerprint of a rule's script and of the library modules that it uses."""
+    return fingerprint(
+        WORKFLOW / "scripts" / f"{script}.py", *(PACKAGE / module for module in modules)
+    )
+
+
+def without(mapping, *keys):
+    """Copy of a mapping less some keys."""
+    return {key: value for key, value in mapping.items() if key not in keys}
+
+
+def dictionary_of(wildcards):
+    """The sweep's entry that a rule's wildcards stand for."""
+    folder = "/".join(
+        [
+            wildcards.experiment,
+            "dictionaries",
+            f"L{wildcards.layer}",
+            wildcards.variant,
+            wildcards.name,
+        ]
+    )
+    if folder not in SWEEP:
+        raise WorkflowError(f"{folder} is not in the sweep of this configuration")
+    return SWEEP[folder]
+
+
+def image_folder(dataset, split):
+    """Folder that the image paths of a split's index are relative to."""
+    if DATASETS[dataset]["source"] == "planted":
+        return f"{RESULTS}/datasets/{dataset}/rendered/{split}"
+    return DATASETS[dataset]["folders"][split]
+
+
+def dataset_file(wildcards, name):
+    """A file of the dataset that an experiment uses."""
+    return f"{RESULTS}/datasets/{EXPERIMENTS[wildcards.experiment]['dataset']}/{name}"
+
+
+def figure(name):
+    """One figure in every format; the first one goes into the report."""
+    first, *others = [f"{RESULTS}/figures/{name}.{suffix}" for suffix in FORMATS]
+    shown = report(first, caption=f"../report/{name}.rst", category="Figures")
+    return [shown, *others]
+
+
+def of_sweep(name):
+    """The file called `name` of every dictionary."""
+    return [f"{RESULTS}/{folder}/{name}" for folder in SWEEP]
+
+
+def identity_of(dictionary):
+    """The columns that say which dictionary a table's row is about."""
+    experiment = EXPERIMENTS[dictionary.experiment]
+    weights = experiment["backbone"]["weights"]
+    return {
+        "dictionary": dictionary.folder,
+        "experiment": dictionary.experiment,
+        "dataset": experiment["dataset"],
+        "model": experiment["backbone"]["model"],
+        "weights": weights if weights in ("pretrained", "random") else "file",
+        "layer": dictionary.layer,
+        "variant": dictionary.variant,
+        "width": dictionary.width,
+        "sparsity": dictionary.sparsity,
+        "seed": dictionary.seed,
+    }
+
+
+# The dictionary whose latents are shown as images: of the first experiment's deepest layer, by
+# preference trained, wide and of the first seed.
+SHOWN = max(
+    (entry for entry in SWEEP.values() if entry.experiment == next(iter(EXPERIMENTS))),
+    key=lambda entry: (
+        entry.layer,
+        entry.variant == "topk",
+        entry.width or 0,
+        -(entry.seed or 0),
+        entry.sparsity or 0,
+    ),
+)

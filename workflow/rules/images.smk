@@ -1,0 +1,35 @@
+rule render_planted:
+    output:
+        images=directory(f"{RESULTS}/datasets/{{dataset}}/rendered/{{split}}"),
+        factors=f"{RESULTS}/datasets/{{dataset}}/rendered/{{split}}.parquet",
+    log:
+        f"{RESULTS}/logs/render_planted/{{dataset}}_{{split}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/render_planted/{{dataset}}_{{split}}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec=lambda w: {
+            "seed": DATASETS[w.dataset]["seed"],
+            "images_per_class": DATASETS[w.dataset]["images_per_class"][w.split],
+        },
+        code=code_of("render_planted"),
+    script:
+        "../scripts/render_planted.py"
+
+
+rule index_images:
+    input:
+        folder=lambda w: image_folder(w.dataset, w.split),
+    output:
+        f"{RESULTS}/datasets/{{dataset}}/images/{{split}}.parquet",
+    log:
+        f"{RESULTS}/logs/index_images/{{dataset}}_{{split}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/index_images/{{dataset}}_{{split}}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code_of("index_images"),
+    script:
+        "../scripts/index_images.py"

@@ -1,0 +1,20 @@
+rule score_dictionary:
+    input:
+        codes=rules.encode.output.codes,
+        index=lambda w: dataset_file(w, "images/eval.parquet"),
+        taxonomy=lambda w: dataset_file(w, "taxonomy.parquet"),
+    output:
+        latents=f"{DICTIONARY}/latents.parquet",
+        nodes=f"{DICTIONARY}/nodes.parquet",
+        scores=f"{DICTIONARY}/scores.json",
+    log:
+        f"{RESULTS}/logs/score_dictionary/{{experiment}}_L{{layer}}_{{variant}}_{{name}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score_dictionary/{{experiment}}_L{{layer}}_{{variant}}_{{name}}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec=config["scores"],
+        code=code_of("score_dictionary"),
+    script:
+        "../scripts/score_dictionary.py"

@@ -1,0 +1,7 @@
+import pandas as pd
+
+from cladescope.figures import plot_quality
+from cladescope.jobs import start_log
+
+start_log(snakemake.log[0])
+plot_quality(pd.read_csv(snakemake.input.metrics), snakemake.output, snakemake.params.spec["dpi"])

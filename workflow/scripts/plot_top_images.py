@@ -1,0 +1,20 @@
+from pathlib import Path
+
+import pandas as pd
+
+from cladescope.codes import Codes
+from cladescope.figures import plot_top_images
+from cladescope.images import ImageIndex
+from cladescope.jobs import start_log
+
+start_log(snakemake.log[0])
+spec = snakemake.params.spec
+plot_top_images(
+    Codes.load(snakemake.input.codes),
+    pd.read_parquet(snakemake.input.latents),
+    ImageIndex.load(snakemake.input.index),
+    Path(spec["folder"]),
+    title=spec["title"],
+    paths=snakemake.output,
+    dpi=spec["dpi"],
+)

@@ -1,0 +1,14 @@
+from cladescope.codes import Codes
+from cladescope.images import ImageIndex
+from cladescope.jobs import start_log
+from cladescope.scores import ScoreSpec, score_dictionary
+from cladescope.taxonomy import Taxonomy
+
+start_log(snakemake.log[0])
+scores = score_dictionary(
+    Codes.load(snakemake.input.codes),
+    ImageIndex.load(snakemake.input.index).labels,
+    Taxonomy.load(snakemake.input.taxonomy),
+    ScoreSpec(**snakemake.params.spec),
+)
+scores.save(snakemake.output.latents, snakemake.output.nodes, snakemake.output.scores)
