@@ -1,10 +1,13 @@
 """Fixtures that several test files share."""
 
 import copy
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+
+from checkouts import PARTS, SMALL, Checkout
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,3 +21,34 @@ def root() -> Path:
 def default_config() -> dict:
     """A copy of the embedded configuration, free to be changed."""
     return copy.deepcopy(yaml.safe_load((ROOT / "config" / "config.yaml").read_text()))
+
+
+@pytest.fixture(scope="session")
+def finished(root, tmp_path_factory) -> Checkout:
+    """A copy of the checkout in which the small experiment has run once."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for part in PARTS:
+        source = root / part
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
+    checkout = Checkout(folder)
+    result = checkout.run()
+    assert result.returncode == 0, result.stdout + result.stderr
+    return checkout
+
+
+@pytest.fixture
+def checkout(finished):
+    """The finished checkout; configuration and library are restored after the test."""
+    library = finished.folder / "workflow"
+    before = {path: path.read_text() for path in library.rglob("*.py")}
+    yield finished
+    finished.write(SMALL)
+    for path, text in before.items():
+        if path.read_text() != text:
+            path.write_text(text)
+
+
+@pytest.fixture
+def config():
+    """A copy of the small experiment's configuration, free to be changed."""
+    return copy.deepcopy(SMALL)

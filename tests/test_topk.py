@@ -1,9 +1,13 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from cladescope.quality import measure_quality
 from cladescope.variants import fit_dictionary
+from cladescope.variants.adam import Adam
 from cladescope.variants.base import FitSpec, Recipe
 from cladescope.variants.topk import TopK, _batches, _schedule, _train, aux_loss
 
@@ -126,6 +130,32 @@ def test_projected_gradient_is_orthogonal_to_the_rows():
     subject.decoder.grad = torch.randn(12, 8, generator=torch.Generator().manual_seed(0))
     subject.project_gradient()
     assert (subject.decoder.grad * subject.decoder).sum(1).abs().max() < 1e-6
+
+
+def test_adam_equals_the_one_of_torch():
+    generator = torch.Generator().manual_seed(0)
+    ours = [torch.nn.Parameter(torch.randn(4, 3, generator=generator))]
+    theirs = [torch.nn.Parameter(ours[0].detach().clone())]
+    mine, reference = Adam(ours, (0.9, 0.999)), torch.optim.Adam(theirs, betas=(0.9, 0.999))
+    for step in range(20):
+        gradient = torch.randn(4, 3, generator=generator) * 10 ** (step % 3)
+        ours[0].grad, theirs[0].grad = gradient.clone(), gradient.clone()
+        reference.param_groups[0]["lr"] = 0.01 * (step + 1)
+        mine.step(0.01 * (step + 1))
+        reference.step()
+    assert torch.allclose(ours[0], theirs[0], rtol=1e-6, atol=1e-7)
+
+
+def test_training_does_without_the_compiler():
+    """torch.optim imports torch._dynamo, which takes longer than training a small dictionary."""
+    code = (
+        "import sys, numpy as np; from cladescope.variants import fit_dictionary;"
+        "from cladescope.variants.base import FitSpec, Recipe;"
+        "x = np.random.default_rng(0).standard_normal((64, 8));"
+        "fit_dictionary('topk', x, FitSpec(16, 2, 0, Recipe(64, 32, 1e-4, 0, 0, 0, 0.1)));"
+        "assert 'torch' in sys.modules and 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_batches_visit_every_image_once_per_pass():

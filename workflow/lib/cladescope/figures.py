@@ -76,7 +76,7 @@ def plot_scores(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
     grid.set_axis_labels("layer (block)", "")
     grid.set(xticks=sorted(metrics["layer"].unique()))
     grid.legend.set_title("")
-    sns.move_legend(grid, "lower center", bbox_to_anchor=(0.45, -0.14), ncol=4, frameon=False)
+    sns.move_legend(grid, "lower center", bbox_to_anchor=(0.45, -0.11), ncol=4, frameon=False)
     _save(grid.figure, paths, dpi)
 
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from cladescope.files import write_aside
 
-# Slack for turning a share of images into a whole number of them: 0.1 x 30 is 3.0000000000000004.
+# Slack for turning a share of images into a whole number of them: 0.55 x 100 is 55.00000000000001.
 _SHARE_SLACK = 1e-9
 # Rows of class counts multiplied with the ancestor matrix at a time (bounds the memory).
 _BLOCK_ROWS = 2048

@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cladescope.jobs import progress
+from cladescope.variants.adam import Adam
 from cladescope.variants.base import Fit, FitSpec, Recipe, initial_dictionary
 
 ADAM_BETAS = (0.9, 0.999)
@@ -39,8 +40,10 @@ def fit(x: Float[np.ndarray, "images d"], spec: FitSpec) -> Fit:
         If the loss is not finite; names the step and the learning rate.
     """
     assert spec.recipe and spec.sparsity and spec.seed is not None
-    torch.use_deterministic_algorithms(True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        # Not on a CPU: deterministic as it is, and the call would import the compiler.
+        torch.use_deterministic_algorithms(True)
     start = initial_dictionary(x, spec)
     sae = TopK(start.encoder, start.encoder_bias, start.decoder, start.decoder_bias, spec.sparsity)
     sae.to(device)
@@ -112,7 +115,7 @@ def _train(
 ) -> dict[str, list[float]]:
     steps = recipe.images // recipe.batch_size
     peak = recipe.learning_rate / math.sqrt(len(sae.decoder) / REFERENCE_WIDTH)
-    optimizer = torch.optim.Adam(sae.parameters(), lr=peak, betas=ADAM_BETAS)
+    optimizer = Adam(list(sae.parameters()), ADAM_BETAS)
     silent = torch.zeros(len(sae.decoder), dtype=torch.long, device=data.device)
     variance = (data - data.mean(0)).square().sum(1).mean()
     log: dict[str, list[float]] = {}
@@ -120,8 +123,6 @@ def _train(
     batches = _batches(len(data), recipe.batch_size, steps, seed)
     for step, rows in enumerate(progress(batches, steps, "training")):
         rate = peak * _schedule(step, steps, recipe)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
         x = data[rows]
         pre = sae.pre_activations(x)
         values, latents = pre.topk(sae.k, sorted=False)
@@ -132,11 +133,10 @@ def _train(
         aux = torch.zeros((), device=data.device)
         if recipe.aux_coefficient and bool(dead.any()):
             aux = aux_loss(sae, residual.detach(), pre, dead)
-        optimizer.zero_grad(set_to_none=True)
         (loss + recipe.aux_coefficient * aux).backward()
         sae.project_gradient()
         norm = torch.nn.utils.clip_grad_norm_(sae.parameters(), GRADIENT_NORM_LIMIT)
-        optimizer.step()
+        optimizer.step(rate)
         sae.normalise_decoder()
         silent += len(rows)
         silent[latents[values > 0]] = 0

@@ -1,0 +1,81 @@
+"""A copy of the checkout in which tests run Snakemake for real."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+SNAKEMAKE = Path(sys.executable).parent / "snakemake"
+PARTS = ("Snakefile", "workflow", "profiles", "envs", "resources")
+SMALL = {
+    "results": "results/small",
+    "datasets": {
+        "planted": {
+            "source": "planted",
+            "seed": 0,
+            "images_per_class": {"train": 16, "eval": 16},
+        }
+    },
+    "experiments": {
+        "trained": {
+            "dataset": "planted",
+            "backbone": {
+                "model": "vit_planted",
+                "weights": "resources/planted_vit/s0.safetensors",
+                "blocks": 8,
+            },
+            "extraction": {"passes": [[2, 8]], "shards": {"train": 2, "eval": 1}},
+            "sweep": {
+                "layers": [2, 8],
+                "variants": {
+                    "topk": {"width": [48], "sparsity": [2, 4], "seed": [0]},
+                    "neurons": {},
+                },
+            },
+        }
+    },
+    "training": {"images": 8192, "batch_size": 256},
+    "scores": {"top_n": 16, "null_draws": 5, "p_draws": 20, "shuffle_draws": 2},
+    "figures": {"formats": ["png"]},
+}
+
+
+class Checkout:
+    """A copy of the checkout with a configuration of its own."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.config = folder / "small.yaml"
+        self.write(SMALL)
+
+    def write(self, config: dict) -> None:
+        self.config.write_text(yaml.safe_dump(config))
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess:
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        return subprocess.run(
+            [SNAKEMAKE, "--cores", "2", "--configfile", str(self.config), *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def planned(self, *arguments: str) -> Counter:
+        """Return how many jobs of each rule a dry run plans."""
+        result = self.run("-n", *arguments)
+        assert result.returncode == 0, result.stdout + result.stderr
+        rules = re.findall(r"^(?:local)?rule (\w+):", result.stdout + result.stderr, re.MULTILINE)
+        return Counter(rule for rule in rules if rule != "all")
+
+    def edit(self, module: str, old: str, new: str) -> None:
+        """Replace the first occurrence of a text in a library module."""
+        path = self.folder / "workflow" / "lib" / "cladescope" / module
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))

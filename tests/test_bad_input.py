@@ -1,0 +1,139 @@
+"""Bad input and bad days: the message names the culprit, nothing computed is lost."""
+
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+WNIDS = ("n02071294", "n02066245")
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Train and eval folders of two classes."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "eval"):
+        for wnid in WNIDS:
+            folder = tmp_path / split / wnid
+            folder.mkdir(parents=True)
+            for number in range(2):
+                pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    return {split: str(tmp_path / split) for split in ("train", "eval")}
+
+
+@pytest.fixture
+def image_folder(checkout, config, folders, tmp_path):
+    """The checkout, configured for the two folders and an empty results folder."""
+    config["datasets"]["planted"] = {"source": "image_folder", "folders": folders}
+    config["results"] = str(tmp_path / "results")
+    checkout.write(config)
+    return checkout
+
+
+def failure(checkout, *targets: str) -> str:
+    result = checkout.run("--", *targets)
+    assert result.returncode != 0
+    return result.stdout + result.stderr
+
+
+def test_config_typo_stops_before_any_job(checkout, config):
+    config["scores"]["top_m"] = 3
+    checkout.write(config)
+    message = failure(checkout)
+    assert "scores: unknown key 'top_m'; did you mean 'top_n'?" in message
+    assert "Job stats" not in message
+    assert "Traceback" not in message
+
+
+def test_corrupt_image_and_repair(image_folder, folders, tmp_path):
+    victim = tmp_path / "train" / WNIDS[1] / "1.png"
+    good = victim.read_bytes()
+    victim.write_bytes(good[:50])
+    target = str(tmp_path / "results" / "datasets" / "planted" / "taxonomy.parquet")
+    message = failure(image_folder, target)
+    assert f"{victim}: does not decode" in message
+    victim.write_bytes(good)
+    result = image_folder.run("--", target)
+    assert result.returncode == 0, result.stderr
+
+
+def test_empty_class_folder(image_folder, tmp_path):
+    (tmp_path / "eval" / "n02074367").mkdir()
+    target = str(tmp_path / "results" / "datasets" / "planted" / "images" / "eval.parquet")
+    assert "n02074367: the class folder holds no image" in failure(image_folder, target)
+
+
+def test_wnid_that_wordnet_lacks(image_folder, tmp_path):
+    for split in ("train", "eval"):
+        (tmp_path / split / WNIDS[0]).rename(tmp_path / split / "n99999999")
+    target = str(tmp_path / "results" / "datasets" / "planted" / "taxonomy.parquet")
+    message = failure(image_folder, target)
+    assert "n99999999" in message
+    assert WNIDS[1] not in message.split("ValueError")[1].splitlines()[0]
+
+
+def test_checkpoint_that_does_not_fit(checkout, config, tmp_path):
+    state = load_file(checkout.folder / "resources" / "planted_vit" / "s0.safetensors")
+    del state["pos_embed"]
+    save_file(state, tmp_path / "other.safetensors")
+    config["experiments"]["trained"]["backbone"]["weights"] = str(tmp_path / "other.safetensors")
+    config["results"] = str(tmp_path / "results")
+    checkout.write(config)
+    # The finished run's images serve: a copy with its modification times.
+    shutil.copytree(
+        checkout.folder / "results" / "small" / "datasets", tmp_path / "results" / "datasets"
+    )
+    message = failure(checkout, str(tmp_path / "results/trained/activations/eval/L8.json"))
+    assert "other.safetensors does not fit vit_planted" in message
+    assert "missing pos_embed" in message
+    assert not (tmp_path / "results/trained/activations/eval/L8.json").exists()
+
+
+def test_flipped_byte_in_a_shard_and_repair(checkout, config):
+    """The damage is found, its repair makes the pass again, and the tables stay as they were."""
+    results = checkout.folder / "results" / "small"
+    before = (results / "tables" / "metrics.csv").read_bytes()
+    chunk = results / "trained" / "activations" / "train" / "L8.zarr" / "c" / "1" / "0" / "0"
+    content = bytearray(chunk.read_bytes())
+    content[10] ^= 4
+    chunk.write_bytes(content)
+    victim = results / "trained" / "dictionaries" / "L8" / "topk" / "w48_k2_s0"
+    weights = (victim / "sae.safetensors").read_bytes()
+    (victim / "sae.safetensors").unlink()
+    message = failure(checkout)
+    assert "c/1/0/0 fails its checksum; delete" in message
+    assert (results / "tables" / "metrics.csv").read_bytes() == before
+    (results / "trained" / "activations" / "train" / "L8.json").unlink()
+    result = checkout.run()
+    assert result.returncode == 0, result.stderr
+    assert (victim / "sae.safetensors").read_bytes() == weights
+    assert (results / "tables" / "metrics.csv").read_bytes() == before
+    assert checkout.planned() == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_full_disk_and_repair(checkout, config, tmp_path):
+    """A disk that fills up stops the run with the file's name; with room, it continues."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs is not permitted here")
+    try:
+        config["results"] = str(disk / "results")
+        checkout.write(config)
+        target = str(disk / "results" / "trained" / "activations" / "eval" / "L8.json")
+        message = failure(checkout, target)
+        assert "No space left on device" in message
+        assert str(disk) in message
+        assert not list(disk.rglob("*.partial"))
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        result = checkout.run("--", target)
+        assert result.returncode == 0, result.stdout + result.stderr
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -1,0 +1,488 @@
+"""The scores against known dictionaries, a slow reference and arithmetic done by hand."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cladescope.codes import Codes
+from cladescope.measures import Tree, mcc
+from cladescope.nulls import benjamini_hochberg, leaf_permutations
+from cladescope.score_tables import LATENT_SCHEMA, NODE_SCHEMA
+from cladescope.scores import ScoreSpec, score_dictionary
+from cladescope.taxonomy import Taxonomy, build_taxonomy, taxonomy_from_parents
+
+ROOT = Path(__file__).parents[1]
+# ImageNet classes of several families of animals and things: enough nodes of two to ten classes.
+WNIDS = re.findall(
+    r"n\d{8}",
+    """
+    n02071294 n02066245 n02074367 n02077923 n02099601 n02106662 n02110958 n02088364 n02123597
+    n02129165 n02129604 n02128385 n01818515 n01820546 n01819313 n01817953 n01614925 n01608432
+    n01616318 n01622779 n01484850 n01491361 n01494475 n01496331 n01498041 n02279972 n02280649
+    n02281787 n02276258 n02165456 n02174001 n02169497 n03372029 n03838899 n02804610 n04141076
+    n02992211 n04536866 n02676566 n03272010 n04285008 n02930766 n03594945 n03670208 n03345487
+    n03417042 n04461696 n03930630 n02690373 n04552348 n02692877 n02782093 n04147183 n02981792
+    n02951358 n04273569 n04099969 n03376595 n04429376 n02791124 n04591713 n02823428 n03983396
+    n04557648
+    """,
+)
+QUICK = ScoreSpec(null_draws=20, p_draws=200, shuffle_draws=2)
+
+
+@pytest.fixture(scope="session")
+def world() -> Taxonomy:
+    return build_taxonomy(WNIDS, ROOT / "resources" / "nltk_data")
+
+
+def sparse(dense: np.ndarray) -> Codes:
+    image, latent = np.nonzero(dense > 0)
+    values = dense[image, latent].astype(np.float32)
+    return Codes(image.astype(np.int32), latent.astype(np.int32), values, *dense.shape)
+
+
+def oracle(
+    class_sets: list, labels: np.ndarray, inside: float = 0.6, outside: float = 0.01
+) -> Codes:
+    """Latents that fire on a share of their classes' images, and weakly on a few others."""
+    random = np.random.default_rng(0)
+    dense = np.zeros((len(labels), len(class_sets)))
+    for latent, classes in enumerate(class_sets):
+        member = np.isin(labels, list(classes))
+        fires = random.random(len(labels)) < np.where(member, inside, outside)
+        size = np.abs(1 + 0.3 * random.standard_normal(len(labels)))
+        dense[:, latent] = fires * size * np.where(member, 1, 0.5)
+    return sparse(dense)
+
+
+LABELS = np.tile(np.arange(64), 64)
+
+
+def inner_nodes(taxonomy: Taxonomy) -> np.ndarray:
+    n_leaves = taxonomy.n_leaves[taxonomy.contracted]
+    return taxonomy.contracted[(n_leaves > 1) & (n_leaves < len(taxonomy.leaves))]
+
+
+# ---------------------------------------------------------------- by hand
+
+
+#        r           Four classes; {a, b} under p, {c, d} under q.
+#      p   q         Image i has class i mod 4.
+#     a b c d
+SMALL = taxonomy_from_parents(
+    ["a", "b", "c", "d"],
+    {"r": [], "p": ["r"], "q": ["r"], "a": ["p"], "b": ["p"], "c": ["q"], "d": ["q"]},
+)
+
+
+def test_by_hand() -> None:
+    labels = np.tile(np.arange(4), 4)  # 16 images, 4 of each class
+    dense = np.zeros((16, 4))
+    # Latent 0 fires on images 0 1 4 5 8 (a b a b a), weaker and weaker, then on 2 (c).
+    dense[[0, 1, 4, 5, 8, 2], 0] = [9, 8, 7, 6, 5, 1]
+    dense[[3, 7, 11, 15], 1] = 1  # all of d, tied
+    dense[[0, 6], 2] = 1  # rare: two images only
+    spec = ScoreSpec(top_n=4, cutoffs=(5,), class_share=0.5, null_draws=0, shuffle_draws=0)
+    result = score_dictionary(sparse(dense), labels, SMALL, spec)
+    first, second, rare, dead = result.latents.to_pylist()
+
+    assert (rare["status"], dead["status"]) == ("rare", "dead")
+    assert all(rare[name] is None for name in LATENT_SCHEMA.names[4:])
+    assert first["firing_rate"] == 6 / 16
+    # Top set: images 0 1 4 5, two of a and two of b. Their LCH is p, one step above its leaves.
+    assert (first["lch_wnid"], first["lch_height"], first["lch_depth"]) == ("p", 1, 1)
+    assert (first["n_classes"], first["purity"], first["lch_ic"]) == (2, 0.5, 1.0)
+    # It fires on 3 of 4 images of a, 2 of 4 of b (both at rho = 0.5), and 1 of 4 of c.
+    assert (first["coverage"], first["coverage_top"], first["coherent"]) == (1.0, 1.0, True)
+    # The only two classes meet at p: expected height 1.
+    assert (first["pair_lch"], first["pair_lch_contracted"]) == (1.0, 1.0)
+    # The first five images against p (8 of 16 images): n tp - r p = 16*5 - 5*8 = 40, divided by
+    # sqrt(5*11*8*8) = 59.33: 0.674; all six: 16*5 - 6*8 = 32 / sqrt(6*10*8*8) = 61.97: 0.516.
+    # Against a: the first five have 3: 16*3 - 5*4 = 28 / sqrt(5*11*4*12) = 51.38: 0.545.
+    assert (first["best_wnid"], first["best_cutoff"]) == ("p", 5)
+    assert first["best_mcc"] == pytest.approx(40 / np.sqrt(5 * 11 * 8 * 8))
+    assert (first["best_precision"], first["best_recall"]) == (1.0, 5 / 8)
+
+    assert (second["lch_wnid"], second["lch_height"], second["coverage"]) == ("d", 0, 1.0)
+    assert second["pair_lch"] is None
+    assert (second["coherent"], second["significant"]) == (False, False)
+    assert (second["best_wnid"], second["best_mcc"], second["best_cutoff"]) == ("d", 1.0, 4)
+    # d's four images against q's eight: 16*4 - 4*8 = 32 / sqrt(4*12*8*8) = 55.43.
+    assert second["best_internal_mcc"] == pytest.approx(32 / np.sqrt(4 * 12 * 8 * 8))
+
+    scores = result.scores
+    assert [scores[f"n_{kind}"] for kind in ("live", "scored", "rare", "dead")] == [3, 2, 1, 1]
+    assert scores["lch_height"] == 0.5
+    assert scores["coherent_share"] == 0.5
+    assert scores["node_recovery"] == 1.0  # p by latent 0, q by latent 1 (0.577)
+    assert scores["leaf_recovery"] == 0.5  # a (0.545) and d (1.0)
+    assert [node["best_latent"] for node in result.nodes.to_pylist()] == [0, 1]
+
+
+def test_ties_are_ordered_by_image() -> None:
+    labels = np.repeat(np.arange(4), 2)
+    dense = np.ones((8, 1))  # the first four images, a a b b, are the top set
+    result = score_dictionary(sparse(dense), labels, SMALL, replace(QUICK, top_n=4))
+    assert result.latents["lch_wnid"].to_pylist() == ["p"]
+    assert result.latents["best_mcc"].to_pylist()[0] == 0  # it fires on all images
+    assert result.scores["dense_share"] == 1
+
+
+def test_one_frequent_class_is_not_coherent() -> None:
+    # Eight images of a, one of b, one of c: p = {a, b} holds nine of ten, a alone does not; but at
+    # a share of 0.2 only a is frequent, which is half of p.
+    labels = np.array([0] * 8 + [1, 2, 3, 3])
+    dense = np.zeros((12, 1))
+    dense[:10] = 1
+    row = score_dictionary(
+        sparse(dense), labels, SMALL, replace(QUICK, top_n=10, class_share=0.2)
+    ).latents.to_pylist()[0]
+    assert (row["lch_wnid"], row["lch_tau_wnid"], row["coverage_top"]) == ("r", "p", 0.5)
+    assert row["coherent"] is False
+
+
+def test_benjamini_hochberg_by_hand() -> None:
+    # Sorted .01 .04 .041 .5 times 4/k: .04 .08 .0547 .5; no q is above a later one.
+    adjusted = benjamini_hochberg(np.array([0.04, 0.01, 0.5, 0.041]))
+    np.testing.assert_allclose(adjusted, [0.164 / 3, 0.04, 0.5, 0.164 / 3])
+
+
+def test_mcc_is_the_correlation_coefficient() -> None:
+    random = np.random.default_rng(0)
+    above, under = random.random((2, 50)) < 0.4
+    value = mcc(
+        np.array([[np.sum(above & under)]]),
+        np.array([above.sum()], float),
+        np.array([under.sum()], float),
+        50,
+    )
+    assert value[0, 0] == pytest.approx(np.corrcoef(above, under)[0, 1])
+
+
+# ---------------------------------------------------------------- a slow reference
+
+
+def reference(dense: np.ndarray, labels: np.ndarray, tax: Taxonomy, spec: ScoreSpec) -> list[dict]:
+    """Every column that does not depend on a draw, by loops over sets of images and classes."""
+    n_images = len(labels)
+    under = [set(np.flatnonzero(column)) for column in tax.ancestors.T]
+    sets: dict[frozenset, int] = {}
+    for node, classes in enumerate(under):
+        sets.setdefault(frozenset(classes), node)
+    everything = frozenset(range(len(tax.leaves)))
+
+    def covering(images: list[int], tau: float) -> int:
+        for node in range(len(tax.nodes)):
+            if sum(labels[i] in under[node] for i in images) >= tau * len(images) - 1e-9:
+                return node
+        raise AssertionError
+
+    def correlation(chosen: set[int], classes: frozenset) -> float:
+        truth = np.isin(labels, list(classes)).astype(float)
+        guess = np.isin(np.arange(n_images), list(chosen)).astype(float)
+        if truth.std() == 0 or guess.std() == 0:
+            return 0.0
+        return float(np.corrcoef(truth, guess)[0, 1])
+
+    rows = []
+    for latent in range(dense.shape[1]):
+        z = dense[:, latent]
+        firing = sorted(np.flatnonzero(z > 0), key=lambda i: (-z[i], i))
+        row = {"latent": latent, "n_firing": len(firing), "firing_rate": len(firing) / n_images}
+        row["status"] = "scored" if len(firing) >= spec.top_n else "rare" if firing else "dead"
+        if row["status"] == "scored":
+            top = firing[: spec.top_n]
+            count = {c: sum(labels[i] == c for i in top) for c in range(len(tax.leaves))}
+            frequent = {c for c, n in count.items() if n >= spec.class_share * len(top) - 1e-9}
+            active = set()
+            for c in range(len(tax.leaves)):
+                images = np.flatnonzero(labels == c)
+                share = np.mean(z[images] > 0) if len(images) else 0
+                active |= {c} if share >= spec.rho - 1e-9 else set()
+            row["n_classes"] = sum(n > 0 for n in count.values())
+            row["n_frequent_classes"] = len(frequent)
+            row["purity"] = max(count.values()) / len(top)
+            row["top_class"] = tax.leaves[max(count, key=lambda c: (count[c], -c))]
+            exact, tolerant = covering(top, 1.0), covering(top, spec.tau)
+            for name, node in (("lch", exact), ("lch_tau", tolerant)):
+                row[f"{name}_wnid"] = tax.nodes[node]
+                row[f"{name}_name"] = tax.names[node]
+                row[f"{name}_height"] = tax.height[node]
+                row[f"{name}_height_contracted"] = tax.height_contracted[node]
+                row[f"{name}_depth"] = tax.depth[node]
+                row[f"{name}_ic"] = tax.ic[node]
+            row["coverage"] = len(active & under[exact]) / len(under[exact])
+            row["coverage_tau"] = len(active & under[tolerant]) / len(under[tolerant])
+            row["coverage_top"] = len(frequent & under[tolerant]) / len(under[tolerant])
+            pairs = [
+                covering([i, j], 1.0)
+                for n, i in enumerate(top)
+                for j in top[:n]
+                if labels[i] != labels[j]
+            ]
+            for name, heights in (("", tax.height), ("_contracted", tax.height_contracted)):
+                row[f"pair_lch{name}"] = np.mean(heights[pairs]) if pairs else None
+            internal = 1 < len(under[tolerant]) < len(everything)
+            enough = len(frequent & under[tolerant]) >= 2 and row["coverage_top"] >= 0.5
+            row["coherent"] = internal and enough
+            cuts = sorted({min(c, len(firing)) for c in (*spec.cutoffs, len(firing))})
+            for kind, nodes in {
+                "best": [s for s in sets if s != everything],
+                "best_internal": [s for s in sets if s != everything and len(s) > 1],
+            }.items():
+                values = {(c, s): correlation(set(firing[:c]), s) for c in cuts for s in nodes}
+                row[f"{kind}_mcc"] = max(values.values())
+                row[f"{kind}_candidates"] = {
+                    (tax.nodes[sets[s]], cut)
+                    for (cut, s), value in values.items()
+                    if value > row[f"{kind}_mcc"] - 1e-9
+                }
+        rows.append(row)
+    return rows
+
+
+def random_taxonomy(random: np.random.Generator, n_classes: int) -> Taxonomy:
+    """A graph with several parents, chains and classes above other classes."""
+    parents: dict[str, list[str]] = {"n00": []}
+    for i in range(1, 2 * n_classes):
+        chosen = random.choice(i, min(i, 1 + (random.random() < 0.3)), replace=False)
+        parents[f"n{i:02d}"] = [f"n{c:02d}" for c in chosen]
+    leaves = random.choice(list(parents)[1:], n_classes, replace=False)
+    return taxonomy_from_parents(leaves.tolist(), parents)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_columns_agree_with_a_slow_reference(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    tax = random_taxonomy(random, 9)
+    labels = random.integers(0, 9 - seed % 2, 150)  # with an odd seed one class has no image
+    liked = random.random((8, 9)) < random.choice([0.1, 0.3, 0.5], (8, 1))
+    dense = random.integers(1, 6, (150, 8)) * (  # few values, so that ties abound
+        random.random((150, 8)) < np.where(liked[:, labels].T, 0.5, 0.04)
+    )
+    dense[:, 0] = 0
+    spec = ScoreSpec(
+        top_n=9, tau=0.75, class_share=0.2, rho=0.4, cutoffs=(3, 9, 20), null_draws=3, p_draws=5
+    )
+    result = score_dictionary(sparse(dense), labels, tax, spec)
+    rows = result.latents.to_pylist()
+    assert sum(row["status"] == "scored" for row in rows) >= 3
+    for row, expected in zip(rows, reference(dense, labels, tax, spec), strict=True):
+        for kind in ("best", "best_internal"):
+            if candidates := expected.pop(f"{kind}_candidates", None):
+                assert (row[f"{kind}_wnid"], row[f"{kind}_cutoff"]) in candidates
+        for name, value in expected.items():
+            assert row[name] == (pytest.approx(value) if isinstance(value, float) else value), name
+    best = max(row["best_internal_mcc"] or -1 for row in rows)
+    assert max(result.nodes["best_mcc"].to_pylist()) == best
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_permuted_null_is_the_score_of_relabelled_images(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    tax = random_taxonomy(random, 12)
+    labels = random.integers(0, 12, 300)
+    liked = random.random((20, 12)) < 0.25
+    codes = sparse(
+        random.random((300, 20))
+        * (random.random((300, 20)) < np.where(liked[:, labels].T, 0.6, 0.03))
+    )
+    spec = ScoreSpec(top_n=10, null_draws=8, p_draws=8, shuffle_draws=0, seed=seed)
+    result = score_dictionary(codes, labels, tax, spec)
+    plain = replace(spec, null_draws=0, p_draws=0)
+    moved = [
+        score_dictionary(codes, permutation[labels], tax, plain)
+        for permutation in leaf_permutations(Tree.of(tax), 8, seed)
+    ]
+    compared = 0
+    for key, value in result.scores.items():
+        if (name := key.removesuffix("_null_permuted")) != key:
+            drawn = [m.scores[name] for m in moved]
+            assert value == pytest.approx(np.mean(drawn)), name
+            assert result.scores[f"{key}_low"] == pytest.approx(np.percentile(drawn, 2.5)), name
+            assert result.scores[f"{key}_high"] == pytest.approx(np.percentile(drawn, 97.5)), name
+            compared += 1
+    assert compared == 13
+    for name in ("purity", "leaf_recovery"):  # not changed by the draws, so without such a null
+        assert {m.scores[name] for m in moved} == {result.scores[name]}
+    drawn = np.array([m.nodes["best_mcc"].to_numpy() for m in moved])
+    np.testing.assert_allclose(result.nodes["best_mcc_null_permuted"], drawn.mean(0))
+    drawn = np.array([m.latents["pair_lch"].to_numpy() for m in moved])
+    observed = result.latents["pair_lch"].to_numpy()
+    expected = np.where(np.isnan(observed), np.nan, (1 + (drawn <= observed + 1e-12).sum(0)) / 9)
+    np.testing.assert_allclose(result.latents["p_value"].to_numpy(), expected)
+
+
+# ---------------------------------------------------------------- known dictionaries
+
+
+def test_latents_of_internal_nodes(world: Taxonomy) -> None:
+    nodes = inner_nodes(world)
+    sets = [np.flatnonzero(world.ancestors[:, node]) for node in nodes]
+    result = score_dictionary(oracle(sets, LABELS), LABELS, world)
+    scores = result.scores
+    assert scores["coherent_share"] > 0.9
+    assert scores["coherent_share_null_permuted"] < 0.05
+    assert scores["coherent_share_null_shuffled"] == 0
+    assert scores["node_recovery"] == 1
+    assert scores["node_recovery_null_permuted"] < 0.05
+    assert scores["significant_share"] > 0.9
+    assert scores["pair_lch"] < scores["pair_lch_null_permuted_low"]
+    assert scores["coverage_top"] > scores["coverage_top_null_permuted_high"]
+    # MCC .77 at best for a firing probability of .6; each latent finds its own node.
+    found = result.latents["best_internal_wnid"].to_pylist()
+    assert np.mean([world.nodes[n] == wnid for n, wnid in zip(nodes, found, strict=True)]) > 0.95
+
+
+def test_latents_of_leaves(world: Taxonomy) -> None:
+    codes = oracle([{c} for c in range(64)], LABELS, inside=0.7, outside=0)
+    result = score_dictionary(codes, LABELS, world)
+    scores = result.scores
+    for name in ("lch_height", "lch_tau_height", "coherent_share", "significant_share"):
+        assert scores[name] == 0
+    assert (scores["purity"], scores["leaf_recovery"], scores["single_class_share"]) == (1, 1, 1)
+    assert scores["ontological_coverage"] == 0
+    assert result.latents["best_wnid"].to_pylist() == list(world.leaves)
+    # Firing on a whole leaf and no more is not evidence of hierarchy: p-values are missing.
+    assert result.latents["p_value"].null_count == 64
+
+
+def random_sets(n_latents: int, n_classes: int, seed: int) -> Codes:
+    """Latents that fire on four images of each of some random classes."""
+    random = np.random.default_rng(seed)
+    image = []
+    for latent in range(n_latents):
+        for c in random.choice(64, n_classes, replace=False):
+            image += [(i * 64 + c, latent) for i in random.choice(64, 4, replace=False)]
+    image, latent = np.array(sorted(image), np.int32).T
+    activation = random.random(len(image)).astype(np.float32) + 0.1
+    return Codes(image, latent, activation, len(LABELS), n_latents)
+
+
+def test_random_class_sets_are_like_their_null(world: Taxonomy) -> None:
+    n_latents, draws = 2000, 199
+    spec = ScoreSpec(null_draws=50, p_draws=draws, shuffle_draws=0)
+    result = score_dictionary(random_sets(n_latents, 8, seed=1), LABELS, world, spec)
+    p = np.sort(result.latents["p_value"].to_numpy())
+    # Dvoretzky-Kiefer-Wolfowitz: the distance from uniform exceeds this with probability 1e-3;
+    # p-values are multiples of 1 / (1 + draws), which adds one step.
+    bound = np.sqrt(np.log(2 / 1e-3) / (2 * n_latents)) + 1 / (1 + draws)
+    assert np.abs(np.arange(1, n_latents + 1) / n_latents - p).max() < bound
+    assert result.scores["significant_share"] == 0
+    assert result.scores["ontological_coverage"] == 0
+    for name in ("pair_lch", "lch_height", "coverage_top", "best_internal_mcc"):
+        low, high = (result.scores[f"{name}_null_permuted_{end}"] for end in ("low", "high"))
+        distance = abs(result.scores[name] - result.scores[f"{name}_null_permuted"])
+        assert distance < (high - low), name  # about four standard deviations of a draw
+
+
+# ---------------------------------------------------------------- invariance, limits, files
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 2**32 - 1))
+def test_order_of_images_and_latents_does_not_matter(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 4, 60)
+    dense = random.random((60, 6)) * (random.random((60, 6)) < 0.4)  # no ties
+    images, latents = random.permutation(60), random.permutation(6)
+    spec = ScoreSpec(top_n=8, cutoffs=(4, 12), null_draws=5, p_draws=20, shuffle_draws=0)
+    before = score_dictionary(sparse(dense), labels, SMALL, spec)
+    after = score_dictionary(sparse(dense[images][:, latents]), labels[images], SMALL, spec)
+    for key, value in before.scores.items():
+        assert after.scores[key] == pytest.approx(value), key
+    rows = before.latents.drop_columns("latent").take(latents).to_pylist()
+    assert after.latents.drop_columns("latent").to_pylist() == [
+        {k: pytest.approx(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows
+    ]
+
+
+def test_blocks_do_not_change_the_scores(
+    world: Taxonomy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    codes, files = random_sets(40, 9, seed=2), []
+    for elements in (4_000_000, 64 * 9 * 7):
+        monkeypatch.setattr("cladescope.class_counts._BLOCK_ELEMENTS", elements)
+        result = score_dictionary(codes, LABELS, world, QUICK)
+        paths = [tmp_path / f"{elements}{end}" for end in (".l.parquet", ".n.parquet", ".json")]
+        result.save(*paths)
+        files.append((result, [path.read_bytes() for path in paths[:2]]))
+    assert files[0][1] == files[1][1]
+    for key, value in files[0][0].scores.items():
+        assert files[1][0].scores[key] == pytest.approx(value), key
+
+
+def test_the_same_seed_gives_the_same_bytes(world: Taxonomy, tmp_path: Path) -> None:
+    written = []
+    for run in range(2):
+        paths = [tmp_path / f"{run}{end}" for end in (".l.parquet", ".n.parquet", ".json")]
+        score_dictionary(random_sets(20, 9, seed=3), LABELS, world, QUICK).save(*paths)
+        written.append([path.read_bytes() for path in paths])
+    assert written[0] == written[1]
+    other = score_dictionary(random_sets(20, 9, seed=3), LABELS, world, replace(QUICK, seed=1))
+    name = "pair_lch_null_permuted"
+    assert other.scores[name] != json.loads(written[0][2])[name]
+
+
+def test_a_dictionary_without_scored_latents() -> None:
+    none = np.zeros(0, np.int32)
+    codes = Codes(none, none, np.zeros(0, np.float32), 8, 3)
+    result = score_dictionary(codes, np.arange(8) % 4, SMALL, QUICK)
+    assert result.latents["status"].to_pylist() == ["dead"] * 3
+    assert (result.scores["n_dead"], result.scores["node_recovery"]) == (3, 0)
+    for name in ("lch_height", "pair_lch_null_permuted", "dense_share", "coherent_share"):
+        assert result.scores[name] is None
+    assert result.nodes["best_mcc"].null_count == 2
+
+
+def test_bad_input_is_named_in_full() -> None:
+    codes = Codes(
+        np.array([1, 0, 9], np.int32),
+        np.array([0, 0, 7], np.int32),
+        np.array([1, 0, 1], np.float32),
+        8,
+        3,
+    )
+    with pytest.raises(ValueError, match="not sorted") as error:
+        score_dictionary(codes, np.arange(8), SMALL)
+    for part in ("labels outside 0..3", "outside 0..7", "outside 0..2", "not above 0"):
+        assert part in str(error.value)
+    with pytest.raises(ValueError, match=r"tau .* rho .* top_n"):
+        ScoreSpec(tau=0.5, rho=0, top_n=1)
+
+
+def test_scoring_does_not_load_heavy_modules() -> None:
+    code = "import sys, cladescope.scores; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(ROOT / "workflow" / "lib")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert not {"torch", "pandas", "zarr", "nltk", "scipy"} & set(modules)
+
+
+def test_docs_define_every_column() -> None:
+    result = score_dictionary(sparse(np.ones((8, 1))), np.arange(8) % 4, SMALL, QUICK)
+    assert result.latents.schema == LATENT_SCHEMA
+    assert result.nodes.schema == NODE_SCHEMA
+    text = (ROOT / "docs" / "scores.md").read_text()
+    documented = {}
+    for section in text.split("\n## ")[1:]:
+        title = section.splitlines()[0]
+        rows = re.findall(r"^\| `([^|]*)` \|", section, flags=re.MULTILINE)
+        documented[title] = [name for row in rows for name in row.split("`, `")]
+    assert documented["`latents.parquet`"] == LATENT_SCHEMA.names
+    assert documented["`nodes.parquet`"] == NODE_SCHEMA.names
+    with_null = set(documented["`scores.json`"])
+    for name in documented["Null columns"]:
+        with_null.add(name)
+    assert with_null == set(result.scores)

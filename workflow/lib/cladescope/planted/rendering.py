@@ -1,0 +1,272 @@
+"""The planted world: images of 64 ImageNet leaves whose shared parts we decided ourselves.
+
+An image is a leaf's drawing placed in a scene. The scene (background, clutter, texture, colours,
+pose, noise) is the nuisance: it is drawn from a random stream that depends on the world's seed, the
+split and the scene's number, and on nothing else. In a rendered split every image has a scene of
+its own, so that images are independent; and any two leaves in one scene are a matched pair that
+differs in the object alone. Nothing random happens inside an object.
+"""
+
+import multiprocessing
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from cladescope.files import write_aside
+from cladescope.jobs import progress
+from cladescope.planted.leaves import DRAWINGS, LEAF_NAMES, LEAF_WNIDS
+from cladescope.planted.scenes import (
+    SPLITS,
+    SUPERSAMPLING,
+    Nuisance,
+    PlantedSpec,
+    Scene,
+    check_split,
+    draw_scene,
+    plain_scene,
+)
+
+__all__ = [
+    "LEAF_NAMES",
+    "LEAF_WNIDS",
+    "SPLITS",
+    "Nuisance",
+    "PlantedImage",
+    "PlantedSpec",
+    "read_masks",
+    "render_image",
+    "render_split",
+    "sample_grid",
+    "scene_number",
+]
+
+MASK_COVERAGE = 128  # of 255: a pixel is the object's if the object covers at least half of it
+
+
+class PlantedImage(NamedTuple):
+    """One image of the planted world.
+
+    Attributes
+    ----------
+    image : ndarray, shape (size, size, 3), uint8
+    mask : ndarray, shape (size, size), bool
+        The object's silhouette.
+    factors : Nuisance
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    factors: Nuisance
+
+
+class FactorsRow(NamedTuple):
+    """One row of the factors table."""
+
+    path: str
+    wnid: str
+    scene: int
+    factors: Nuisance
+    mask: bytes
+
+
+def render_image(leaf: str, spec: PlantedSpec, split: str, scene: int) -> PlantedImage:
+    """Render a leaf in a scene.
+
+    Parameters
+    ----------
+    leaf : str
+        One of `LEAF_WNIDS`.
+    spec : PlantedSpec
+    split : str
+        "train" or "eval".
+    scene : int
+        Number of the scene within the split; another leaf in the same scene has the same nuisance.
+
+    Raises
+    ------
+    ValueError
+        If the leaf or the split is not one of the planted world's.
+    """
+    if leaf not in DRAWINGS:
+        raise ValueError(f"{leaf!r} is not a leaf of the planted world; see LEAF_WNIDS")
+    drawn = draw_scene(spec, split, scene)
+    image, mask = _compose(drawn, leaf)
+    return PlantedImage(image, mask, drawn.factors)
+
+
+def scene_number(leaf: str, index: int) -> int:
+    """Number of the scene that image `index` of a leaf has in a rendered split; all differ."""
+    return index * len(LEAF_WNIDS) + LEAF_WNIDS.index(leaf)
+
+
+def render_split(
+    spec: PlantedSpec,
+    split: str,
+    images_per_class: int,
+    folder: str | Path,
+    factors_path: str | Path,
+    workers: int = 1,
+) -> None:
+    """Render a split to PNG files and a table of its factors.
+
+    Both are written aside and renamed when whole; the bytes depend on `spec`, `split` and
+    `images_per_class` alone.
+
+    Parameters
+    ----------
+    spec : PlantedSpec
+    split : str
+        "train" or "eval".
+    images_per_class : int
+        At least 1; more images only add indices, those already there keep their bytes.
+    folder : path
+        Gets `{wnid}/{split}_{index:05d}.png`; what was there is replaced.
+    factors_path : path
+        Gets a parquet file, one row per image by wnid and index: `path` (relative to the folder),
+        `wnid`, `scene`, the fields of `Nuisance`, and `mask` (`np.packbits` of the row-major mask).
+    workers : int
+        Processes to render with.
+
+    Raises
+    ------
+    ValueError
+        If the split is unknown or a count is below 1.
+    OSError
+        If a file cannot be written, with its path.
+    """
+    if images_per_class < 1 or workers < 1:
+        raise ValueError(
+            f"images_per_class and workers must be at least 1, not {images_per_class}, {workers}"
+        )
+    check_split(split)
+    with write_aside(folder) as aside, write_aside(factors_path) as factors_aside:
+        for wnid in LEAF_WNIDS:
+            (aside / wnid).mkdir(parents=True)
+        # More blocks than workers, so that none waits long for the last one.
+        n_blocks = min(images_per_class, max(10, 4 * workers))
+        blocks = [range(i, images_per_class, n_blocks) for i in range(n_blocks)]
+        rows: list[FactorsRow] = []
+        done = _render_blocks(spec, split, blocks, aside, workers)
+        for rendered in progress(done, len(blocks), f"rendering {split}"):
+            rows.extend(rendered)
+        table = _factors_table(spec, split, sorted(rows, key=lambda row: row.path))
+        try:
+            pq.write_table(table, factors_aside)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), str(factors_path)) from error
+
+
+def read_masks(factors_path: str | Path) -> np.ndarray:
+    """Read the objects' masks from a factors table.
+
+    Returns
+    -------
+    ndarray, shape (n_images, size, size), bool
+        In the order of the table's rows.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a factors table of `render_split`.
+    """
+    table = pq.read_table(factors_path, columns=["mask"])
+    metadata = table.schema.metadata or {}
+    if b"image_size" not in metadata:
+        raise ValueError(f"{factors_path} is not a factors table: it does not state image_size")
+    size = int(metadata[b"image_size"])
+    packed = b"".join(table.column("mask").to_pylist())
+    bits = np.frombuffer(packed, np.uint8).reshape(table.num_rows, -1)
+    return np.unpackbits(bits, axis=1, count=size * size).reshape(-1, size, size).astype(bool)
+
+
+def sample_grid(path: str | Path, seed: int = 0, columns: int = 8, enlarge: int = 2) -> None:
+    """Write a picture of every leaf: drawn plainly on the left, as a rendered image beside it."""
+    spec = PlantedSpec(seed=seed)
+    tile = spec.image_size * enlarge
+    rows = -(-len(LEAF_WNIDS) // columns)
+    gap = 2
+    grid = Image.new("RGB", (columns * (2 * tile + 3 * gap), rows * (tile + gap)), "white")
+    for i, wnid in enumerate(LEAF_WNIDS):
+        left, top = (i % columns) * (2 * tile + 3 * gap), (i // columns) * (tile + gap)
+        plain, _ = _compose(plain_scene(tile), wnid)
+        grid.paste(Image.fromarray(plain), (left, top))
+        image = Image.fromarray(render_image(wnid, spec, "train", i).image)
+        grid.paste(image.resize((tile, tile), Image.Resampling.NEAREST), (left + tile + gap, top))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grid.save(path, optimize=True)
+
+
+def _render_blocks(
+    spec: PlantedSpec, split: str, blocks: list[range], folder: Path, workers: int
+) -> Iterable[list[FactorsRow]]:
+    arguments = [(spec, split, block, folder) for block in blocks]
+    if workers == 1:
+        yield from map(_render_block, arguments)
+        return
+    # Forked: a spawned child imports the main module again, which in a Snakemake job is the job.
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(min(workers, len(blocks)), context) as pool:
+        yield from pool.map(_render_block, arguments)
+
+
+def _render_block(arguments: tuple[PlantedSpec, str, range, Path]) -> list[FactorsRow]:
+    """Write all leaves' images of some indices and return their rows of the factors table."""
+    spec, split, indices, folder = arguments
+    rows = []
+    for index in indices:
+        for wnid in LEAF_WNIDS:
+            scene = scene_number(wnid, index)
+            path = f"{wnid}/{_file_name(split, index)}"
+            image, mask, factors = render_image(wnid, spec, split, scene)
+            _write_png(folder / path, image)
+            rows.append(FactorsRow(path, wnid, scene, factors, np.packbits(mask).tobytes()))
+    return rows
+
+
+def _factors_table(spec: PlantedSpec, split: str, rows: list[FactorsRow]) -> pa.Table:
+    columns: dict[str, list] = {
+        "path": [row.path for row in rows],
+        "wnid": [row.wnid for row in rows],
+        "scene": [row.scene for row in rows],
+    }
+    for field, name in enumerate(Nuisance._fields):
+        columns[name] = [row.factors[field] for row in rows]
+    columns["mask"] = [row.mask for row in rows]
+    metadata = {"image_size": str(spec.image_size), "seed": str(spec.seed), "split": split}
+    return pa.table(columns).replace_schema_metadata(metadata)
+
+
+def _file_name(split: str, index: int) -> str:
+    return f"{split}_{index:05d}.png"
+
+
+def _write_png(path: Path, image: np.ndarray) -> None:
+    png = BytesIO()
+    # Noise hardly compresses: the best level saves 1% more than this one.
+    Image.fromarray(image).save(png, "PNG", compress_level=1)
+    try:
+        path.write_bytes(png.getbuffer())
+    except OSError as error:  # a full disk is reported by write(), which knows no file name
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _compose(scene: Scene, leaf: str) -> tuple[np.ndarray, np.ndarray]:
+    """Paint a leaf into a scene: image (size, size, 3) uint8, mask (size, size) bool."""
+    side = len(scene.background) * SUPERSAMPLING
+    roles = DRAWINGS[leaf].paint(side, scene.placement)
+    coverage = np.asarray(roles.point([0] + [255] * 255).reduce(SUPERSAMPLING))
+    roles.putpalette(scene.palette)
+    # Black where nothing is drawn, so the average is already weighted by the coverage.
+    weighted = np.asarray(roles.convert("RGB").reduce(SUPERSAMPLING), np.float32)
+    uncovered = 1 - coverage[..., None].astype(np.float32) / 255
+    clean = scene.background * uncovered + weighted + scene.texture
+    image = clean * np.float32(scene.factors.brightness) + scene.noise
+    return np.clip(image, 0, 255).astype(np.uint8), coverage >= MASK_COVERAGE
