@@ -183,13 +183,6 @@ def test_what_the_world_does_not_have_is_named(tmp_path):
         PlantedSpec(seed=-1)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_a_full_disk_is_reported_with_the_file(tmp_path):
-    with pytest.raises(OSError, match="/dev/full") as failure:
-        rendering._write_png(Path("/dev/full"), np.zeros((48, 48, 3), np.uint8))
-    assert failure.value.errno == errno.ENOSPC
-
-
 def test_a_failed_split_leaves_the_earlier_one(tmp_path, monkeypatch):
     images, factors = tmp_path / "images", tmp_path / "factors.parquet"
     render_split(SPEC, "eval", 1, images, factors)

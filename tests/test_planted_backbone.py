@@ -13,7 +13,13 @@ from safetensors.torch import load_file
 
 from cladescope.planted import training
 from cladescope.planted.network import MODEL_NAME
-from cladescope.planted.rendering import LEAF_WNIDS, PlantedSpec, render_image, render_split
+from cladescope.planted.rendering import (
+    LEAF_WNIDS,
+    PlantedSpec,
+    render_image,
+    render_split,
+    scene_number,
+)
 from cladescope.planted.training import TrainingSpec, read_images, train_planted_backbone
 
 SHIPPED = Path(__file__).resolve().parents[1] / "resources/planted_vit"
@@ -135,7 +141,7 @@ def test_labels_follow_the_sorted_wnids_and_the_hash_the_files(images, tmp_path)
     assert read.wnids == sorted(LEAF_WNIDS)
     assert read.labels.tolist() == [label for label in range(64) for _ in range(2)]
     wnid = read.wnids[5]
-    expected = render_image(wnid, PlantedSpec(), "train", 1).image
+    expected = render_image(wnid, PlantedSpec(), "train", scene_number(wnid, 1)).image
     np.testing.assert_array_equal(read.pixels[11].permute(1, 2, 0), expected)
 
     digest = hashlib.sha256()

@@ -29,8 +29,11 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         if path.is_dir():
             shutil.rmtree(path)
         aside.replace(path)
-    except BaseException:
+    except BaseException as error:
         _remove(aside)
+        if isinstance(error, OSError) and error.filename is None:
+            # A full disk is noticed by write(), which knows no file name.
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
 
 

@@ -157,10 +157,7 @@ def render_split(
         for rendered in progress(done, len(blocks), f"rendering {split}"):
             rows.extend(rendered)
         table = _factors_table(spec, split, sorted(rows, key=lambda row: row.path))
-        try:
-            pq.write_table(table, factors_aside)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror or str(error), str(factors_path)) from error
+        pq.write_table(table, factors_aside)
 
 
 def read_masks(factors_path: str | Path) -> np.ndarray:
@@ -252,10 +249,7 @@ def _write_png(path: Path, image: np.ndarray) -> None:
     png = BytesIO()
     # Noise hardly compresses: the best level saves 1% more than this one.
     Image.fromarray(image).save(png, "PNG", compress_level=1)
-    try:
-        path.write_bytes(png.getbuffer())
-    except OSError as error:  # a full disk is reported by write(), which knows no file name
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    path.write_bytes(png.getbuffer())
 
 
 def _compose(scene: Scene, leaf: str) -> tuple[np.ndarray, np.ndarray]:
