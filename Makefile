@@ -7,7 +7,8 @@ CONFIG ?= config/config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
-SYNC := $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes
+# Compiled at once: hundreds of short jobs import these packages, also from folders they cannot write.
+SYNC := $(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
