@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from checkouts import SMALL
+
 WNIDS = ("n02071294", "n02066245")
 
 
@@ -99,19 +101,24 @@ def test_flipped_byte_in_a_shard_and_repair(checkout, config):
     results = checkout.folder / "results" / "small"
     before = (results / "tables" / "metrics.csv").read_bytes()
     chunk = results / "trained" / "activations" / "train" / "L8.zarr" / "c" / "1" / "0" / "0"
-    content = bytearray(chunk.read_bytes())
-    content[10] ^= 4
-    chunk.write_bytes(content)
-    victim = results / "trained" / "dictionaries" / "L8" / "topk" / "w48_k2_s0"
-    weights = (victim / "sae.safetensors").read_bytes()
-    (victim / "sae.safetensors").unlink()
+    good = chunk.read_bytes()
+    chunk.write_bytes(good[:10] + bytes([good[10] ^ 4]) + good[11:])
+    config["experiments"]["trained"]["sweep"]["variants"]["topk"]["width"] = [48, 64]
+    checkout.write(config)
     message = failure(checkout)
     assert "c/1/0/0 fails its checksum; delete" in message
     assert (results / "tables" / "metrics.csv").read_bytes() == before
-    (results / "trained" / "activations" / "train" / "L8.json").unlink()
-    result = checkout.run()
+    # As the message says: the manifest comes out as it was, so that nothing else is made again.
+    manifest = results / "trained" / "activations" / "train" / "L8.json"
+    manifest.unlink()
+    result = checkout.run("--", str(manifest.relative_to(checkout.folder)))
     assert result.returncode == 0, result.stderr
-    assert (victim / "sae.safetensors").read_bytes() == weights
+    assert chunk.read_bytes() == good
+    # Layer 8's new dictionaries, and those of layer 2 that the failure came before.
+    assert 2 <= checkout.planned()["train_sae"] <= 4
+    assert checkout.run().returncode == 0
+    checkout.write(SMALL)
+    assert checkout.run().returncode == 0
     assert (results / "tables" / "metrics.csv").read_bytes() == before
     assert checkout.planned() == {}
 

@@ -138,6 +138,19 @@ def test_embedded_configuration_states_every_option(default_config):
         assert default_config[section] == defaults
 
 
+def test_text_from_the_command_line_becomes_numbers(default_config):
+    default_config["scores"] = {"top_n": "8", "tau": "0.8", "cutoffs": ["16", "32"]}
+    experiment = default_config["experiments"]["trained"]
+    experiment["extraction"]["passes"] = [["1", "2"], ["4", "6", "8"]]
+    experiment["sweep"]["layers"] = ["1", "8"]
+    config = complete_config(default_config)
+    assert config["scores"]["top_n"] == 8
+    assert config["scores"]["tau"] == 0.8
+    assert config["scores"]["cutoffs"] == [16, 32]
+    assert config["experiments"]["trained"]["extraction"]["passes"] == [[1, 2], [4, 6, 8]]
+    assert config["experiments"]["trained"]["sweep"]["layers"] == [1, 8]
+
+
 def test_sweep_is_the_product_of_its_axes(default_config):
     sweep = expand_sweep(complete_config(default_config))
     trained = [d for d in sweep if d.experiment == "trained" and d.variant == "topk"]

@@ -76,7 +76,7 @@ def test_flipped_byte_is_found_by_us_and_by_zarr(tmp_path, values, position):
     content = bytearray(chunk.read_bytes())
     content[position] ^= 1
     chunk.write_bytes(content)
-    with pytest.raises(ValueError, match=r"fails its checksum; delete .*L3.json and rerun"):
+    with pytest.raises(ValueError, match=r"fails its checksum; delete .*L3.json and run"):
         read_activations(manifest)
     with pytest.raises(ValueError, match="checksum"):
         zarr.open_array(tmp_path / "L3.zarr", mode="r")[:]

@@ -146,7 +146,7 @@ def test_adam_equals_the_one_of_torch():
     assert torch.allclose(ours[0], theirs[0], rtol=1e-6, atol=1e-7)
 
 
-def test_training_does_without_the_compiler():
+def test_training_does_without_the_compiler(root):
     """torch.optim imports torch._dynamo, which takes longer than training a small dictionary."""
     code = (
         "import sys, numpy as np; from cladescope.variants import fit_dictionary;"
@@ -155,7 +155,8 @@ def test_training_does_without_the_compiler():
         "fit_dictionary('topk', x, FitSpec(16, 2, 0, Recipe(64, 32, 1e-4, 0, 0, 0, 0.1)));"
         "assert 'torch' in sys.modules and 'torch._dynamo' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    environment = {"PYTHONPATH": str(root / "workflow" / "lib")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_batches_visit_every_image_once_per_pass():

@@ -51,7 +51,7 @@ def test_no_change_runs_nothing(checkout):
 
 
 def test_added_width_trains_only_its_dictionaries(checkout, config):
-    config["experiments"]["trained"]["sweep"]["variants"]["topk"]["width"] = [48, 64]
+    config["experiments"]["trained"]["sweep"]["variants"]["topk"]["width"] = [48, 96]
     checkout.write(config)
     assert checkout.planned() == {"train_sae": 4, "encode": 4, "score_dictionary": 4} | SUMMARY
 

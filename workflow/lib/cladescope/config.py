@@ -62,6 +62,7 @@ def complete_config(config: dict[str, Any]) -> dict[str, Any]:
         Lists every fault: the key, the offending value and the nearest valid one.
     """
     schema = load_schema()
+    config = _typed(config, schema, schema)
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(e.path))
     faults = [fault for error in errors for fault in _describe(error)]
     if not faults:
@@ -135,6 +136,21 @@ def _nearest(value: Any, known: list[Any]) -> str:
     return f"did you mean {close[0]!r}? ({listed})" if close else listed
 
 
+def _typed(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
+    """Return a copy of `value` with numbers where the schema wants them.
+
+    Snakemake reads the values within `--config 'scores={top_n: 8}'` as text.
+    """
+    schema = _resolve(schema, root)
+    if isinstance(value, dict):
+        return {name: _typed(item, _child(schema, name), root) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item, schema.get("items", {}), root) for item in value]
+    if isinstance(value, str) and schema.get("type") in ("integer", "number", "boolean"):
+        return yaml.safe_load(value)
+    return value
+
+
 def _with_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
     """Return a copy of `value` in which absent keys have their schema defaults."""
     schema = _resolve(schema, root)
@@ -145,8 +161,7 @@ def _with_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> 
     properties = schema.get("properties", {})
     completed = {}
     for name in [*properties, *(name for name in value if name not in properties)]:
-        child = properties.get(name, schema.get("additionalProperties", {}))
-        child = _resolve(child if isinstance(child, dict) else {}, root)
+        child = _resolve(_child(schema, name), root)
         if name in value:
             completed[name] = _with_defaults(value[name], child, root)
         elif "default" in child:
@@ -154,10 +169,20 @@ def _with_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> 
     return completed
 
 
+def _child(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the schema of one key of an object; empty if there is none."""
+    child = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
+    return child if isinstance(child, dict) else {}
+
+
 def _resolve(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
-    if "$ref" not in schema:
-        return schema
-    return {**root["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
+    """Return the schema with what it refers to merged in."""
+    parts = [schema, *schema.get("allOf", [])]
+    names = [part["$ref"].rsplit("/", 1)[1] for part in parts if "$ref" in part]
+    merged: dict[str, Any] = {}
+    for name in names:
+        merged |= root["$defs"][name]
+    return {**merged, **schema}
 
 
 def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:

@@ -170,4 +170,7 @@ def _read_chunk(
 def _damaged(folder: Path, layout: dict[str, Any], shard: int, what: str) -> str:
     path = folder / chunk_path(layout["array"], shard)
     manifest = folder / (Path(layout["array"]).stem + ".json")
-    return f"{path} {what}; delete {manifest} and rerun: its extraction pass is made again"
+    return (
+        f"{path} {what}; delete {manifest} and run snakemake with that file as its target, which "
+        "makes its pass again, then as before: what was trained from the sound shard stays"
+    )
