@@ -27,6 +27,20 @@ def test_tables_hold_every_dictionary_latent_and_null(finished):
     assert set(latents["dictionary"]) == set(metrics["dictionary"])
 
 
+def test_last_block_holds_hierarchy_beyond_its_nulls_and_beyond_the_second(finished):
+    metrics = pd.read_csv(finished.folder / "results" / "small" / "tables" / "metrics.csv")
+    topk = metrics[metrics["variant"] == "topk"]
+    early, late = (topk[topk["layer"] == layer].reset_index() for layer in (2, 8))
+    assert len(early) == len(late) == 2
+    for score in ("node_recovery", "best_internal_mcc"):
+        assert (late[score] > late[f"{score}_null_permuted_high"]).all()
+        assert (late[score] > late[f"{score}_null_shuffled"]).all()
+        assert (late[score] > early[score]).all()
+    height = "pair_lch_contracted"
+    assert (late[height] < late[f"{height}_null_permuted_low"]).all()
+    assert (late[height] < early[height]).all()
+
+
 def test_figures_are_images(finished):
     figures = finished.folder / "results" / "small" / "figures"
     for name in ("scores", "quality", "top_images"):

@@ -50,7 +50,7 @@ def plot_scores(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
     and, where there are several, of the backbones).
     """
     _style()
-    table = _scores_by_layer(metrics)
+    table = scores_by_layer(metrics)
     grid = sns.relplot(
         table,
         kind="line",
@@ -177,7 +177,7 @@ def strongest_images(codes: Codes, latent: int) -> np.ndarray:
     return codes.image[mine][order[:SHOWN_IMAGES]]
 
 
-def _scores_by_layer(metrics: pd.DataFrame) -> pd.DataFrame:
+def scores_by_layer(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return columns layer, experiment, seed, series, score, value."""
     topk = metrics["variant"] == "topk"
     random = metrics["weights"] == "random"

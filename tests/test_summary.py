@@ -1,0 +1,125 @@
+"""Tables and figures from small results made by hand."""
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cladescope.codes import Codes
+from cladescope.figures import (
+    PERMUTED,
+    RANDOM,
+    SCORES,
+    TRAINED,
+    best_latents,
+    plot_scores,
+    scores_by_layer,
+    strongest_images,
+)
+from cladescope.files import write_json
+from cladescope.tables import tabulate
+
+
+@pytest.fixture
+def metrics():
+    """Two seeds, two widths, two layers, with and without random weights."""
+    rows = []
+    for weights in ("file", "random"):
+        for layer in (1, 2):
+            for width in (8, 16):
+                for seed in (0, 1):
+                    value = 10 * layer + seed + (width == 16) + 100 * (weights == "random")
+                    scores = {
+                        f"{score}{null}": value + offset
+                        for score in SCORES
+                        for null, offset in (
+                            ("", 0),
+                            ("_null_permuted", 1000),
+                            ("_null_shuffled", 2000),
+                        )
+                    }
+                    identity = {"experiment": weights, "weights": weights, "variant": "topk"}
+                    rows.append({**identity, "layer": layer, "seed": seed, **scores})
+    return pd.DataFrame(rows)
+
+
+def test_lines_are_means_over_widths_for_each_seed(metrics):
+    table = scores_by_layer(metrics)
+    score = next(iter(SCORES.values()))
+
+    def values(series: str, layer: int) -> list[float]:
+        rows = table[(table["series"] == series) & (table["score"] == score)]
+        return rows[rows["layer"] == layer].sort_values("seed")["value"].tolist()
+
+    # Layer 2, seed s: widths give 20 + s and 21 + s, so 20.5 + s.
+    assert values(TRAINED, 2) == [20.5, 21.5]
+    assert values(PERMUTED, 2) == [1020.5, 1021.5]
+    assert values(RANDOM, 1) == [110.5, 111.5]
+
+
+def test_figures_are_the_same_bytes_twice(metrics, tmp_path):
+    for run in ("a", "b"):
+        (tmp_path / run).mkdir()
+        paths = [str(tmp_path / run / f"scores.{suffix}") for suffix in ("svg", "png", "pdf")]
+        plot_scores(metrics, paths, dpi=50)
+    for suffix in ("svg", "png", "pdf"):
+        first, second = (tmp_path / run / f"scores.{suffix}" for run in ("a", "b"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_best_latents_are_one_for_each_node():
+    latents = pd.DataFrame(
+        {
+            "latent": [0, 1, 2, 3, 4],
+            "status": ["scored", "scored", "rare", "scored", "scored"],
+            "best_internal_wnid": ["n1", "n1", "n2", "n3", None],
+            "best_internal_mcc": [0.5, 0.7, 0.9, 0.6, np.nan],
+        }
+    )
+    assert best_latents(latents)["latent"].tolist() == [1, 3]
+
+
+def test_strongest_images_break_ties_by_id():
+    codes = Codes(
+        image=np.array([0, 1, 2, 3, 4], np.int32),
+        latent=np.array([7, 7, 3, 7, 7], np.int32),
+        activation=np.array([1, 2, 9, 2, 3], np.float32),
+        n_images=5,
+        width=8,
+    )
+    assert strongest_images(codes, 7).tolist() == [4, 1, 3, 0]
+
+
+def test_tables_name_the_dictionary_of_every_row(tmp_path):
+    identities = [
+        {"dictionary": name, "width": width, "sparsity": None, "seed": None}
+        for name, width in (("a", None), ("b", 4))
+    ]
+    files: dict[str, list[str]] = {"quality": [], "scores": [], "latents": [], "nodes": []}
+    for identity in identities:
+        name = identity["dictionary"]
+        for kind, value in (("quality", {"fve": 0.5, "width": 4}), ("scores", {"n_live": 3})):
+            write_json(tmp_path / f"{name}_{kind}.json", value)
+            files[kind].append(str(tmp_path / f"{name}_{kind}.json"))
+        for kind in ("latents", "nodes"):
+            path = tmp_path / f"{name}_{kind}.parquet"
+            pd.DataFrame({"latent": [0, 1]}).to_parquet(path)
+            files[kind].append(str(path))
+    for run in ("first", "second"):
+        (tmp_path / run).mkdir()
+        tabulate(
+            identities,
+            **files,
+            metrics_table=tmp_path / run / "metrics.csv",
+            latents_table=tmp_path / run / "latents.csv.gz",
+            nodes_table=tmp_path / run / "nodes.csv.gz",
+        )
+    metrics = pd.read_csv(tmp_path / "first" / "metrics.csv")
+    assert metrics["dictionary"].tolist() == ["a", "b"]
+    assert metrics["width"].tolist() == [4, 4]
+    first, second = (
+        (tmp_path / run / "latents.csv.gz").read_bytes() for run in ("first", "second")
+    )
+    assert gzip.decompress(first).decode() == "dictionary,latent\na,0\na,1\nb,0\nb,1\n"
+    assert first == second
