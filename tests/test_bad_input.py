@@ -1,5 +1,6 @@
 """Bad input and bad days: the message names the culprit, nothing computed is lost."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -125,22 +126,47 @@ def test_flipped_byte_in_a_shard_and_repair(checkout, config):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
 def test_full_disk_and_repair(checkout, config, tmp_path):
-    """A disk that fills up stops the run with the file's name; with room, it continues."""
+    """A full disk stops the run with the file's name; with room, it goes on from what is there."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=15m", "tmpfs", str(disk)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting a tmpfs is not permitted here")
     try:
         config["results"] = str(disk / "results")
+        config["experiments"]["trained"]["extraction"]["precision"] = "float32"
         checkout.write(config)
-        target = str(disk / "results" / "trained" / "activations" / "eval" / "L8.json")
-        message = failure(checkout, target)
+        index = str(disk / "results" / "datasets" / "planted" / "images" / "train.parquet")
+        result = checkout.run("--", index)
+        assert result.returncode == 0, result.stdout + result.stderr
+        free = shutil.disk_usage(disk).free
+        # Room for logs and metadata, not for the activations: 1024 images x 96 x 4 bytes a layer.
+        (disk / "filler").write_bytes(bytes(free - 300_000))
+        manifest = str(disk / "results" / "trained" / "activations" / "train" / "L8.json")
+        message = failure(checkout, manifest)
         assert "No space left on device" in message
-        assert str(disk) in message
-        assert not list(disk.rglob("*.partial"))
-        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
-        result = checkout.run("--", target)
+        assert not (disk / "results" / "trained" / "activations" / "train" / "L8.json").exists()
+        (disk / "filler").unlink()
+        assert checkout.planned("--", manifest) == {"extract_activations_trained_train_0": 1}
+        result = checkout.run("--", manifest)
         assert result.returncode == 0, result.stdout + result.stderr
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_image_that_changed_since_it_was_indexed(checkout):
+    """A layer added later must come from the images that the others came from."""
+    results = checkout.folder / "results" / "small"
+    victim = next((results / "datasets/planted/rendered/train/n02071294").glob("*.png"))
+    good, times = victim.read_bytes(), victim.stat()
+    with Image.open(victim) as image:
+        image.rotate(90).save(victim)
+    config = copy.deepcopy(SMALL)
+    config["experiments"]["trained"]["extraction"]["passes"] = [[2, 8], [5]]
+    checkout.write(config)
+    try:
+        message = failure(checkout, "results/small/trained/activations/train/L5.json")
+    finally:
+        victim.write_bytes(good)
+        os.utime(victim, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert f"{victim.name} is not the image that was indexed" in message

@@ -52,6 +52,18 @@ def test_layer_out_of_range_names_the_nearest_valid_one(default_config):
     assert "the nearest valid value is 8" in message
 
 
+def test_swept_layer_beyond_the_model(default_config):
+    default_config["experiments"]["trained"]["sweep"]["layers"] = [12]
+    message = faults_of(default_config)
+    assert "experiments.trained.sweep.layers: layer 12 is out of range" in message
+    assert "add a pass" not in message
+
+
+def test_shares_of_zero_are_refused(default_config):
+    default_config["scores"]["rho"] = 0
+    assert "scores.rho: 0 is out of range; it must be above 0" in faults_of(default_config)
+
+
 def test_layer_zero_is_out_of_range(default_config):
     default_config["experiments"]["trained"]["sweep"]["layers"] = [0]
     message = faults_of(default_config)
@@ -139,7 +151,7 @@ def test_embedded_configuration_states_every_option(default_config):
 
 
 def test_text_from_the_command_line_becomes_numbers(default_config):
-    default_config["scores"] = {"top_n": "8", "tau": "0.8", "cutoffs": ["16", "32"]}
+    default_config["scores"] = {"top_n": "8", "tau": "8e-1", "cutoffs": ["16", 32.0]}
     experiment = default_config["experiments"]["trained"]
     experiment["extraction"]["passes"] = [["1", "2"], ["4", "6", "8"]]
     experiment["sweep"]["layers"] = ["1", "8"]

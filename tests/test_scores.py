@@ -132,7 +132,6 @@ def test_ties_are_ordered_by_image() -> None:
     result = score_dictionary(sparse(dense), labels, SMALL, replace(QUICK, top_n=4))
     assert result.latents["lch_wnid"].to_pylist() == ["p"]
     assert result.latents["best_mcc"].to_pylist()[0] == 0  # it fires on all images
-    assert result.scores["dense_share"] == 1
 
 
 def test_one_frequent_class_is_not_coherent() -> None:
@@ -437,7 +436,7 @@ def test_a_dictionary_without_scored_latents() -> None:
     result = score_dictionary(codes, np.arange(8) % 4, SMALL, QUICK)
     assert result.latents["status"].to_pylist() == ["dead"] * 3
     assert (result.scores["n_dead"], result.scores["node_recovery"]) == (3, 0)
-    for name in ("lch_height", "pair_lch_null_permuted", "dense_share", "coherent_share"):
+    for name in ("lch_height", "pair_lch_null_permuted", "coherent_share"):
         assert result.scores[name] is None
     assert result.nodes["best_mcc"].null_count == 2
 

@@ -13,6 +13,7 @@ from cladescope.figures import (
     SCORES,
     TRAINED,
     best_latents,
+    plot_quality,
     plot_scores,
     scores_by_layer,
     strongest_images,
@@ -40,6 +41,7 @@ def metrics():
                         )
                     }
                     identity = {"experiment": weights, "weights": weights, "variant": "topk"}
+                    identity |= {"dataset": "planted", "model": "vit"}
                     rows.append({**identity, "layer": layer, "seed": seed, **scores})
     return pd.DataFrame(rows)
 
@@ -56,6 +58,18 @@ def test_lines_are_means_over_widths_for_each_seed(metrics):
     assert values(TRAINED, 2) == [20.5, 21.5]
     assert values(PERMUTED, 2) == [1020.5, 1021.5]
     assert values(RANDOM, 1) == [110.5, 111.5]
+
+
+def test_models_have_panels_of_their_own(metrics):
+    both = pd.concat([metrics, metrics.assign(model="other")])
+    scores = set(scores_by_layer(both)["score"])
+    assert len(scores) == 2 * len(SCORES)
+    assert any(score.startswith("planted, other\n") for score in scores)
+
+
+def test_quality_without_a_trained_dictionary_says_so(metrics, tmp_path):
+    plot_quality(metrics[metrics["weights"] == "random"], [str(tmp_path / "quality.svg")], dpi=50)
+    assert "no trained dictionary" in (tmp_path / "quality.svg").read_text()
 
 
 def test_figures_are_the_same_bytes_twice(metrics, tmp_path):

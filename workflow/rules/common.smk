@@ -1,7 +1,6 @@
 """Configuration, the expanded sweep and small helpers that the rules share."""
 
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -46,11 +45,6 @@ def code_of(script, *modules):
     return fingerprint(
         WORKFLOW / "scripts" / f"{script}.py", *(PACKAGE / module for module in modules)
     )
-
-
-def without(mapping, *keys):
-    """Copy of a mapping less some keys."""
-    return {key: value for key, value in mapping.items() if key not in keys}
 
 
 def dictionary_of(wildcards):

@@ -1,5 +1,7 @@
 """Extraction: one forward pass over a split fills the activation stores of several layers."""
 
+import hashlib
+import io
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -21,9 +23,10 @@ from cladescope.store import ActivationWriter, ShardPlan
 class _Images(Dataset):
     """Decoded and preprocessed images of one shard."""
 
-    def __init__(self, folder: Path, paths: list[str], backbone: Backbone):
+    def __init__(self, folder: Path, index: ImageIndex, rows: range, backbone: Backbone):
         self.folder = folder
-        self.paths = paths
+        self.paths = index.paths[rows.start : rows.stop]
+        self.sha256 = index.sha256[rows.start : rows.stop]
         self.transform = backbone.transform
 
     def __len__(self) -> int:
@@ -31,11 +34,15 @@ class _Images(Dataset):
 
     def __getitem__(self, item: int) -> Tensor:
         path = self.folder / self.paths[item]
-        try:
-            with Image.open(path) as image:
-                return self.transform(image.convert("RGB"))
-        except OSError as error:
-            raise OSError(f"{path} does not decode ({error}); index the images again") from error
+        content = path.read_bytes()
+        # Layers of one store may be extracted months apart: they must see the same images.
+        if hashlib.sha256(content).hexdigest() != self.sha256[item]:
+            raise ValueError(
+                f"{path} is not the image that was indexed; put it back, or delete the dataset's "
+                "images/*.parquet to index the images again and redo what depends on them"
+            )
+        with Image.open(io.BytesIO(content)) as image:
+            return self.transform(image.convert("RGB"))
 
 
 def extract_activations(
@@ -78,7 +85,7 @@ def extract_activations(
     }
     for shard in range(n_shards):
         rows = plan.rows(shard)
-        images = _Images(folder, index.paths[rows.start : rows.stop], backbone)
+        images = _Images(folder, index, rows, backbone)
         # One thread computes; the others decode.
         loader = DataLoader(images, batch_size=batch_size, num_workers=threads - 1)
         title = f"shard {shard + 1}/{n_shards}"

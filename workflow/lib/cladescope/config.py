@@ -5,6 +5,7 @@ Read at parse time only; scripts get plain values through `params`.
 
 import difflib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -111,7 +112,7 @@ def _describe(error: Any) -> Iterator[str]:
     elif error.validator == "uniqueItems":
         yield f"{key}: {value!r} names an entry twice; keep one of each"
     elif error.validator == "pattern":
-        yield f"{key}: {value!r} should match {error.validator_value}"
+        yield f"{key}: {value!r} cannot stand there; use letters, digits and ./_- only"
     elif error.validator in ("minimum", "maximum"):
         limit = error.validator_value
         yield f"{key}: {value!r} is out of range; the nearest valid value is {limit}"
@@ -146,8 +147,14 @@ def _typed(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
         return {name: _typed(item, _child(schema, name), root) for name, item in value.items()}
     if isinstance(value, list):
         return [_typed(item, schema.get("items", {}), root) for item in value]
-    if isinstance(value, str) and schema.get("type") in ("integer", "number", "boolean"):
-        return yaml.safe_load(value)
+    if isinstance(value, str) and schema.get("type") in ("integer", "number"):
+        # Also 2e-4, which YAML 1.1 takes for text.
+        with suppress(ValueError):
+            value = float(value)
+    if isinstance(value, str) and schema.get("type") == "boolean":
+        return {"true": True, "false": False}.get(value.lower(), value)
+    if isinstance(value, float) and schema.get("type") == "integer" and value.is_integer():
+        return int(value)
     return value
 
 
@@ -221,17 +228,23 @@ def _layer_faults(key: str, experiment: dict[str, Any]) -> Iterator[str]:
         for layer in layers:
             where = f"{key}.extraction.passes.{number}"
             if layer > blocks:
-                yield (
-                    f"{where}: layer {layer} is out of range; {experiment['backbone']['model']} "
-                    f"has blocks 1 to {blocks}, the nearest valid value is {blocks}"
-                )
+                yield f"{where}: {_out_of_range(layer, experiment['backbone'])}"
             if layer in extracted:
                 yield f"{where}: layer {layer} is in an earlier pass already; keep it in one pass"
             extracted.append(layer)
     for layer in experiment["sweep"]["layers"]:
-        if layer not in extracted:
+        if layer > blocks:
+            yield f"{key}.sweep.layers: {_out_of_range(layer, experiment['backbone'])}"
+        elif layer not in extracted:
             nearest = min(extracted, key=lambda known: abs(known - layer))
             yield (
                 f"{key}.sweep.layers: layer {layer} is in no pass of {key}.extraction.passes; "
                 f"add a pass [{layer}] there or take the nearest extracted layer, {nearest}"
             )
+
+
+def _out_of_range(layer: int, backbone: dict[str, Any]) -> str:
+    return (
+        f"layer {layer} is out of range; {backbone['model']} has blocks 1 to {backbone['blocks']}, "
+        f"the nearest valid value is {backbone['blocks']}"
+    )

@@ -19,8 +19,8 @@ from cladescope.images import ImageIndex
 SCORES = {
     "node_recovery": "internal nodes recovered (share)",
     "coherent_share": "coherent latents (share)",
-    "coverage_top": "ontological coverage of a latent",
-    "lch_tau_height_contracted": "LCH height (contracted tree)",
+    "coverage_top": "ontological coverage, frequent classes",
+    "lch_tau_height_contracted": r"LCH$_\tau$ height (contracted tree)",
     "pair_lch_contracted": "pair-LCH height (contracted tree)",
     "best_internal_mcc": "best MCC with an internal node",
 }
@@ -46,8 +46,9 @@ SHOWN_IMAGES = 10
 def plot_scores(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
     """Draw each score by layer, with its nulls, the baselines and the random backbone.
 
-    A line is the mean over widths and sparsities; its band spans the seeds (of the dictionaries
-    and, where there are several, of the backbones).
+    A line is the mean over the widths and sparsities of its arm; its band spans the seeds (of the
+    dictionaries and, where there are several, of the backbones). Every dataset and model has
+    panels of its own.
     """
     _style()
     table = scores_by_layer(metrics)
@@ -65,7 +66,6 @@ def plot_scores(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
         markers=dict.fromkeys(STYLES, "o"),
         markersize=5,
         col="score",
-        col_order=list(SCORES.values()),
         col_wrap=3,
         height=2.7,
         aspect=1.25,
@@ -84,6 +84,12 @@ def plot_quality(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
     """Draw reconstruction and dead latents against sparsity for the trained dictionaries."""
     _style()
     trained = metrics[(metrics["variant"] == "topk") & (metrics["weights"] != "random")]
+    if trained.empty:
+        # A study of baselines or of random weights alone.
+        figure = plt.figure(figsize=(4, 1))
+        figure.text(0.5, 0.5, "no trained dictionary on a trained backbone", ha="center")
+        _save(figure, paths, dpi)
+        return
     table = trained.rename(
         columns={"fve": "variance explained (FVE)", "dead_share": "dead latents (share)"}
     ).melt(
@@ -123,8 +129,8 @@ def plot_top_images(
 ) -> None:
     """Draw the strongest images of the latents that match an internal node best.
 
-    One row per node: the latent with the highest MCC for it, titled with the synset of its lowest
-    common hypernym.
+    One row per node: the latent with the highest MCC for it, titled with the synset of its LCH_τ,
+    which is a leaf where one class fills the top set.
     """
     _style()
     shown = best_latents(latents)
@@ -178,7 +184,19 @@ def strongest_images(codes: Codes, latent: int) -> np.ndarray:
 
 
 def scores_by_layer(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return columns layer, experiment, seed, series, score, value."""
+    """Return columns layer, experiment, seed, series, score, value.
+
+    `score` names the dataset and the model, too, where there are several.
+    """
+    arms = metrics.groupby(["dataset", "model"], sort=False)
+    if arms.ngroups > 1:
+        return pd.concat(
+            [
+                table.assign(score=f"{dataset}, {model}\n" + table["score"])
+                for (dataset, model), rows in arms
+                for table in [scores_by_layer(rows)]
+            ]
+        )
     topk = metrics["variant"] == "topk"
     random = metrics["weights"] == "random"
     parts = [
@@ -191,8 +209,8 @@ def scores_by_layer(metrics: pd.DataFrame) -> pd.DataFrame:
         parts.append(_melt(metrics[(metrics["variant"] == variant) & ~random], series, ""))
     table = pd.concat(parts).dropna(subset=["value"])
     table["seed"] = table["seed"].fillna(0)
-    keys = ["series", "score", "layer", "experiment", "seed"]
-    return table.groupby(keys, as_index=False)[["value"]].mean()
+    keys = ["score", "series", "layer", "experiment", "seed"]
+    return table.groupby(keys, as_index=False, sort=False)[["value"]].mean()
 
 
 def _melt(rows: pd.DataFrame, series: str, suffix: str) -> pd.DataFrame:

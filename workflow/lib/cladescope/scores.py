@@ -39,8 +39,6 @@ from cladescope.nulls import (
 from cladescope.score_tables import latent_table, node_table
 from cladescope.taxonomy import Taxonomy
 
-# A latent that fires on more than this share of the images is called dense.
-DENSE_RATE = 0.5
 # Scores that are means over the scored latents, of the column of the same name (or as given).
 MEAN_SCORES = {
     "lch_height": "lch_height",
@@ -346,19 +344,16 @@ def _census(
 ) -> dict[str, float | int | None]:
     """Count the latents, and the images that fire a hierarchical one."""
     n_live, n_scored = np.count_nonzero(firings.count), len(firings.scored)
-    n_dense = np.count_nonzero(firings.count > DENSE_RATE * codes.n_images)
     hierarchical = np.zeros(codes.width, bool)
     hierarchical[firings.scored[columns["hierarchical"]]] = True
     covered = np.unique(codes.image[hierarchical[codes.latent]])
     single = ~columns["internal"] & (columns.get("lch_tau_height", np.zeros(0)) == 0)
     return {
-        "width": codes.width,
         "n_live": int(n_live),
         "n_scored": n_scored,
         "n_rare": int(n_live) - n_scored,
         "n_dead": codes.width - int(n_live),
         "n_hierarchical": int(hierarchical.sum()),
-        "dense_share": n_dense / n_live if n_live else None,
         "significant_share": float(columns["significant"].mean()) if n_scored else None,
         "single_class_share": float(single.mean()) if n_scored else None,
         "ontological_coverage": len(covered) / codes.n_images if codes.n_images else None,

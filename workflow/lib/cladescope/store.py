@@ -88,10 +88,11 @@ class ActivationWriter:
                 "extraction.precision to float32, or check the weights if the value is not finite"
             )
         rows = self.plan.rows(shard)
-        self._array[rows.start : rows.stop] = values.astype(self._array.dtype)
+        values = values.astype(self._array.dtype)
+        self._array[rows.start : rows.stop] = values
         self._sum += values.sum((0, 1), dtype=np.float64)
         self._square_sum += float(np.square(values, dtype=np.float64).sum())
-        self._max = max(self._max, float(magnitude.max()))
+        self._max = max(self._max, float(np.abs(values).max()))
 
     def finish(self, manifest: Path, identity: dict[str, Any]) -> None:
         """Check what lies on disk and write the manifest: identity, layout, checksums, statistics.
@@ -172,5 +173,6 @@ def _damaged(folder: Path, layout: dict[str, Any], shard: int, what: str) -> str
     manifest = folder / (Path(layout["array"]).stem + ".json")
     return (
         f"{path} {what}; delete {manifest} and run snakemake with that file as its target, which "
-        "makes its pass again, then as before: what was trained from the sound shard stays"
+        "makes its pass again, then as before: what was trained from the sound shard stays "
+        "(with extraction.protect, first make the pass's files writable)"
     )

@@ -35,7 +35,10 @@ def tabulate(
     rows = []
     for identity, quality_file, scores_file in zip(identities, quality, scores, strict=True):
         # A baseline's width is not in the sweep: it follows from the backbone.
-        rows.append({**identity, **read_json(quality_file), **read_json(scores_file)})
+        measured, scored = read_json(quality_file), read_json(scores_file)
+        if shared := measured.keys() & scored.keys():
+            raise ValueError(f"{quality_file} and {scores_file} both hold {', '.join(shared)}")
+        rows.append({**identity, **measured, **scored})
     metrics = pd.DataFrame(rows).astype({"sparsity": "Int64", "seed": "Int64"})
     _write_csv([metrics], metrics_table)
     names = [identity["dictionary"] for identity in identities]

@@ -23,10 +23,6 @@ from cladescope.files import write_aside
 
 # Slack for turning a share of images into a whole number of them: 0.55 x 100 is 55.00000000000001.
 _SHARE_SLACK = 1e-9
-# Rows of class counts multiplied with the ancestor matrix at a time (bounds the memory).
-_BLOCK_ROWS = 2048
-# float32 holds whole numbers exactly up to here, so a product of counts is exact below it.
-_EXACT_FLOAT32 = 2**24
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,45 +78,6 @@ class Taxonomy:
     def root(self) -> int:
         """The contracted root: the deepest node that covers every class."""
         return int(np.flatnonzero(self.n_leaves == len(self.leaves))[0])
-
-    def lowest_common_hypernyms(self, class_counts: np.ndarray, tau: float = 1.0) -> np.ndarray:
-        """Find the deepest node that covers at least a share `tau` of each row's images.
-
-        LCH_τ(j) = the first node v, in node order, with Σ_{c ∈ L(v)} n_jc ≥ τ Σ_c n_jc. With τ = 1
-        it is the lowest common hypernym of all images, chosen as NLTK's `lowest_common_hypernyms`
-        chooses (ties: fewer classes, then the lower id). Source: arXiv 2505.15970, LCH height.
-
-        Parameters
-        ----------
-        class_counts
-            Any real type (n_rows, n_leaves): images of each class in each row; whole, >= 0 and
-            fewer than 2^24 a row.
-        tau
-            Share in (0, 1].
-
-        Returns
-        -------
-        int32 (n_rows,): node indices; -1 for a row without images.
-
-        Raises
-        ------
-        ValueError
-            If `tau` or the shape of `class_counts` is out of range.
-        """
-        counts = np.asarray(class_counts)
-        if counts.ndim != 2 or counts.shape[1] != len(self.leaves):
-            raise ValueError(f"class_counts must be (rows, {len(self.leaves)}), not {counts.shape}")
-        nodes = self.contracted  # of the nodes with the same classes, only the deepest can win
-        ancestors = self.ancestors[:, nodes].astype(np.float32)
-        found = np.full(len(counts), -1, np.int32)
-        for start in range(0, len(counts), _BLOCK_ROWS):
-            block = counts[start : start + _BLOCK_ROWS].astype(np.float32)
-            total = block.sum(1)
-            if (total >= _EXACT_FLOAT32).any():
-                raise ValueError("class_counts has a row with 2^24 images or more")
-            covers = block @ ancestors >= images_needed(total, tau)[:, None]
-            found[start : start + _BLOCK_ROWS] = np.where(total > 0, nodes[covers.argmax(1)], -1)
-        return found
 
     def save(self, path: str | Path) -> None:
         """Write one row per node (Parquet); the same taxonomy gives the same bytes.
