@@ -181,3 +181,10 @@ def test_bad_image_folders_are_named(images, tmp_path):
         read_images(tmp_path / "one")
     with pytest.raises(ValueError, match="a batch of 65 needs"):
         train_planted_backbone(images / "eval", images / "eval", TrainingSpec(batch_size=65), *out)
+
+
+def test_docs_state_the_accuracy_of_the_shipped_checkpoint(root):
+    accuracy = json.loads(SIDECAR.read_text())["eval_accuracy"]
+    assert accuracy >= 0.70
+    text = (root / "docs" / "planted.md").read_text()
+    assert f"It names {accuracy:.1%} of the 6,400 evaluation images" in text
