@@ -121,3 +121,18 @@ def test_extraction_does_not_depend_on_which_layers_share_the_pass(shipped, tmp_
     assert values.shape == (64, 1, 96)
     assert np.array_equal(values, read_activations(second / "L5.json"))
     assert not np.array_equal(values, read_activations(first / "L2.json"))
+
+
+def test_image_that_is_gone_or_changed_stops_the_extraction(shipped, tmp_path):
+    render_split(PlantedSpec(), "eval", 1, tmp_path / "images", tmp_path / "factors.parquet")
+    index = index_images(tmp_path / "images")
+    victim = tmp_path / "images" / index.paths[40]
+    manifests = {1: tmp_path / "store" / "L1.json"}
+    options = {"n_shards": 1, "precision": "float32", "batch_size": 16}
+    victim.write_bytes((tmp_path / "images" / index.paths[41]).read_bytes())
+    with pytest.raises(ValueError, match=f"{victim.name} is not the image that was indexed"):
+        extract_activations(index, tmp_path / "images", shipped, manifests, **options)
+    victim.unlink()
+    with pytest.raises(ValueError, match=f"{victim.name} is gone; put it back"):
+        extract_activations(index, tmp_path / "images", shipped, manifests, **options)
+    assert not manifests[1].exists()

@@ -34,12 +34,13 @@ class _Images(Dataset):
 
     def __getitem__(self, item: int) -> Tensor:
         path = self.folder / self.paths[item]
-        content = path.read_bytes()
+        content = path.read_bytes() if path.is_file() else b""
         # Layers of one store may be extracted months apart: they must see the same images.
         if hashlib.sha256(content).hexdigest() != self.sha256[item]:
             raise ValueError(
-                f"{path} is not the image that was indexed; put it back, or delete the dataset's "
-                "images/*.parquet to index the images again and redo what depends on them"
+                f"{path} {'is not the image that was indexed' if content else 'is gone'}; put it "
+                "back, or delete the dataset's images/*.parquet to index the images again and redo "
+                "what depends on them"
             )
         with Image.open(io.BytesIO(content)) as image:
             return self.transform(image.convert("RGB"))

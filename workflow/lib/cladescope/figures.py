@@ -103,7 +103,7 @@ def plot_quality(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
         y="value",
         hue="layer",
         style="width",
-        palette="viridis",
+        palette="crest",
         markers=True,
         col="variable",
         height=3.2,
