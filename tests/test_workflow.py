@@ -145,18 +145,45 @@ def test_comments_and_docstrings_rerun_nothing(checkout):
     assert checkout.planned() == {}
 
 
-def test_code_that_scoring_imports_rescores_without_training(checkout):
-    checkout.edit("measures.py", "def mcc(", "def unused() -> None: ...\n\n\ndef mcc(")
+def test_code_that_scoring_reaches_rescores_without_training(checkout):
+    checkout.edit("measures.py", "    leaf = tree.leaf[", "    _ = 0\n    leaf = tree.leaf[")
     assert checkout.planned() == {"score_dictionary": 6} | SUMMARY
 
 
-def test_code_that_training_imports_retrains_without_extraction(checkout):
+def test_code_that_nothing_reaches_reruns_nothing(checkout):
+    checkout.edit("measures.py", "def mcc(", "def unused() -> None: ...\n\n\ndef mcc(")
+    assert checkout.planned() == {}
+
+
+def test_code_that_reads_activations_retrains_without_extraction(checkout):
+    checkout.edit(
+        "store.py", "    manifest = Path(manifest)\n", "    manifest = Path(str(manifest))\n"
+    )
+    assert checkout.planned() == {"train_sae": 6, "encode": 6, "score_dictionary": 6} | SUMMARY
+
+
+def test_code_that_writes_activations_extracts_again(checkout):
+    checkout.edit(
+        "store.py", "        magnitude = np.abs(values)", "        magnitude = abs(values)"
+    )
+    planned = checkout.planned()
+    for split in ("train", "eval"):
+        assert planned[f"extract_activations_trained_{split}_0"] == 1
+    assert not planned.keys() & {"render_planted", "index_images", "build_taxonomy"}
+
+
+def test_code_that_training_reaches_retrains_without_extraction(checkout):
     checkout.edit("variants/topk.py", "LOGGED_STEPS = 100", "LOGGED_STEPS = 50")
     assert checkout.planned() == {"train_sae": 4, "encode": 4, "score_dictionary": 4} | SUMMARY
 
 
-def test_code_of_figures_redraws_figures(checkout):
+def test_code_of_one_figure_redraws_that_figure(checkout):
     checkout.edit("figures.py", "SHOWN_LATENTS = 10", "SHOWN_LATENTS = 5")
+    assert checkout.planned() == {"plot_top_images": 1}
+
+
+def test_code_of_all_figures_redraws_them(checkout):
+    checkout.edit("figures.py", 'context="paper"', 'context="talk"')
     assert checkout.planned() == {"plot_scores": 1, "plot_quality": 1, "plot_top_images": 1}
 
 
