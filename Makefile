@@ -45,7 +45,7 @@ format: $(VENV)/synced-dev ## format the code
 	$(BIN)/snakefmt Snakefile workflow
 
 planted-backbone: $(VENV)/synced ## train the planted world's backbone again and ship the result
-	$(SNAKEMAKE) --configfile config/config.yaml $(PLANTED_BACKBONE).safetensors
+	$(SNAKEMAKE) --configfile config/config.yaml -- $(PLANTED_BACKBONE).safetensors
 	cp $(PLANTED_BACKBONE).safetensors $(PLANTED_BACKBONE).json resources/planted_vit/
 
 lock: $(VENV)/uv ## resolve the requirements again and write the locks

@@ -37,7 +37,7 @@ def fingerprint(script: Path, *modules: Path) -> str:
     digest = hashlib.sha256()
     for source, name in sorted(reached, key=lambda item: (item[0].as_posix(), item[1])):
         for node in _definitions(source)[name]:
-            text = f"{source.name}\0{name}\0{ast.unparse(node)}\0"
+            text = f"{source.name}\0{name}\0{_shape(node)}\0"
             digest.update(text.encode())
     return digest.hexdigest()[:16]
 
@@ -126,6 +126,20 @@ def _without_prose(tree: ast.Module) -> ast.Module:
             kept = [statement for statement in node.body if not _is_text(statement)]
             node.body = kept if kept or isinstance(node, ast.Module) else [ast.Pass()]
     return tree
+
+
+def _shape(node: object) -> str:
+    """Write a syntax tree as text that is the same for every version of Python that we support.
+
+    `ast.dump` and `ast.unparse` are not: versions add empty fields and quote differently.
+    """
+    if isinstance(node, list):
+        return f"[{','.join(map(_shape, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
+    inner = ",".join(f"{name}={_shape(value)}" for name, value in fields)
+    return f"{type(node).__name__}({inner})"
 
 
 def _is_text(node: ast.stmt) -> bool:
