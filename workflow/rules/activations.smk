@@ -26,7 +26,6 @@ for experiment, arm in EXPERIMENTS.items():
             stem = f"{experiment}_{split}_{number}"
             folder = f"{RESULTS}/{experiment}/activations/{split}"
             dataset = arm["dataset"]
-            weights = arm["backbone"]["weights"]
             shards = arm["extraction"]["shards"][split]
             finished = protected if arm["extraction"]["protect"] else str
 
@@ -35,7 +34,11 @@ for experiment, arm in EXPERIMENTS.items():
                     f"extract_activations_{stem}"
                 input:
                     index=f"{RESULTS}/datasets/{dataset}/images/{split}.parquet",
-                    weights=[] if weights in ("pretrained", "random") else weights,
+                    weights=(
+                        arm["backbone"]["weights"]
+                        if weights_kind(arm["backbone"]) == "file"
+                        else []
+                    ),
                 output:
                     chunks=[
                         finished(f"{folder}/L{layer}.zarr/c/{shard}/0/0")

@@ -75,9 +75,14 @@ def dataset_file(wildcards, name):
     return f"{RESULTS}/datasets/{EXPERIMENTS[wildcards.experiment]['dataset']}/{name}"
 
 
+def figure_files(name):
+    """Paths of one figure, one for each format."""
+    return [f"{RESULTS}/figures/{name}.{suffix}" for suffix in FORMATS]
+
+
 def figure(name):
     """One figure in every format; the first one goes into the report."""
-    first, *others = [f"{RESULTS}/figures/{name}.{suffix}" for suffix in FORMATS]
+    first, *others = figure_files(name)
     shown = report(first, caption=f"../report/{name}.rst", category="Figures")
     return [shown, *others]
 
@@ -87,16 +92,20 @@ def of_sweep(name):
     return [f"{RESULTS}/{folder}/{name}" for folder in SWEEP]
 
 
+def weights_kind(backbone):
+    """`pretrained`, `random`, or `file` for a local checkpoint."""
+    return backbone["weights"] if backbone["weights"] in ("pretrained", "random") else "file"
+
+
 def identity_of(dictionary):
     """The columns that say which dictionary a table's row is about."""
     experiment = EXPERIMENTS[dictionary.experiment]
-    weights = experiment["backbone"]["weights"]
     return {
         "dictionary": dictionary.folder,
         "experiment": dictionary.experiment,
         "dataset": experiment["dataset"],
         "model": experiment["backbone"]["model"],
-        "weights": weights if weights in ("pretrained", "random") else "file",
+        "weights": weights_kind(experiment["backbone"]),
         "layer": dictionary.layer,
         "variant": dictionary.variant,
         "width": dictionary.width,

@@ -1,9 +1,5 @@
 TABLES = [f"{RESULTS}/tables/{name}" for name in ("metrics.csv", "latents.csv.gz", "nodes.csv.gz")]
-FIGURES = [
-    f"{RESULTS}/figures/{name}.{suffix}"
-    for name in ("scores", "quality", "top_images")
-    for suffix in FORMATS
-]
+FIGURES = [path for name in ("scores", "quality", "top_images") for path in figure_files(name)]
 
 
 rule tabulate:
