@@ -28,7 +28,7 @@ SMALL = {
                 "weights": "resources/planted_vit/s0.safetensors",
                 "blocks": 8,
             },
-            "extraction": {"passes": [[2, 8]], "shards": {"train": 2, "eval": 1}},
+            "extraction": {"passes": [{"layers": [2, 8]}], "shards": {"train": 2, "eval": 1}},
             "sweep": {
                 "layers": [2, 8],
                 "variants": {
@@ -61,6 +61,17 @@ class Checkout:
             [SNAKEMAKE, "--cores", "2", "--configfile", str(self.config), *arguments],
             cwd=self.folder,
             env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run `python -m cladescope`."""
+        return subprocess.run(
+            [sys.executable, "-m", "cladescope", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(self.folder / "workflow" / "lib")},
             capture_output=True,
             text=True,
             check=False,

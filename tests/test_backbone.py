@@ -1,16 +1,25 @@
-import numpy as np
+"""Backbones: real timm architectures, read layer by layer, against forward hooks of their own."""
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 
-from cladescope.activations import extract_activations
-from cladescope.backbone import BackboneSpec, load_backbone
-from cladescope.images import index_images
-from cladescope.planted.rendering import PlantedSpec, render_split
-from cladescope.store import read_activations
+from cladescope.backbone import TOKENS, Backbone, BackboneSpec, list_layers, load_backbone
 
 CHECKPOINT = "resources/planted_vit/s0.safetensors"
+# Model, layers, image side, prefix tokens; the sides are small to keep the tests quick.
+MODELS = [
+    ("vit_small_patch14_dinov2", 12, 56, {"cls": 1}),
+    ("vit_small_patch14_reg4_dinov2", 12, 56, {"cls": 1, "registers": 4}),
+    ("vit_small_patch16_dinov3", 12, 64, {"cls": 1, "registers": 4}),
+    ("vit_base_patch16_clip_224", 12, 64, {"cls": 1}),
+    ("vit_base_patch16_siglip_224", 12, 64, {}),
+    ("deit_tiny_distilled_patch16_224", 12, 64, {"cls": 1}),
+    ("resnet50", 5, 64, {}),
+    ("convnext_tiny", 4, 64, {}),
+    ("swin_tiny_patch4_window7_224", 4, 224, {}),
+]
 
 
 @pytest.fixture(scope="module")
@@ -23,23 +32,90 @@ def images():
     return torch.randn(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("layers", [[8], [1, 2, 4, 8], [3]])
-def test_class_tokens_equal_a_forward_hook_bit_for_bit(shipped, images, layers):
-    backbone = load_backbone(shipped)
+def hooked(model, images) -> dict[int, torch.Tensor]:
+    """Return what each layer's module gives to a hook: (batch, tokens or positions, width)."""
     seen = {}
-    for number, block in enumerate(backbone.model.blocks, start=1):
-        block.register_forward_hook(
-            lambda module, args, output, number=number: seen.__setitem__(number, output[:, 0])
+    handles = []
+    for number, info in enumerate(model.feature_info, start=1):
+        module = model.get_submodule(info["module"])
+        handles.append(
+            module.register_forward_hook(
+                lambda module, args, output, number=number: seen.__setitem__(number, output)
+            )
         )
     with torch.inference_mode():
-        backbone.model.forward_features(images)
-    expected = dict(seen)
-    seen.clear()
-    found = backbone.class_tokens(images, layers)
-    assert sorted(found) == sorted(layers)
+        model.forward_features(images)
+    for handle in handles:
+        handle.remove()
+    channels = {number: info["num_chs"] for number, info in enumerate(model.feature_info, start=1)}
+    return {number: as_tokens(output, channels[number]) for number, output in seen.items()}
+
+
+def as_tokens(output, channels):
+    if output.ndim == 3:
+        return output
+    # Channels come first in most hierarchical models, last in Swin.
+    last = output if output.shape[-1] == channels else output.permute(0, 2, 3, 1)
+    return last.flatten(1, 2)
+
+
+@pytest.mark.parametrize(("name", "blocks", "side", "prefix"), MODELS)
+def test_every_token_equals_a_forward_hook_bit_for_bit(name, blocks, side, prefix):
+    backbone = load_backbone(BackboneSpec(name, "random", blocks, image_size=side, seed=0))
+    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    expected = hooked(backbone.model, images)
+    layers = [1, blocks // 2, blocks]
+    found = backbone.read(images, layers, TOKENS)
+    assert {kind for _, kind in found} == {*prefix, "mean", "patches"}
+    n_prefix = getattr(backbone.model, "num_prefix_tokens", 0)
     for layer in layers:
-        assert torch.equal(found[layer], expected[layer])
-    assert max(seen) == max(layers), "the pass stops after the deepest layer"
+        patches = expected[layer][:, n_prefix:]
+        assert torch.equal(found[layer, "patches"], patches)
+        # The mean is ours, and the order of its sum follows the layout in memory.
+        torch.testing.assert_close(found[layer, "mean"][:, 0], patches.mean(1))
+        if "cls" in prefix:
+            assert torch.equal(found[layer, "cls"], expected[layer][:, :1])
+        if "registers" in prefix:
+            assert torch.equal(found[layer, "registers"], expected[layer][:, 1:5])
+        described = backbone.layers[layer - 1]
+        assert described.width == patches.shape[2]
+        assert described.tokens == {kind: found[layer, kind].shape[1] for kind in described.tokens}
+        assert set(described.tokens) == {*prefix, "mean", "patches"}
+    assert backbone.preprocessing["input_size"] == [3, side, side]
+
+
+@pytest.mark.parametrize("layers", [[8], [1, 2, 4, 8], [3]])
+def test_pass_stops_after_the_deepest_layer(shipped, images, layers):
+    backbone = load_backbone(shipped)
+    expected = hooked(backbone.model, images)
+    seen = []
+    for number, block in enumerate(backbone.model.blocks, start=1):
+        block.register_forward_hook(lambda *args, number=number: seen.append(number))
+    found = backbone.read(images, layers, ["cls"])
+    assert sorted(found) == [(layer, "cls") for layer in sorted(layers)]
+    for layer in layers:
+        assert torch.equal(found[layer, "cls"], expected[layer][:, :1])
+    assert max(seen) == max(layers)
+
+
+def test_giant_is_described_without_its_weights():
+    layers = list_layers("vit_giant_patch14_dinov2", 224)
+    assert [layer.number for layer in layers] == list(range(1, 41))
+    assert {layer.width for layer in layers} == {1536}
+    assert layers[-1].name == "blocks.39"
+    assert layers[-1].tokens == {"cls": 1, "mean": 1, "patches": 256}
+
+
+def test_position_embedding_of_a_checkpoint_is_interpolated(tmp_path):
+    """DINOv2 is trained at 518 px; at another size its checkpoint loads with resized positions."""
+    large = load_backbone(BackboneSpec("vit_small_patch14_dinov2", "random", 12, seed=0)).model
+    save_file(large.state_dict(), tmp_path / "dinov2.safetensors")
+    spec = BackboneSpec("vit_small_patch14_dinov2", str(tmp_path / "dinov2.safetensors"), 12, 224)
+    small = load_backbone(spec).model
+    assert large.pos_embed.shape[1] == 1 + 37**2
+    assert small.pos_embed.shape[1] == 1 + 16**2
+    assert small.pos_embed.std() < large.pos_embed.std(), "averaged over neighbours"
+    assert torch.equal(small.blocks[3].mlp.fc1.weight, large.blocks[3].mlp.fc1.weight)
 
 
 def test_plain_timm_model(shipped):
@@ -88,7 +164,9 @@ def test_pickle_that_runs_code_is_refused(tmp_path):
 
 
 def test_wrong_number_of_blocks(shipped):
-    with pytest.raises(ValueError, match="has 8 blocks, the configuration says 12"):
+    with pytest.raises(
+        ValueError, match=r"has 8 layers, the configuration says 12; set backbone.blocks to 8"
+    ):
         load_backbone(BackboneSpec("vit_planted", shipped.weights, 12))
 
 
@@ -97,42 +175,13 @@ def test_unknown_model_names_close_ones():
         load_backbone(BackboneSpec("vit_tinny", "random", 8, seed=0))
 
 
-def test_model_without_class_token():
-    with pytest.raises(ValueError, match="resnet10t has no class token"):
-        load_backbone(BackboneSpec("resnet10t", "random", 8, seed=0))
+def test_token_that_the_model_lacks_names_the_alternatives():
+    backbone = Backbone("siglip", None, None, list_layers("resnet10t"), "", {})
+    with pytest.raises(ValueError, match=r"siglip has no cls token after .* among mean, patches"):
+        backbone.check_tokens(["cls", "mean"])
 
 
-def test_extraction_does_not_depend_on_which_layers_share_the_pass(shipped, tmp_path):
-    render_split(PlantedSpec(), "eval", 1, tmp_path / "images", tmp_path / "factors.parquet")
-    index = index_images(tmp_path / "images")
-    for name, layers in (("a", [2, 5]), ("b", [5])):
-        extract_activations(
-            index,
-            tmp_path / "images",
-            shipped,
-            {layer: tmp_path / name / f"L{layer}.json" for layer in layers},
-            n_shards=3,
-            precision="float32",
-            batch_size=16,
-        )
-    first, second = tmp_path / "a", tmp_path / "b"
-    assert (first / "L5.json").read_bytes() == (second / "L5.json").read_bytes()
-    values = read_activations(first / "L5.json")
-    assert values.shape == (64, 1, 96)
-    assert np.array_equal(values, read_activations(second / "L5.json"))
-    assert not np.array_equal(values, read_activations(first / "L2.json"))
-
-
-def test_image_that_is_gone_or_changed_stops_the_extraction(shipped, tmp_path):
-    render_split(PlantedSpec(), "eval", 1, tmp_path / "images", tmp_path / "factors.parquet")
-    index = index_images(tmp_path / "images")
-    victim = tmp_path / "images" / index.paths[40]
-    manifests = {1: tmp_path / "store" / "L1.json"}
-    options = {"n_shards": 1, "precision": "float32", "batch_size": 16}
-    victim.write_bytes((tmp_path / "images" / index.paths[41]).read_bytes())
-    with pytest.raises(ValueError, match=f"{victim.name} is not the image that was indexed"):
-        extract_activations(index, tmp_path / "images", shipped, manifests, **options)
-    victim.unlink()
-    with pytest.raises(ValueError, match=f"{victim.name} is gone; put it back"):
-        extract_activations(index, tmp_path / "images", shipped, manifests, **options)
-    assert not manifests[1].exists()
+def test_model_that_timm_cannot_read_by_layers(monkeypatch):
+    monkeypatch.delattr(VisionTransformer, "forward_intermediates")
+    with pytest.raises(ValueError, match="cannot read VisionTransformer layer by layer"):
+        list_layers("vit_planted")

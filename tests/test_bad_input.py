@@ -91,33 +91,37 @@ def test_checkpoint_that_does_not_fit(checkout, config, tmp_path):
     shutil.copytree(
         checkout.folder / "results" / "small" / "datasets", tmp_path / "results" / "datasets"
     )
-    message = failure(checkout, str(tmp_path / "results/trained/activations/eval/L8.json"))
+    message = failure(checkout, str(tmp_path / "results/trained/activations/eval/cls/L8.json"))
     assert "other.safetensors does not fit vit_planted" in message
     assert "missing pos_embed" in message
-    assert not (tmp_path / "results/trained/activations/eval/L8.json").exists()
+    assert not (tmp_path / "results/trained/activations/eval/cls/L8.json").exists()
 
 
 def test_flipped_byte_in_a_shard_and_repair(checkout, config):
-    """The damage is found, its repair makes the pass again, and the tables stay as they were."""
+    """The damage is found, its repair makes that shard alone, and nothing else runs again."""
     results = checkout.folder / "results" / "small"
     before = (results / "tables" / "metrics.csv").read_bytes()
-    chunk = results / "trained" / "activations" / "train" / "L8.zarr" / "c" / "1" / "0" / "0"
-    good = chunk.read_bytes()
+    store = results / "trained" / "activations" / "train" / "cls" / "L8.zarr"
+    chunk, neighbour = (store / "values" / "c" / shard / "0" / "0" for shard in "10")
+    good, made = chunk.read_bytes(), neighbour.stat().st_mtime_ns
     chunk.write_bytes(good[:10] + bytes([good[10] ^ 4]) + good[11:])
     config["experiments"]["trained"]["sweep"]["variants"]["topk"]["width"] = [48, 64]
     checkout.write(config)
     message = failure(checkout)
-    assert "c/1/0/0 fails its checksum; delete" in message
+    assert "c/1/0/0 fails its checksum" in message
+    assert "make verify CONFIG=... REPAIR=1" in message
     assert (results / "tables" / "metrics.csv").read_bytes() == before
-    # As the message says: the manifest comes out as it was, so that nothing else is made again.
-    manifest = results / "trained" / "activations" / "train" / "L8.json"
-    manifest.unlink()
-    result = checkout.run("--", str(manifest.relative_to(checkout.folder)))
-    assert result.returncode == 0, result.stderr
+    found = checkout.command("verify_activations", "small.yaml")
+    assert found.returncode == 1
+    assert "c/1/0/0 fails its checksum" in found.stdout
+    assert "1 fault" in found.stdout
+    repaired = checkout.command("verify_activations", "small.yaml", "--repair")
+    assert repaired.returncode == 0, repaired.stdout + repaired.stderr
     assert chunk.read_bytes() == good
+    assert neighbour.stat().st_mtime_ns == made
+    assert checkout.command("verify_activations", "small.yaml").returncode == 0
     # Layer 8's new dictionaries, and those of layer 2 that the failure came before.
     assert 2 <= checkout.planned()["train_sae"] <= 4
-    assert checkout.run().returncode == 0
     checkout.write(SMALL)
     assert checkout.run().returncode == 0
     assert (results / "tables" / "metrics.csv").read_bytes() == before
@@ -142,10 +146,12 @@ def test_full_disk_and_repair(checkout, config, tmp_path):
         free = shutil.disk_usage(disk).free
         # Room for logs and metadata, not for the activations: 1024 images x 96 x 4 bytes a layer.
         (disk / "filler").write_bytes(bytes(free - 300_000))
-        manifest = str(disk / "results" / "trained" / "activations" / "train" / "L8.json")
+        manifest = str(disk / "results" / "trained" / "activations" / "train" / "cls" / "L8.json")
         message = failure(checkout, manifest)
         assert "No space left on device" in message
-        assert not (disk / "results" / "trained" / "activations" / "train" / "L8.json").exists()
+        assert not (
+            disk / "results" / "trained" / "activations" / "train" / "cls" / "L8.json"
+        ).exists()
         (disk / "filler").unlink()
         assert checkout.planned("--", manifest) == {"extract_activations_trained_train_0": 1}
         result = checkout.run("--", manifest)
@@ -162,10 +168,10 @@ def test_image_that_changed_since_it_was_indexed(checkout):
     with Image.open(victim) as image:
         image.rotate(90).save(victim)
     config = copy.deepcopy(SMALL)
-    config["experiments"]["trained"]["extraction"]["passes"] = [[2, 8], [5]]
+    config["experiments"]["trained"]["extraction"]["passes"] = [{"layers": [2, 8]}, {"layers": [5]}]
     checkout.write(config)
     try:
-        message = failure(checkout, "results/small/trained/activations/train/L5.json")
+        message = failure(checkout, "results/small/trained/activations/train/cls/L5.json")
     finally:
         victim.write_bytes(good)
         os.utime(victim, ns=(times.st_atime_ns, times.st_mtime_ns))

@@ -46,7 +46,7 @@ def test_unknown_variant_names_the_nearest(default_config):
 
 
 def test_layer_out_of_range_names_the_nearest_valid_one(default_config):
-    default_config["experiments"]["trained"]["extraction"]["passes"] = [[1, 9]]
+    default_config["experiments"]["trained"]["extraction"]["passes"] = [{"layers": [1, 9]}]
     message = faults_of(default_config)
     assert "layer 9 is out of range; vit_planted has blocks 1 to 8" in message
     assert "the nearest valid value is 8" in message
@@ -76,13 +76,16 @@ def test_layer_zero_is_out_of_range(default_config):
 def test_layer_without_a_pass(default_config):
     default_config["experiments"]["trained"]["sweep"]["layers"] = [1, 3]
     message = faults_of(default_config)
-    assert "layer 3 is in no pass" in message
-    assert "add a pass [3]" in message
+    assert "layer 3, token cls is in no pass" in message
+    assert "add a pass {layers: [3], tokens: [cls]}" in message
 
 
 def test_layer_in_two_passes(default_config):
-    default_config["experiments"]["trained"]["extraction"]["passes"] = [[1, 2, 4, 6, 8], [4]]
-    assert "layer 4 is in an earlier pass already" in faults_of(default_config)
+    default_config["experiments"]["trained"]["extraction"]["passes"] = [
+        {"layers": [1, 2, 4, 6, 8]},
+        {"layers": [4]},
+    ]
+    assert "layer 4, token cls is in an earlier pass already" in faults_of(default_config)
 
 
 @pytest.mark.parametrize("axis", ["width", "sparsity", "seed"])
@@ -153,13 +156,16 @@ def test_embedded_configuration_states_every_option(default_config):
 def test_text_from_the_command_line_becomes_numbers(default_config):
     default_config["scores"] = {"top_n": "8", "tau": "8e-1", "cutoffs": ["16", 32.0]}
     experiment = default_config["experiments"]["trained"]
-    experiment["extraction"]["passes"] = [["1", "2"], ["4", "6", "8"]]
+    experiment["extraction"]["passes"] = [{"layers": ["1", "2"]}, {"layers": ["4", "6", "8"]}]
     experiment["sweep"]["layers"] = ["1", "8"]
     config = complete_config(default_config)
     assert config["scores"]["top_n"] == 8
     assert config["scores"]["tau"] == 0.8
     assert config["scores"]["cutoffs"] == [16, 32]
-    assert config["experiments"]["trained"]["extraction"]["passes"] == [[1, 2], [4, 6, 8]]
+    assert config["experiments"]["trained"]["extraction"]["passes"] == [
+        {"layers": [1, 2], "tokens": ["cls"]},
+        {"layers": [4, 6, 8], "tokens": ["cls"]},
+    ]
     assert config["experiments"]["trained"]["sweep"]["layers"] == [1, 8]
 
 
@@ -167,6 +173,6 @@ def test_sweep_is_the_product_of_its_axes(default_config):
     sweep = expand_sweep(complete_config(default_config))
     trained = [d for d in sweep if d.experiment == "trained" and d.variant == "topk"]
     assert len(trained) == 5 * 2 * 2 * 2
-    assert "trained/dictionaries/L8/topk/w256_k8_s1" in {d.folder for d in trained}
-    assert "trained/dictionaries/L8/pca/full" in {d.folder for d in sweep}
+    assert "trained/dictionaries/cls/L8/topk/w256_k8_s1" in {d.folder for d in trained}
+    assert "trained/dictionaries/cls/L8/pca/full" in {d.folder for d in sweep}
     assert len({d.folder for d in sweep}) == len(sweep)

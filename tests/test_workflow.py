@@ -93,7 +93,7 @@ def test_added_variant_trains_only_its_dictionaries(checkout, config):
 
 def test_layer_added_as_a_pass_extracts_only_that_layer(checkout, config):
     trained = config["experiments"]["trained"]
-    trained["extraction"]["passes"] = [[2, 8], [5]]
+    trained["extraction"]["passes"] = [{"layers": [2, 8]}, {"layers": [5]}]
     trained["sweep"]["layers"] = [2, 5, 8]
     checkout.write(config)
     assert checkout.planned() == {
@@ -109,7 +109,7 @@ def test_layer_added_as_a_pass_extracts_only_that_layer(checkout, config):
 
 
 def test_regrouped_passes_run_nothing(checkout, config):
-    config["experiments"]["trained"]["extraction"]["passes"] = [[8], [2]]
+    config["experiments"]["trained"]["extraction"]["passes"] = [{"layers": [8]}, {"layers": [2]}]
     checkout.write(config)
     assert checkout.planned() == {}
 
@@ -164,7 +164,9 @@ def test_code_that_reads_activations_retrains_without_extraction(checkout):
 
 def test_code_that_writes_activations_extracts_again(checkout):
     checkout.edit(
-        "store.py", "        magnitude = np.abs(values)", "        magnitude = abs(values)"
+        "store_writer.py",
+        "        content = values.tobytes()",
+        "        content = bytes(values.data)",
     )
     planned = checkout.planned()
     for split in ("train", "eval"):
@@ -192,6 +194,6 @@ def test_command_line_overrides_the_configuration(checkout):
 
 
 def test_touched_files_with_the_same_content_rerun_nothing(checkout):
-    for name in ("datasets/planted/images/train.parquet", "trained/activations/train/L8.json"):
+    for name in ("datasets/planted/images/train.parquet", "trained/activations/train/cls/L8.json"):
         (checkout.folder / "results" / "small" / name).touch()
     assert checkout.planned() == {}

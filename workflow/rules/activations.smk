@@ -17,50 +17,39 @@ rule train_planted_backbone:
         "../scripts/train_planted_backbone.py"
 
 
-# One rule for each pass: its layers share a forward, every layer has files of its own, and the pass
-# itself is in no path and no parameter. So a layer added as a new pass recomputes only that layer,
-# and regrouping the passes recomputes nothing.
-for experiment, arm in EXPERIMENTS.items():
-    for split in SPLITS:
-        for number, layers in enumerate(arm["extraction"]["passes"]):
-            stem = f"{experiment}_{split}_{number}"
-            folder = f"{RESULTS}/{experiment}/activations/{split}"
-            dataset = arm["dataset"]
-            shards = arm["extraction"]["shards"][split]
-            finished = protected if arm["extraction"]["protect"] else str
+# One rule for each pass: its layers and tokens share a forward, every store has files of its own,
+# and the pass itself is in no path and no parameter. So a layer or token added as a new pass is
+# extracted alone, and regrouping the passes recomputes nothing.
+for job in expand_passes(config):
+    manifests = [f"{RESULTS}/{job.manifest(place)}" for place in job.places]
+    stores = [
+        store_files(manifest, job.extraction["shards"], job.sampled(place))
+        for manifest, place in zip(manifests, job.places)
+    ]
+    finished = protected if job.protect else str
 
-            rule:
-                name:
-                    f"extract_activations_{stem}"
-                input:
-                    index=f"{RESULTS}/datasets/{dataset}/images/{split}.parquet",
-                    weights=(
-                        arm["backbone"]["weights"]
-                        if weights_kind(arm["backbone"]) == "file"
-                        else []
-                    ),
-                output:
-                    chunks=[
-                        finished(f"{folder}/L{layer}.zarr/c/{shard}/0/0")
-                        for layer in layers
-                        for shard in range(shards)
-                    ],
-                    arrays=[f"{folder}/L{layer}.zarr/zarr.json" for layer in layers],
-                    manifests=[f"{folder}/L{layer}.json" for layer in layers],
-                log:
-                    f"{RESULTS}/logs/extract_activations/{stem}.log",
-                benchmark:
-                    f"{RESULTS}/benchmarks/extract_activations/{stem}.tsv"
-                conda:
-                    ENVIRONMENT
-                params:
-                    spec={
-                        "backbone": arm["backbone"],
-                        "shards": shards,
-                        "precision": arm["extraction"]["precision"],
-                        "batch_size": arm["extraction"]["batch_size"],
-                        "folder": image_folder(dataset, split),
-                    },
-                    code=code_of("extract_activations"),
-                script:
-                    "../scripts/extract_activations.py"
+    rule:
+        name:
+            f"extract_activations_{job.stem}"
+        input:
+            index=f"{RESULTS}/{job.index}",
+            weights=(job.backbone["weights"] if weights_kind(job.backbone) == "file" else []),
+        output:
+            chunks=[finished(path) for store in stores for path in store["chunks"]],
+            others=[path for store in stores for path in store["others"]],
+            manifests=manifests,
+        log:
+            f"{RESULTS}/logs/extract_activations/{job.stem}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/extract_activations/{job.stem}.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec={
+                "backbone": job.backbone,
+                "extraction": job.extraction,
+                "folder": image_folder(job.dataset, job.split),
+            },
+            code=code_of("extract_activations"),
+        script:
+            "../scripts/extract_activations.py"

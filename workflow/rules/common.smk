@@ -12,9 +12,10 @@ sys.path.insert(0, str(LIBRARY))
 # Scripts run in processes of their own, which inherit the environment.
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")])))
 
-from cladescope.config import SPLITS, ConfigError, complete_config, expand_sweep
+from cladescope.config import SPLITS, ConfigError, complete_config, expand_passes, expand_sweep
 from cladescope.fingerprint import LIBRARY as PACKAGE
 from cladescope.fingerprint import fingerprint
+from cladescope.store import store_files
 
 try:
     config = complete_config(config)
@@ -34,6 +35,7 @@ wildcard_constraints:
     dataset="|".join(DATASETS),
     experiment="|".join(EXPERIMENTS),
     split="|".join(SPLITS),
+    token="|".join(sorted({dictionary.token for dictionary in SWEEP.values()})),
     layer=r"\d+",
     variant="|".join(sorted({dictionary.variant for dictionary in SWEEP.values()})),
     name="|".join(sorted({dictionary.name for dictionary in SWEEP.values()})),
@@ -53,6 +55,7 @@ def dictionary_of(wildcards):
         [
             wildcards.experiment,
             "dictionaries",
+            wildcards.token,
             f"L{wildcards.layer}",
             wildcards.variant,
             wildcards.name,
@@ -106,6 +109,7 @@ def identity_of(dictionary):
         "dataset": experiment["dataset"],
         "model": experiment["backbone"]["model"],
         "weights": weights_kind(experiment["backbone"]),
+        "token": dictionary.token,
         "layer": dictionary.layer,
         "variant": dictionary.variant,
         "width": dictionary.width,
@@ -119,6 +123,7 @@ def identity_of(dictionary):
 SHOWN = max(
     (entry for entry in SWEEP.values() if entry.experiment == next(iter(EXPERIMENTS))),
     key=lambda entry: (
+        entry.token == "cls",
         entry.layer,
         entry.variant == "topk",
         entry.width or 0,

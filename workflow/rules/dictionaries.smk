@@ -1,18 +1,18 @@
-DICTIONARY = f"{RESULTS}/{{experiment}}/dictionaries/L{{layer}}/{{variant}}/{{name}}"
+DICTIONARY = f"{RESULTS}/{{experiment}}/dictionaries/{{token}}/L{{layer}}/{{variant}}/{{name}}"
 
 
 rule train_sae:
     input:
         # The manifest stands for its shards: it holds their checksums, which training verifies.
-        manifest=f"{RESULTS}/{{experiment}}/activations/train/L{{layer}}.json",
+        manifest=f"{RESULTS}/{{experiment}}/activations/train/{{token}}/L{{layer}}.json",
     output:
         weights=f"{DICTIONARY}/sae.safetensors",
         about=f"{DICTIONARY}/sae.json",
         log=f"{DICTIONARY}/training.parquet",
     log:
-        f"{RESULTS}/logs/train_sae/{{experiment}}_L{{layer}}_{{variant}}_{{name}}.log",
+        f"{RESULTS}/logs/train_sae/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/train_sae/{{experiment}}_L{{layer}}_{{variant}}_{{name}}.tsv"
+        f"{RESULTS}/benchmarks/train_sae/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.tsv"
     conda:
         ENVIRONMENT
     params:
@@ -29,16 +29,16 @@ rule train_sae:
 
 rule encode:
     input:
-        manifest=f"{RESULTS}/{{experiment}}/activations/eval/L{{layer}}.json",
+        manifest=f"{RESULTS}/{{experiment}}/activations/eval/{{token}}/L{{layer}}.json",
         weights=rules.train_sae.output.weights,
         about=rules.train_sae.output.about,
     output:
         codes=f"{DICTIONARY}/codes.parquet",
         quality=f"{DICTIONARY}/quality.json",
     log:
-        f"{RESULTS}/logs/encode/{{experiment}}_L{{layer}}_{{variant}}_{{name}}.log",
+        f"{RESULTS}/logs/encode/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/encode/{{experiment}}_L{{layer}}_{{variant}}_{{name}}.tsv"
+        f"{RESULTS}/benchmarks/encode/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.tsv"
     conda:
         ENVIRONMENT
     params:

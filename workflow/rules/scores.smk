@@ -8,9 +8,9 @@ rule score_dictionary:
         nodes=f"{DICTIONARY}/nodes.parquet",
         scores=f"{DICTIONARY}/scores.json",
     log:
-        f"{RESULTS}/logs/score_dictionary/{{experiment}}_L{{layer}}_{{variant}}_{{name}}.log",
+        f"{RESULTS}/logs/score_dictionary/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/score_dictionary/{{experiment}}_L{{layer}}_{{variant}}_{{name}}.tsv"
+        f"{RESULTS}/benchmarks/score_dictionary/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.tsv"
     conda:
         ENVIRONMENT
     params:

@@ -1,19 +1,22 @@
 from pathlib import Path
 
-from cladescope.activations import extract_activations
+from cladescope.activations import ExtractionSpec, extract_activations
 from cladescope.backbone import BackboneSpec
 from cladescope.images import ImageIndex
 from cladescope.jobs import start_log
+from cladescope.sources import ImageSource
 
 start_log(snakemake.log[0])
 spec = snakemake.params.spec
 extract_activations(
     ImageIndex.load(snakemake.input.index),
-    Path(spec["folder"]),
+    ImageSource(Path(spec["folder"])),
     BackboneSpec(**spec["backbone"]),
-    manifests={int(Path(path).stem[1:]): Path(path) for path in snakemake.output.manifests},
-    n_shards=spec["shards"],
-    precision=spec["precision"],
-    batch_size=spec["batch_size"],
+    ExtractionSpec.of(spec["extraction"]),
+    manifests={
+        (int(Path(path).stem[1:]), Path(path).parent.name): Path(path)
+        for path in snakemake.output.manifests
+    },
+    code=snakemake.params.code,
     threads=snakemake.threads,
 )

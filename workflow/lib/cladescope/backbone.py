@@ -1,10 +1,8 @@
-"""The vision model whose activations are studied; the only module that knows timm."""
+"""The vision model whose activations are studied. Only this module and `checkpoints` know timm."""
 
-import hashlib
-import sys
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -12,10 +10,13 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
-from timm.models import load_state_dict
-from torch import Tensor, nn
+from torch import Tensor
 
 import cladescope.planted.network  # noqa: F401  registers `vit_planted` with timm
+from cladescope.checkpoints import hash_weights, load_checkpoint
+
+MODEL_WEIGHTS = ("pretrained", "random")
+TOKENS = ("cls", "mean", "patches", "registers")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class BackboneSpec:
     weights: str
     """`pretrained`, `random` or the path of a local checkpoint."""
     blocks: int
-    """Number of blocks that the model must have."""
+    """Number of layers that the model must have."""
     image_size: int | None = None
     """Input side in pixels; None takes the model's own."""
     seed: int | None = None
@@ -35,37 +36,68 @@ class BackboneSpec:
 
 
 @dataclass(frozen=True)
-class Backbone:
-    """A model ready to be read block by block."""
+class Layer:
+    """One place to read a model at: the residual stream after a block, the map after a stage."""
 
+    number: int
+    """Counted from 1."""
+    name: str
+    """Of the module whose output it is."""
+    width: int
+    """Channels."""
+    tokens: dict[str, int]
+    """How many of each token kind there are per image, at the model's input size."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A model ready to be read layer by layer."""
+
+    name: str
+    """timm's."""
     model: Any
     transform: Callable[[Image.Image], Tensor]
-    width: int
-    """Dimension of the residual stream."""
+    layers: list[Layer]
     weights_sha256: str
     preprocessing: dict[str, Any]
     """timm's data configuration, as recorded in the manifest."""
 
-    @torch.inference_mode()
-    def class_tokens(
-        self, images: Float[Tensor, "batch 3 height width"], layers: Sequence[int]
-    ) -> dict[int, Float[Tensor, "batch width"]]:
-        """Return the class token after each of `layers` (1-based blocks) from one forward pass.
+    def check_tokens(self, kinds: Sequence[str]) -> None:
+        """Raise a ValueError that names the alternatives if the model lacks a token kind."""
+        known = self.layers[0].tokens
+        lacking = [kind for kind in kinds if kind not in known]
+        if lacking:
+            raise ValueError(
+                f"{self.name} has no {' and no '.join(lacking)} token after each layer; "
+                f"choose among {', '.join(known)}"
+            )
 
-        The values are the residual stream after the block, before any final norm; the pass stops
-        after the deepest layer.
+    @torch.inference_mode()
+    def read(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        layers: Sequence[int],
+        kinds: Sequence[str],
+    ) -> dict[tuple[int, str], Float[Tensor, "batch tokens width"]]:
+        """Return tokens of some kinds after each of `layers` (from 1) from one forward pass.
+
+        The values are the residual stream after the block (the map after the stage), before any
+        final norm; the pass stops after the deepest layer. Kinds: `cls`, `registers`, `patches`
+        (row by row from the top left) and their `mean`, as far as the model has them.
         """
-        captured = self.model.forward_intermediates(
-            images,
-            indices=[layer - 1 for layer in layers],
-            return_prefix_tokens=True,
-            norm=False,
-            stop_early=True,
-            output_fmt="NLC",
-            intermediates_only=True,
-        )
-        ordered = sorted(layers)
-        return {layer: prefix[:, 0] for layer, (_, prefix) in zip(ordered, captured, strict=True)}
+        return _read(self.model, images, layers, kinds)
+
+
+def list_layers(model: str, image_size: int | None = None) -> list[Layer]:
+    """Return a timm model's layers without making its weights.
+
+    Raises
+    ------
+    ValueError
+        If timm does not know the model or cannot read it layer by layer.
+    """
+    with torch.device("meta"):
+        return _list_layers(_create(model, False, image_size), image_size)
 
 
 def load_backbone(spec: BackboneSpec) -> Backbone:
@@ -74,87 +106,121 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     Raises
     ------
     ValueError
-        If timm does not know the model, the model has another number of blocks than declared or no
-        class token, or the checkpoint does not fit it; the message lists what differs.
+        If timm does not know the model or cannot read it layer by layer, the model has another
+        number of layers than declared, or the checkpoint does not fit; lists what differs.
     FileNotFoundError
         If the checkpoint does not exist.
     """
+    layers = list_layers(spec.model, spec.image_size)
+    if len(layers) != spec.blocks:
+        raise ValueError(
+            f"{spec.model} has {len(layers)} layers, the configuration says {spec.blocks}; "
+            f"set backbone.blocks to {len(layers)}"
+        )
     # Random weights are drawn here; the generator's state is not used elsewhere.
     torch.manual_seed(spec.seed or 0)
-    size: dict[str, Any] = {} if spec.image_size is None else {"img_size": spec.image_size}
-    if not timm.is_model(spec.model):
-        near = timm.list_models(f"*{spec.model.split('_')[0]}*")[:8]
-        raise ValueError(f"timm has no model {spec.model!r}; close names: {', '.join(near)}")
-    model: Any = timm.create_model(
-        spec.model, pretrained=spec.weights == "pretrained", num_classes=0, **size
-    ).eval()
-    _check_architecture(model, spec)
-    if spec.weights not in ("pretrained", "random"):
-        _load_checkpoint(model, spec)
-    data_config = resolve_model_data_config(model)
+    model = _create(spec.model, spec.weights == "pretrained", spec.image_size)
+    if spec.weights not in MODEL_WEIGHTS:
+        load_checkpoint(model, spec.model, spec.weights)
+    if not _has_tokens(model):
+        model = model.to(memory_format=torch.channels_last)
+    data_config = _data_config(model, spec.image_size)
+    described = {key: _plain(value) for key, value in sorted(data_config.items())}
+    transform = create_transform(**data_config, is_training=False)
     return Backbone(
+        name=spec.model,
         model=model.requires_grad_(False),
-        transform=create_transform(**data_config, is_training=False),
-        width=model.num_features,
-        weights_sha256=_hash_weights(model),
-        preprocessing={key: _plain(value) for key, value in sorted(data_config.items())},
+        transform=transform,
+        layers=layers,
+        weights_sha256=hash_weights(model),
+        preprocessing={**described, "transform": [str(step) for step in transform.transforms]},
     )
 
 
-def _check_architecture(model: nn.Module, spec: BackboneSpec) -> None:
-    blocks = getattr(model, "blocks", None)
-    if blocks is None or getattr(model, "cls_token", None) is None:
-        raise ValueError(
-            f"{spec.model} has no class token after each block; choose a vision transformer of timm"
-            " that has one"
-        )
-    if len(blocks) != spec.blocks:
-        raise ValueError(
-            f"{spec.model} has {len(blocks)} blocks, the configuration says {spec.blocks}; "
-            f"set backbone.blocks to {len(blocks)}"
-        )
+def _create(name: str, pretrained: bool, image_size: int | None) -> Any:
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name.split('_')[0]}*")[:8]
+        raise ValueError(f"timm has no model {name!r}; close names: {', '.join(near)}")
+    size: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
+    if size:
+        try:
+            with torch.device("meta"):
+                timm.create_model(name, num_classes=0, **size)
+        except TypeError:
+            # Convolutional models take images of any size and have no such argument.
+            size = {}
+    return timm.create_model(name, pretrained=pretrained, num_classes=0, **size).eval()
 
 
-def _load_checkpoint(model: Any, spec: BackboneSpec) -> None:
-    """Load a local checkpoint, all of it but a classifier that the model does not need."""
-    path = Path(spec.weights)
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {path} does not exist; set backbone.weights")
-    # weights_only: a pickle checkpoint must not run code.
-    state = load_state_dict(str(path), use_ema=False, weights_only=True)
-    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-    if convert is not None:
-        state = convert(state, model)
-    classifier = model.pretrained_cfg.get("classifier") or ()
-    prefixes = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-    state = {
-        name: value
-        for name, value in state.items()
-        if not name.startswith(prefixes) or not prefixes
-    }
-    expected = model.state_dict()
-    faults = [f"missing {name}" for name in expected if name not in state]
-    faults += [f"unexpected {name}" for name in state if name not in expected]
-    faults += [
-        f"{name} has shape {tuple(state[name].shape)}, the model's is {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in state and state[name].shape != value.shape
+def _data_config(model: Any, image_size: int | None) -> dict[str, Any]:
+    args = {} if image_size is None else {"img_size": image_size}
+    return resolve_model_data_config(model, args)
+
+
+def _list_layers(model: Any, image_size: int | None) -> list[Layer]:
+    """Push an empty image through a model on the meta device, which computes only shapes."""
+    if not hasattr(model, "forward_intermediates") or not hasattr(model, "feature_info"):
+        raise ValueError(
+            f"timm cannot read {type(model).__name__} layer by layer (no forward_intermediates); "
+            "choose another model"
+        )
+    names = [info["module"] for info in model.feature_info]
+    numbers = range(1, len(names) + 1)
+    images = torch.zeros(1, *_data_config(model, image_size)["input_size"])
+    read = _read(model, images, numbers, TOKENS)
+    return [
+        Layer(
+            number=number,
+            name=names[number - 1],
+            width=read[number, "patches"].shape[2],
+            tokens={kind: read[number, kind].shape[1] for kind in TOKENS if (number, kind) in read},
+        )
+        for number in numbers
     ]
-    if faults:
-        shown = "\n  ".join(faults[:10])
-        raise ValueError(
-            f"checkpoint {path} does not fit {spec.model} ({len(faults)} differences); set "
-            f"backbone.model to the architecture it was made with:\n  {shown}"
-        )
-    model.load_state_dict(state)
 
 
-def _hash_weights(model: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode() + b"\0" + str(value.dtype).encode() + b"\0")
-        digest.update(value.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def _read(
+    model: Any, images: Tensor, layers: Sequence[int], kinds: Sequence[str]
+) -> dict[tuple[int, str], Tensor]:
+    ordered = sorted(layers)
+    options = {"return_prefix_tokens": True, "output_fmt": "NLC"}
+    captured = model.forward_intermediates(
+        images,
+        indices=[layer - 1 for layer in ordered],
+        norm=False,
+        stop_early=True,
+        intermediates_only=True,
+        **(options if _has_tokens(model) else {"output_fmt": "NCHW"}),
+    )
+    return {
+        (layer, kind): values
+        for layer, found in zip(ordered, captured, strict=True)
+        for kind, values in _split_tokens(model, found, kinds).items()
+    }
+
+
+def _has_tokens(model: Any) -> bool:
+    """Whether timm gives a model's class token and registers beside its patches."""
+    return "return_prefix_tokens" in inspect.signature(model.forward_intermediates).parameters
+
+
+def _split_tokens(
+    model: Any, values: Any, kinds: Sequence[str]
+) -> dict[str, Float[Tensor, "batch tokens width"]]:
+    """Name the tokens of what timm's forward_intermediates returns for one layer."""
+    patches, prefix = values if isinstance(values, tuple) else (values, None)
+    if patches.ndim == 4:
+        patches = patches.flatten(2).transpose(1, 2)
+    found = {"patches": patches}
+    if "mean" in kinds:
+        found["mean"] = patches.mean(1, keepdim=True)
+    # The order of timm's prefix: class token, distillation token if any, registers.
+    if prefix is not None and getattr(model, "cls_token", None) is not None:
+        found["cls"] = prefix[:, :1]
+    registers = getattr(model, "reg_token", None)
+    if prefix is not None and registers is not None:
+        found["registers"] = prefix[:, -registers.shape[1] :]
+    return {kind: found[kind] for kind in kinds if kind in found}
 
 
 def _plain(value: Any) -> Any:

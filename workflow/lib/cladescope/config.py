@@ -30,6 +30,7 @@ class DictionarySpec:
     """
 
     experiment: str
+    token: str
     layer: int
     variant: str
     width: int | None = None
@@ -46,7 +47,43 @@ class DictionarySpec:
     @property
     def folder(self) -> str:
         """Folder below the results folder."""
-        return f"{self.experiment}/dictionaries/L{self.layer}/{self.variant}/{self.name}"
+        place = f"{self.experiment}/dictionaries/{self.token}/L{self.layer}"
+        return f"{place}/{self.variant}/{self.name}"
+
+
+@dataclass(frozen=True)
+class PassSpec:
+    """One extraction job: layers and tokens of one split that share a forward pass."""
+
+    experiment: str
+    split: str
+    number: int
+    dataset: str
+    backbone: dict[str, Any]
+    extraction: dict[str, Any]
+    """How activations are computed and stored, as far as it concerns this pass."""
+    places: tuple[tuple[int, str], ...]
+    """Layers and tokens."""
+    protect: bool
+
+    @property
+    def stem(self) -> str:
+        """Name of the job."""
+        return f"{self.experiment}_{self.split}_{self.number}"
+
+    @property
+    def index(self) -> str:
+        """Image index, below the results folder."""
+        return f"datasets/{self.dataset}/images/{self.split}.parquet"
+
+    def manifest(self, place: tuple[int, str]) -> str:
+        """Manifest of one layer and token, below the results folder."""
+        layer, token = place
+        return f"{self.experiment}/activations/{self.split}/{token}/L{layer}.json"
+
+    def sampled(self, place: tuple[int, str]) -> bool:
+        """Whether a store holds a sample of the patches."""
+        return place[1] == "patches" and "patches" in self.extraction
 
 
 def load_schema() -> dict[str, Any]:
@@ -82,14 +119,45 @@ def complete_config(config: dict[str, Any]) -> dict[str, Any]:
 def expand_sweep(config: dict[str, Any]) -> list[DictionarySpec]:
     """Return every dictionary of every experiment, in the order of the configuration."""
     return [
-        DictionarySpec(name, layer, variant, *point)
+        DictionarySpec(name, token, layer, variant, *point)
         for name, experiment in config["experiments"].items()
+        for token in experiment["sweep"]["tokens"]
         for layer in experiment["sweep"]["layers"]
         for variant, grid in experiment["sweep"]["variants"].items()
         for point in (
             product(grid["width"], grid["sparsity"], grid["seed"]) if grid else [(None, None, None)]
         )
     ]
+
+
+def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
+    """Return every extraction job of every experiment."""
+    return [
+        PassSpec(
+            experiment=name,
+            split=split,
+            number=number,
+            dataset=experiment["dataset"],
+            backbone=experiment["backbone"],
+            extraction=_extraction_of(experiment["extraction"], split, part["tokens"]),
+            places=tuple(product(part["layers"], part["tokens"])),
+            protect=experiment["extraction"]["protect"],
+        )
+        for name, experiment in config["experiments"].items()
+        for split in SPLITS
+        for number, part in enumerate(experiment["extraction"]["passes"])
+    ]
+
+
+def _extraction_of(extraction: dict[str, Any], split: str, tokens: list[str]) -> dict[str, Any]:
+    """Keep what concerns a pass, so that an option of one token kind leaves the others alone."""
+    spec = {key: extraction[key] for key in ("precision", "batch_size")}
+    spec["shards"] = extraction["shards"][split]
+    if "autocast" in extraction:
+        spec["autocast"] = extraction["autocast"]
+    if "patches" in extraction and "patches" in tokens:
+        spec["patches"] = extraction["patches"]
+    return spec
 
 
 def _describe(error: Any) -> Iterator[str]:
@@ -223,23 +291,32 @@ RESERVED_NAMES = ("datasets", "tables", "figures", "backbones", "logs", "benchma
 
 def _layer_faults(key: str, experiment: dict[str, Any]) -> Iterator[str]:
     blocks = experiment["backbone"]["blocks"]
-    extracted: list[int] = []
-    for number, layers in enumerate(experiment["extraction"]["passes"]):
-        for layer in layers:
-            where = f"{key}.extraction.passes.{number}"
+    extracted: dict[str, list[int]] = {}
+    for number, part in enumerate(experiment["extraction"]["passes"]):
+        where = f"{key}.extraction.passes.{number}"
+        for layer in part["layers"]:
             if layer > blocks:
                 yield f"{where}: {_out_of_range(layer, experiment['backbone'])}"
-            if layer in extracted:
-                yield f"{where}: layer {layer} is in an earlier pass already; keep it in one pass"
-            extracted.append(layer)
-    for layer in experiment["sweep"]["layers"]:
+            for token in part["tokens"]:
+                if layer in extracted.setdefault(token, []):
+                    yield (
+                        f"{where}: layer {layer}, token {token} is in an earlier pass already; "
+                        "keep it in one pass"
+                    )
+                extracted[token].append(layer)
+    if "patches" in experiment["extraction"] and "patches" not in extracted:
+        yield f"{key}.extraction.patches: no pass has the token patches; add one or remove the key"
+    sweep = experiment["sweep"]
+    for token, layer in product(sweep["tokens"], sweep["layers"]):
+        known = extracted.get(token, [])
         if layer > blocks:
             yield f"{key}.sweep.layers: {_out_of_range(layer, experiment['backbone'])}"
-        elif layer not in extracted:
-            nearest = min(extracted, key=lambda known: abs(known - layer))
+        elif layer not in known:
+            nearest = f"the nearest extracted layer, {min(known, key=lambda k: abs(k - layer))}"
             yield (
-                f"{key}.sweep.layers: layer {layer} is in no pass of {key}.extraction.passes; "
-                f"add a pass [{layer}] there or take the nearest extracted layer, {nearest}"
+                f"{key}.sweep.layers: layer {layer}, token {token} is in no pass of "
+                f"{key}.extraction.passes; add a pass {{layers: [{layer}], tokens: [{token}]}} "
+                f"there or take {nearest if known else f'one of {list(extracted)}'}"
             )
 
 

@@ -1,6 +1,7 @@
 """Index of a labelled image collection: one row per image, checked and hashed."""
 
 import hashlib
+import io
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,12 @@ class ImageIndex:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def digest(self) -> str:
+        """Return a hash of what the index says: paths, classes and contents, in their order."""
+        lines = zip(self.paths, self.labels.tolist(), self.sha256, strict=True)
+        text = "\n".join(f"{path} {self.wnids[label]} {sha}" for path, label, sha in lines)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def save(self, path: Path) -> None:
         """Write a parquet file with columns image_id, path, wnid, label, sha256."""
@@ -109,6 +116,12 @@ def index_images(folder: str | Path, threads: int = 1) -> ImageIndex:
         wnids=list(files),
         sha256=checked,
     )
+
+
+def decode_image(content: bytes) -> Image.Image:
+    """Decode an image file."""
+    with Image.open(io.BytesIO(content)) as image:
+        return image.convert("RGB")
 
 
 def common_classes(indices: dict[str, ImageIndex]) -> list[str]:

@@ -1,21 +1,31 @@
-"""Activation stores: a zarr 3 array per layer, one raw checksummed chunk file per image shard.
+"""Activation stores: reading. One zarr 3 group per layer and token, one raw chunk file per shard.
 
-The format is described in docs/store.md. Only this module knows zarr.
+The format is described in docs/store.md; `store_writer` writes it. Readers need neither zarr nor
+torch: a chunk file is the raw array followed by its checksum.
 """
 
 import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Int, Shaped
 
-from cladescope.files import read_json, write_json
+from cladescope.files import read_json
 
+FORMAT = "cladescope-activations-2"
 CHECKSUM_BYTES = 4
-FORMAT = "cladescope-activations-1"
+BLOCK_BYTES = 4 * 2**20
+"""Contiguous run that a block-shuffled reader reads at once: near a disk's sequential rate."""
+WINDOW_BYTES = 256 * 2**20
+"""Rows that a block-shuffled reader mixes; it holds two windows in memory."""
 
 
 @dataclass(frozen=True)
@@ -44,135 +54,277 @@ class ShardPlan:
         return range(start, min(start + self.rows_per_shard, self.n_images))
 
 
-class ActivationWriter:
-    """Writes the shards of one layer, then the manifest that declares them complete."""
+def chunk_name(shard: int) -> str:
+    """Path of one shard's chunk file within the group, in zarr 3's default layout."""
+    return f"values/c/{shard}/0/0"
 
-    def __init__(self, folder: Path, plan: ShardPlan, tokens: int, width: int, precision: str):
-        # Imported here: readers, of which a sweep has hundreds, do without.
-        import zarr
-        from zarr.codecs import Crc32cCodec
 
-        self.folder = folder
-        self.plan = plan
-        self.limit = float(np.finfo(precision).max)
-        self._array = zarr.create_array(
-            store=folder,
-            shape=(plan.n_images, tokens, width),
-            chunks=(plan.rows_per_shard, tokens, width),
-            dtype=precision,
-            compressors=[Crc32cCodec()],
-            dimension_names=("image", "token", "width"),
-            config={"write_empty_chunks": True},
-            overwrite=True,
+def store_files(manifest: str, n_shards: int, sampled: bool) -> dict[str, list[str]]:
+    """Return the files of a store by what they are: `chunks` and `others`.
+
+    `sampled` stores hold a sample of each image's patches, and so their positions.
+    """
+    folder = manifest.removesuffix(".json") + ".zarr"
+    others = ["zarr.json", "values/zarr.json"]
+    for name, chunk in (("image", "c/0"), ("label", "c/0"), ("position", "c/0/0")):
+        if sampled or name != "position":
+            others += [f"{name}/zarr.json", f"{name}/{chunk}"]
+    return {
+        "chunks": [f"{folder}/{chunk_name(shard)}" for shard in range(n_shards)],
+        "others": [f"{folder}/{name}" for name in others],
+    }
+
+
+def read_activations(manifest: str | Path) -> Shaped[np.ndarray, "images tokens width"]:
+    """Read a store into memory, verifying every shard; raises as `ActivationStore` does."""
+    return ActivationStore.open(manifest).read()
+
+
+@dataclass(frozen=True)
+class ActivationStore:
+    """A finished store of one layer and token."""
+
+    folder: Path
+    """The zarr group."""
+    shape: tuple[int, int, int]
+    """Images, tokens, width."""
+    dtype: np.dtype
+    plan: ShardPlan
+    checksums: tuple[str, ...]
+    """crc32c of each shard's array, hexadecimal."""
+
+    @classmethod
+    def load(cls, manifest: str | Path) -> "ActivationStore":
+        """Read a manifest, and nothing else.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no manifest.
+        ValueError
+            If it has another format.
+        """
+        manifest = Path(manifest)
+        layout = read_json(manifest)
+        if layout.get("format") != FORMAT:
+            raise ValueError(
+                f"{manifest} is not a manifest of format {FORMAT}; delete it and extract again"
+            )
+        images, tokens, width = layout["shape"]
+        return cls(
+            folder=manifest.with_suffix(".zarr"),
+            shape=(images, tokens, width),
+            dtype=np.dtype(layout["dtype"]),
+            plan=ShardPlan(images, len(layout["shards"])),
+            checksums=tuple(shard["crc32c"] for shard in layout["shards"]),
         )
-        self._sum = np.zeros(width)
-        self._square_sum = 0.0
-        self._max = 0.0
 
-    def write_shard(self, shard: int, values: Float[np.ndarray, "rows tokens width"]) -> None:
-        """Write one shard.
+    @classmethod
+    def open(cls, manifest: str | Path) -> "ActivationStore":
+        """Read a manifest and check that every shard is there in full size.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As `load` does; or lists every shard that is missing or of the wrong size, with what to
+            do.
+        """
+        store = cls.load(manifest)
+        store.raise_faults(filter(None, map(store.size_fault, range(store.plan.n_shards))))
+        return store
+
+    def chunk(self, shard: int) -> Path:
+        """Path of one shard's chunk file."""
+        return self.folder / chunk_name(shard)
+
+    def size_fault(self, shard: int) -> str | None:
+        """Return what is wrong with a shard as far as its size tells, None if nothing is."""
+        path = self.chunk(shard)
+        if not path.is_file():
+            return f"{path} is missing"
+        wrong = path.stat().st_size != self._chunk_bytes + CHECKSUM_BYTES
+        return f"{path} has the wrong size" if wrong else None
+
+    def fault(self, shard: int) -> str | None:
+        """Return what is wrong with a shard, reading all of it; None if nothing is."""
+        fault = self.size_fault(shard)
+        if fault is None:
+            content = self.chunk(shard).read_bytes()
+            fault = self._checksum_fault(shard, content)
+        return fault
+
+    def raise_faults(self, faults: Iterator[str]) -> None:
+        """Raise a ValueError that lists damaged shards and says what to do, if there are any."""
+        listed = list(faults)
+        if listed:
+            raise ValueError(
+                "\n".join(listed) + "\nrun `make verify CONFIG=... REPAIR=1`, which makes damaged "
+                "shards again and leaves all others as they are"
+            )
+
+    def read(self) -> Shaped[np.ndarray, "images tokens width"]:
+        """Read everything into memory, verifying every shard's checksum.
 
         Raises
         ------
         ValueError
-            If a value is not finite or overflows the precision; names the image and the value.
+            Lists every damaged shard.
         """
-        magnitude = np.abs(values)
-        fits = magnitude <= self.limit
-        if not fits.all():
-            row, token, _ = np.argwhere(~fits)[0]
-            value = values[~fits].flat[0]
-            raise ValueError(
-                f"{self.folder.name}: image {self.plan.rows(shard)[row]}, token {token} has the "
-                f"value {value}, beyond {self._array.dtype} (largest {self.limit:g}); set "
-                "extraction.precision to float32, or check the weights if the value is not finite"
-            )
-        rows = self.plan.rows(shard)
-        values = values.astype(self._array.dtype)
-        self._array[rows.start : rows.stop] = values
-        self._sum += values.sum((0, 1), dtype=np.float64)
-        self._square_sum += float(np.square(values, dtype=np.float64).sum())
-        self._max = max(self._max, float(np.abs(values).max()))
-
-    def finish(self, manifest: Path, identity: dict[str, Any]) -> None:
-        """Check what lies on disk and write the manifest: identity, layout, checksums, statistics.
-
-        The manifest holds no dates, so that the same activations make the same manifest.
-        """
-        n, tokens, width = self._array.shape
-        mean = self._sum / (n * tokens)
-        layout = {
-            "format": FORMAT,
-            "array": self.folder.name,
-            "dtype": str(self._array.dtype),
-            "shape": [n, tokens, width],
-            "rows_per_shard": self.plan.rows_per_shard,
-        }
-        shards = []
+        values = np.empty(self.shape, self.dtype)
+        faults = []
         for shard in range(self.plan.n_shards):
-            values, checksum = _read_chunk(manifest.parent, layout, shard)
-            shards.append({"rows": len(self.plan.rows(shard)), "crc32c": f"{checksum:08x}"})
-            del values
-        statistics = {
-            "mean_norm": float(np.linalg.norm(mean)),
-            "rms": math.sqrt(self._square_sum / (n * tokens * width)),
-            "max": self._max,
-        }
-        write_json(
-            manifest, {**layout, "shards": shards, "statistics": statistics, "made_from": identity}
+            content = self.chunk(shard).read_bytes()
+            fault = self._checksum_fault(shard, content)
+            if fault:
+                faults.append(fault)
+                continue
+            rows = self.plan.rows(shard)
+            count = len(rows) * math.prod(self.shape[1:])
+            chunk = np.frombuffer(content, self.dtype, count).reshape(-1, *self.shape[1:])
+            values[rows.start : rows.stop] = chunk
+        self.raise_faults(iter(faults))
+        return values
+
+    def gather(self, images: Int[np.ndarray, " batch"]) -> Shaped[np.ndarray, "batch tokens width"]:
+        """Return the activations of some images, in their order, through memory maps.
+
+        Fast where the store is in the page cache; from a cold disk use `stream`. Sizes are
+        checked, checksums are not.
+        """
+        shards, rows = np.divmod(images, self.plan.rows_per_shard)
+        values = np.empty((len(images), *self.shape[1:]), self.dtype)
+        order = np.argsort(shards, kind="stable")
+        present, starts = np.unique(shards[order], return_index=True)
+        for shard, where in zip(present, np.split(order, starts[1:]), strict=True):
+            values[where] = self._maps[shard][rows[where]]
+        return values
+
+    def stream(
+        self, size: int, seed: int, start: int = 0, workers: int = 1
+    ) -> Iterator[Shaped[np.ndarray, "size width"]]:
+        """Yield shuffled batches of rows (an image's token each) without end.
+
+        One pass over all rows follows another. Blocks of `BLOCK_BYTES` are read in random order
+        and their rows mixed within windows of `WINDOW_BYTES`, so that a cold disk is read at
+        nearly its sequential rate; a store smaller than a window is shuffled perfectly. The
+        batches depend on the seed alone, not on `workers`, the threads that read ahead.
+
+        Parameters
+        ----------
+        size
+            Rows of a batch.
+        start
+            Number of batches to skip, without reading them: where a resumed run goes on.
+        """
+        width = self.shape[2]
+        left = np.empty((0, width), self.dtype)
+        with ExitStack() as stack:
+            pool = stack.enter_context(ThreadPoolExecutor(workers))
+            files = [stack.enter_context(self.chunk(s).open("rb")) for s in self._shards]
+            skip = start * size
+            windows = self._windows(seed, skip)
+            ahead = self._read_window(next(windows), files, pool)
+            for following in windows:
+                rows, done, order = ahead
+                for future in done:
+                    future.result()
+                ahead = self._read_window(following, files, pool)
+                missing = min(size - len(left), len(order))
+                left = np.concatenate([left, rows[order[:missing]]])
+                if len(left) < size:
+                    continue
+                yield left
+                for first in range(missing, len(order) - size + 1, size):
+                    yield rows[order[first : first + size]]
+                left = rows[order[len(order) - (len(order) - missing) % size :]]
+
+    @property
+    def _shards(self) -> range:
+        return range(self.plan.n_shards)
+
+    @property
+    def _chunk_bytes(self) -> int:
+        return self.plan.rows_per_shard * math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    @cached_property
+    def _maps(self) -> list[np.ndarray]:
+        shape = (self.plan.rows_per_shard, *self.shape[1:])
+        # As plain arrays: a memmap's own indexing costs more than the copy of a few rows.
+        return [
+            np.asarray(np.memmap(self.chunk(shard), self.dtype, "r", shape=shape))
+            for shard in self._shards
+        ]
+
+    def _checksum_fault(self, shard: int, content: bytes) -> str | None:
+        checksum = google_crc32c.value(content[:-CHECKSUM_BYTES])
+        if checksum != int.from_bytes(content[-CHECKSUM_BYTES:], "little"):
+            return f"{self.chunk(shard)} fails its checksum"
+        if f"{checksum:08x}" != self.checksums[shard]:
+            return f"{self.chunk(shard)} is not the one extracted"
+        return None
+
+    def _blocks(self) -> Int[np.ndarray, "blocks 3"]:
+        """Return (shard, first row, rows) of every block; rows are tokens of images."""
+        step = max(1, BLOCK_BYTES // (self.shape[2] * self.dtype.itemsize))
+        return np.array(
+            [
+                (shard, first, min(step, rows - first))
+                for shard in self._shards
+                for rows in [len(self.plan.rows(shard)) * self.shape[1]]
+                for first in range(0, rows, step)
+            ]
         )
 
+    def _windows(self, seed: int, skip: int) -> Iterator["_Window"]:
+        """Yield the windows of one random pass after another, from the one that holds row `skip`.
 
-def chunk_path(array: str, shard: int) -> str:
-    """Path of one shard's chunk file in zarr 3's default layout."""
-    return f"{array}/c/{shard}/0/0"
+        A window's randomness comes from its own numbers, so that any can be made on its own.
+        """
+        blocks = self._blocks()
+        step = max(1, BLOCK_BYTES // (self.shape[2] * self.dtype.itemsize))
+        per_window = max(1, WINDOW_BYTES // (step * self.shape[2] * self.dtype.itemsize))
+        number, skip = divmod(skip, int(blocks[:, 2].sum()))
+        while True:
+            order = np.random.default_rng([seed, number]).permutation(len(blocks))
+            for first in range(0, len(order), per_window):
+                chosen = blocks[order[first : first + per_window]]
+                n = int(chosen[:, 2].sum())
+                if skip >= n:
+                    skip -= n
+                    continue
+                mixed = np.random.default_rng([seed, number, first]).permutation(n)
+                yield _Window(chosen, mixed, skip)
+                skip = 0
+            number += 1
 
-
-def read_activations(manifest: str | Path) -> Shaped[np.ndarray, "images tokens width"]:
-    """Read a layer's activations into memory, verifying every shard.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If a shard is missing, of the wrong size or damaged; names the file and what to do.
-    """
-    manifest = Path(manifest)
-    layout = read_json(manifest)
-    if layout.get("format") != FORMAT:
-        raise ValueError(f"{manifest} is not a manifest of format {FORMAT}; extract again")
-    values = np.empty(layout["shape"], layout["dtype"])
-    for number, shard in enumerate(layout["shards"]):
-        chunk, checksum = _read_chunk(manifest.parent, layout, number)
-        if f"{checksum:08x}" != shard["crc32c"]:
-            raise ValueError(_damaged(manifest.parent, layout, number, "is not the one extracted"))
-        start = number * layout["rows_per_shard"]
-        values[start : start + shard["rows"]] = chunk[: shard["rows"]]
-    return values
-
-
-def _read_chunk(
-    folder: Path, layout: dict[str, Any], shard: int
-) -> tuple[Shaped[np.ndarray, "rows tokens width"], int]:
-    """Return a chunk's values (a read-only view of its bytes) and its verified crc32c."""
-    path = folder / chunk_path(layout["array"], shard)
-    if not path.is_file():
-        raise FileNotFoundError(_damaged(folder, layout, shard, "is missing"))
-    content = path.read_bytes()
-    shape = (layout["rows_per_shard"], *layout["shape"][1:])
-    payload = content[:-CHECKSUM_BYTES]
-    if len(payload) != math.prod(shape) * np.dtype(layout["dtype"]).itemsize:
-        raise ValueError(_damaged(folder, layout, shard, "has the wrong size"))
-    checksum = google_crc32c.value(payload)
-    if checksum != int.from_bytes(content[-CHECKSUM_BYTES:], "little"):
-        raise ValueError(_damaged(folder, layout, shard, "fails its checksum"))
-    return np.frombuffer(payload, layout["dtype"]).reshape(shape), checksum
+    def _read_window(
+        self, window: "_Window", files: list[Any], pool: ThreadPoolExecutor
+    ) -> tuple[np.ndarray, list[Future], np.ndarray]:
+        """Start to read a window; return its rows, when they are there, and their mixed order."""
+        rows = np.empty((len(window.order), self.shape[2]), self.dtype)
+        row_bytes = self.shape[2] * self.dtype.itemsize
+        target = rows.data.cast("B")
+        done, position = [], 0
+        for shard, first, count in window.blocks.tolist():
+            part = target[position : position + count * row_bytes]
+            done.append(pool.submit(_read_fully, files[shard].fileno(), part, first * row_bytes))
+            position += count * row_bytes
+        return rows, done, window.order[window.skip :]
 
 
-def _damaged(folder: Path, layout: dict[str, Any], shard: int, what: str) -> str:
-    path = folder / chunk_path(layout["array"], shard)
-    manifest = folder / (Path(layout["array"]).stem + ".json")
-    return (
-        f"{path} {what}; delete {manifest} and run snakemake with that file as its target, which "
-        "makes its pass again, then as before: what was trained from the sound shard stays "
-        "(with extraction.protect, first make the pass's files writable)"
-    )
+@dataclass(frozen=True)
+class _Window:
+    """Blocks that are mixed with each other."""
+
+    blocks: Int[np.ndarray, "blocks 3"]
+    order: Int[np.ndarray, " rows"]
+    skip: int
+
+
+def _read_fully(descriptor: int, target: memoryview, offset: int) -> None:
+    """Fill `target` from a file; one call may return less."""
+    while len(target):
+        count = os.preadv(descriptor, [target], offset)
+        if count == 0:
+            raise OSError(f"a chunk file ends early at byte {offset}; verify the store")
+        target, offset = target[count:], offset + count

@@ -1,0 +1,68 @@
+"""Commands beside the workflow: `python -m cladescope COMMAND`."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cladescope.config import ConfigError, complete_config
+
+
+def main() -> int:
+    """Run one command; return its exit status."""
+    parser = argparse.ArgumentParser(prog="cladescope", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    layers = commands.add_parser("list_layers", help="what can be extracted from a timm model")
+    layers.add_argument("model")
+    layers.add_argument("--image-size", type=int)
+    layers.set_defaults(run=_list_layers)
+    verify = commands.add_parser("verify_activations", help="read every shard, report the damaged")
+    verify.add_argument("config", type=Path)
+    verify.add_argument("--repair", action="store_true", help="make damaged shards again")
+    verify.set_defaults(run=_verify_activations)
+    arguments = parser.parse_args()
+    try:
+        return arguments.run(arguments)
+    except (ConfigError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _list_layers(arguments: argparse.Namespace) -> int:
+    from cladescope.backbone import list_layers
+
+    layers = list_layers(arguments.model, arguments.image_size)
+    kinds = list(layers[0].tokens)
+    print(f"{arguments.model}: {len(layers)} layers; per image, tokens of")
+    print(f"{'layer':>5}  {'module':<16} {'width':>6}  " + "  ".join(f"{k:>9}" for k in kinds))
+    for layer in layers:
+        counts = "  ".join(f"{layer.tokens[kind]:>9}" for kind in kinds)
+        print(f"{layer.number:>5}  {layer.name:<16} {layer.width:>6}  {counts}")
+    return 0
+
+
+def _verify_activations(arguments: argparse.Namespace) -> int:
+    from cladescope.verification import repair, verify_activations
+
+    config = _load(arguments.config)
+    threads = os.cpu_count() or 1
+    faults = verify_activations(config, threads)
+    left = [fault.message for fault in faults]
+    if arguments.repair:
+        left = repair(config, faults, threads)
+        print(f"{len(faults) - len(left)} of {len(faults)} faults repaired")
+    for message in left:
+        print(message)
+    print(f"{len(left)} fault(s)" if left else "every shard is as its manifest says")
+    return 1 if left else 0
+
+
+def _load(path: Path) -> dict[str, Any]:
+    return complete_config(yaml.safe_load(path.read_text()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

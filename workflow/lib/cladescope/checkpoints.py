@@ -1,0 +1,59 @@
+"""Weights of a backbone: loading a local checkpoint, and the hash that says which they are."""
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.models import load_state_dict
+
+MAX_LISTED = 10
+
+
+def load_checkpoint(model: Any, name: str, path: str) -> None:
+    """Load a local checkpoint, all of it but a classifier that the model does not need.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it does not fit the model; lists what differs.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"checkpoint {path} does not exist; set backbone.weights")
+    # weights_only: a pickle checkpoint must not run code.
+    state = load_state_dict(path, use_ema=False, weights_only=True)
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if convert is not None:
+        state = convert(state, model)
+    classifier = model.pretrained_cfg.get("classifier") or ()
+    prefixes = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    state = {
+        key: value for key, value in state.items() if not key.startswith(prefixes) or not prefixes
+    }
+    expected = model.state_dict()
+    faults = [f"missing {key}" for key in expected if key not in state]
+    faults += [f"unexpected {key}" for key in state if key not in expected]
+    faults += [
+        f"{key} has shape {tuple(state[key].shape)}, the model's is {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    if faults:
+        shown = "\n  ".join(faults[:MAX_LISTED])
+        raise ValueError(
+            f"checkpoint {path} does not fit {name} ({len(faults)} differences); set "
+            f"backbone.model to the architecture it was made with:\n  {shown}"
+        )
+    model.load_state_dict(state)
+
+
+def hash_weights(model: torch.nn.Module) -> str:
+    """Return the SHA-256 of a model's state: names, types and values, in the order of the names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode() + b"\0" + str(value.dtype).encode() + b"\0")
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
