@@ -14,9 +14,10 @@ import zarr
 
 from cladescope.activations import ExtractionSpec, PatchSample, extract_activations
 from cladescope.backbone import BackboneSpec, load_backbone
-from cladescope.images import decode_image, index_images
+from cladescope.images import decode_image
+from cladescope.indexing import index_images
 from cladescope.planted.rendering import PlantedSpec, render_split
-from cladescope.sources import ImageSource
+from cladescope.sources.image_folder import ImageFolder
 from cladescope.store import read_activations
 
 TOKENS = ("cls", "mean", "patches", "registers")
@@ -32,7 +33,8 @@ def images(tmp_path_factory):
     """64 planted images: their index and source."""
     folder = tmp_path_factory.mktemp("planted")
     render_split(PlantedSpec(), "eval", 1, folder / "images", folder / "factors.parquet")
-    return index_images(folder / "images"), ImageSource(folder / "images")
+    source = ImageFolder(str(folder / "images"))
+    return index_images(source)[0], source
 
 
 def manifests_of(folder, layers, tokens=("cls",)):
@@ -161,7 +163,8 @@ def test_overflow_names_layer_image_and_value(shipped, images, tmp_path, monkeyp
 
 def test_image_that_is_gone_or_changed_stops_the_extraction(shipped, tmp_path):
     render_split(PlantedSpec(), "eval", 1, tmp_path / "images", tmp_path / "factors.parquet")
-    index, source = index_images(tmp_path / "images"), ImageSource(tmp_path / "images")
+    source = ImageFolder(str(tmp_path / "images"))
+    index, _ = index_images(source)
     victim = tmp_path / "images" / index.paths[40]
     manifests = manifests_of(tmp_path, [1])
     victim.write_bytes((tmp_path / "images" / index.paths[41]).read_bytes())

@@ -48,7 +48,6 @@ for job in expand_passes(config):
             spec={
                 "backbone": job.backbone,
                 "extraction": job.extraction,
-                "folder": image_folder(job.dataset, job.split),
             },
             code=code_of("extract_activations"),
         script:

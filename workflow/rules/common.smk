@@ -12,7 +12,14 @@ sys.path.insert(0, str(LIBRARY))
 # Scripts run in processes of their own, which inherit the environment.
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")])))
 
-from cladescope.config import SPLITS, ConfigError, complete_config, expand_passes, expand_sweep
+from cladescope.config import (
+    SPLITS,
+    ConfigError,
+    complete_config,
+    expand_passes,
+    expand_sweep,
+    index_spec,
+)
 from cladescope.fingerprint import LIBRARY as PACKAGE
 from cladescope.fingerprint import fingerprint
 from cladescope.store import store_files
@@ -66,16 +73,36 @@ def dictionary_of(wildcards):
     return SWEEP[folder]
 
 
-def image_folder(dataset, split):
-    """Folder that the image paths of a split's index are relative to."""
-    if DATASETS[dataset]["source"] == "planted":
-        return f"{RESULTS}/datasets/{dataset}/rendered/{split}"
-    return DATASETS[dataset]["folders"][split]
+def index_spec_of(wildcards):
+    """What the index of a dataset's split is made from."""
+    rendered = f"{RESULTS}/datasets/{wildcards.dataset}/rendered/{wildcards.split}"
+    return index_spec(DATASETS[wildcards.dataset], wildcards.split, rendered)
+
+
+def index_inputs(wildcards):
+    """The files and folders that an index is made from, as far as they are the user's to name."""
+    spec = index_spec_of(wildcards)
+    named = (
+        spec["source"].get("folder"),
+        spec["listing"].get("label_file"),
+        spec.get("wnids", "imagenet-1k"),
+    )
+    return [path for path in named if path not in (None, "imagenet-1k")]
 
 
 def dataset_file(wildcards, name):
     """A file of the dataset that an experiment uses."""
     return f"{RESULTS}/datasets/{EXPERIMENTS[wildcards.experiment]['dataset']}/{name}"
+
+
+def skipped_images():
+    """The table of skipped images of every dataset and split that an experiment uses."""
+    datasets = dict.fromkeys(experiment["dataset"] for experiment in EXPERIMENTS.values())
+    return {
+        (dataset, split): f"{RESULTS}/datasets/{dataset}/images/{split}_skipped.csv"
+        for dataset in datasets
+        for split in SPLITS
+    }
 
 
 def figure_files(name):

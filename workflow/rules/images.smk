@@ -20,16 +20,22 @@ rule render_planted:
 
 rule index_images:
     input:
-        folder=lambda w: image_folder(w.dataset, w.split),
+        index_inputs,
     output:
-        f"{RESULTS}/datasets/{{dataset}}/images/{{split}}.parquet",
+        index=f"{RESULTS}/datasets/{{dataset}}/images/{{split}}.parquet",
+        # Where the images are. Found beside the index by who reads images, an input of nobody: the
+        # same images at another place make the same index, and nothing else again.
+        source=f"{RESULTS}/datasets/{{dataset}}/images/{{split}}.source.json",
+        skipped=f"{RESULTS}/datasets/{{dataset}}/images/{{split}}_skipped.csv",
     log:
         f"{RESULTS}/logs/index_images/{{dataset}}_{{split}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/index_images/{{dataset}}_{{split}}.tsv"
     conda:
         ENVIRONMENT
+    threads: 16
     params:
+        spec=index_spec_of,
         code=code_of("index_images"),
     script:
         "../scripts/index_images.py"

@@ -1,4 +1,7 @@
-TABLES = [f"{RESULTS}/tables/{name}" for name in ("metrics.csv", "latents.csv.gz", "nodes.csv.gz")]
+TABLES = [
+    f"{RESULTS}/tables/{name}"
+    for name in ("metrics.csv", "latents.csv.gz", "nodes.csv.gz", "skipped_images.csv")
+]
 FIGURES = [path for name in ("scores", "quality", "top_images") for path in figure_files(name)]
 
 
@@ -29,6 +32,24 @@ rule tabulate:
         code=code_of("tabulate"),
     script:
         "../scripts/tabulate.py"
+
+
+rule tabulate_skipped:
+    input:
+        skipped_images().values(),
+    output:
+        f"{RESULTS}/tables/skipped_images.csv",
+    log:
+        f"{RESULTS}/logs/tabulate_skipped.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tabulate_skipped.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={"splits": list(skipped_images())},
+        code=code_of("tabulate_skipped"),
+    script:
+        "../scripts/tabulate_skipped.py"
 
 
 rule plot_scores:
@@ -83,7 +104,6 @@ rule plot_top_images:
     params:
         spec={
             "dpi": config["figures"]["dpi"],
-            "folder": image_folder(EXPERIMENTS[SHOWN.experiment]["dataset"], "eval"),
             "title": SHOWN.folder,
         },
         code=code_of("plot_top_images"),

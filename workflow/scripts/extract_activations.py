@@ -4,13 +4,13 @@ from cladescope.activations import ExtractionSpec, extract_activations
 from cladescope.backbone import BackboneSpec
 from cladescope.images import ImageIndex
 from cladescope.jobs import start_log
-from cladescope.sources import ImageSource
+from cladescope.sources import open_source
 
 start_log(snakemake.log[0])
 spec = snakemake.params.spec
 extract_activations(
     ImageIndex.load(snakemake.input.index),
-    ImageSource(Path(spec["folder"])),
+    open_source(snakemake.input.index),
     BackboneSpec(**spec["backbone"]),
     ExtractionSpec.of(spec["extraction"]),
     manifests={

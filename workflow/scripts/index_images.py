@@ -1,8 +1,22 @@
 from pathlib import Path
 
-from cladescope.images import index_images
+from cladescope.files import write_json
+from cladescope.indexing import index_images
 from cladescope.jobs import start_log
+from cladescope.sources import make_source
+from cladescope.tables import write_csv
+from cladescope.wnids import read_wnid_map
 
 start_log(snakemake.log[0])
-index = index_images(snakemake.input.folder, snakemake.threads)
-index.save(Path(snakemake.output[0]))
+spec = snakemake.params.spec
+index, skipped = index_images(
+    make_source(**spec["source"]),
+    wnid_map=read_wnid_map(spec["wnids"]) if "wnids" in spec else {},
+    expected=spec.get("expected"),
+    on_bad_image=spec["on_bad_image"],
+    threads=snakemake.threads,
+    **spec["listing"],
+)
+write_json(snakemake.output.source, spec["source"])
+write_csv([skipped], snakemake.output.skipped)
+index.save(Path(snakemake.output.index))

@@ -160,6 +160,46 @@ def _extraction_of(extraction: dict[str, Any], split: str, tokens: list[str]) ->
     return spec
 
 
+def index_spec(dataset: dict[str, Any], split: str, rendered: str) -> dict[str, Any]:
+    """Return what the index of one split is made from; options that are not set stay absent.
+
+    Parameters
+    ----------
+    dataset
+        The dataset's entry of the configuration.
+    rendered
+        Where this split's images are rendered, if the dataset is the planted world.
+
+    Returns
+    -------
+    dict
+        `source`, the arguments of `make_source`; `listing`, the options of `list_images`;
+        `on_bad_image` and, where set, `wnids` and `expected`.
+    """
+    kind = dataset["source"]
+    if kind == "huggingface":
+        source = {"kind": kind, "name": dataset["name"], "split": dataset["hub_splits"][split]}
+        if "cache" in dataset:
+            source["cache"] = dataset["cache"]
+        for column, name in dataset.get("columns", {}).items():
+            source[f"{column}_column"] = name
+    elif kind == "planted":
+        source = {"kind": "image_folder", "folder": rendered}
+    else:
+        source = {"kind": kind, "folder": dataset["folders"][split]}
+    listing = {
+        option: dataset[key][split]
+        for option, key in (("label_file", "label_files"), ("pattern", "patterns"))
+        if split in dataset.get(key, {})
+    }
+    spec = {"source": source, "listing": listing, "on_bad_image": dataset["on_bad_image"]}
+    if "wnids" in dataset:
+        spec["wnids"] = dataset["wnids"]
+    if split in dataset.get("expected_images", {}):
+        spec["expected"] = dataset["expected_images"][split]
+    return spec
+
+
 def _describe(error: Any) -> Iterator[str]:
     """Say in the user's words what one of jsonschema's validation errors is."""
     key = ".".join(str(part) for part in error.path) or "the configuration"

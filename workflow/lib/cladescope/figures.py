@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from PIL import Image
 
 from cladescope.codes import Codes
 from cladescope.files import write_aside
-from cladescope.images import ImageIndex
+from cladescope.images import ImageIndex, decode_image
+from cladescope.sources.base import ImageSource
 
 SCORES = {
     "node_recovery": "internal nodes recovered (share)",
@@ -122,7 +122,7 @@ def plot_top_images(
     codes: Codes,
     latents: pd.DataFrame,
     index: ImageIndex,
-    folder: Path,
+    source: ImageSource,
     title: str,
     paths: Sequence[str],
     dpi: int,
@@ -146,8 +146,7 @@ def plot_top_images(
     records: list[dict[str, Any]] = shown.to_dict("records")  # type: ignore[assignment]
     for row, latent in enumerate(records):
         for axis, image in zip(axes[row], strongest_images(codes, latent["latent"]), strict=False):
-            with Image.open(folder / index.paths[image]) as picture:
-                axis.imshow(picture.convert("RGB"))
+            axis.imshow(decode_image(source.read_checked(index, image)))
         axes[row, 0].text(
             -0.15,
             0.5,

@@ -1,127 +1,103 @@
-"""Index of a labelled image collection: one row per image, checked and hashed."""
+"""A labelled image collection as arrays (its index), and how an image's bytes become pixels."""
 
 import hashlib
 import io
-import re
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from cladescope.files import write_aside
-from cladescope.jobs import progress
 
-WNID = re.compile(r"n\d{8}")
-MAX_LISTED = 50
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000")
+"""What is decoded. Pillow's other plugins are rarely used and less tested; EPS starts a program."""
+EXTENSIONS = frozenset(
+    suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS
+)
+SHA256_BYTES = 32
+
+# How to turn an image whose EXIF orientation is 2..8 upright (EXIF 2.32, tag 0x0112).
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageIndex:
     """The images of one split, in the order of every array that is made from them.
 
-    The row number is the image id.
+    The row number is the image id. Arrays throughout: worker processes share them without copies.
     """
 
-    paths: list[str]
-    """Path of each image relative to the split's folder."""
+    paths: np.ndarray
+    """StringDType (images,): path of each image within its source."""
     labels: np.ndarray
     """int32 (images,): position of each image's class in `wnids`."""
     wnids: list[str]
     """Class of each label, sorted."""
-    sha256: list[str]
-    """Hash of each image file's bytes."""
+    sha256: np.ndarray
+    """uint8 (images, 32): hash of each image file's bytes."""
+    spans: np.ndarray | None = None
+    """int64 (images, 2): offset and size in bytes within a tar file; None for other sources."""
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def digest(self) -> str:
         """Return a hash of what the index says: paths, classes and contents, in their order."""
-        lines = zip(self.paths, self.labels.tolist(), self.sha256, strict=True)
-        text = "\n".join(f"{path} {self.wnids[label]} {sha}" for path, label, sha in lines)
-        return hashlib.sha256(text.encode()).hexdigest()
+        digest = hashlib.sha256("\n".join([*self.wnids, *self.paths]).encode())
+        digest.update(self.labels.astype("<i4").tobytes())
+        digest.update(self.sha256.tobytes())
+        return digest.hexdigest()
 
     def save(self, path: Path) -> None:
-        """Write a parquet file with columns image_id, path, wnid, label, sha256."""
-        table = pa.table(
-            {
-                "image_id": pa.array(np.arange(len(self), dtype=np.int32)),
-                "path": self.paths,
-                "wnid": [self.wnids[label] for label in self.labels],
-                "label": pa.array(self.labels),
-                "sha256": self.sha256,
-            }
-        )
+        """Write a parquet file: image_id, path, wnid, label, sha256 and, for tars, offset, size."""
+        columns = {
+            "image_id": pa.array(np.arange(len(self), dtype=np.int32)),
+            "path": pa.array(self.paths),
+            "wnid": pa.DictionaryArray.from_arrays(self.labels, self.wnids).cast(pa.string()),
+            "label": pa.array(self.labels),
+            "sha256": pa.FixedSizeBinaryArray.from_buffers(
+                pa.binary(SHA256_BYTES), len(self), [None, pa.py_buffer(self.sha256)]
+            ),
+        }
+        if self.spans is not None:
+            columns["offset"], columns["size"] = (pa.array(part) for part in self.spans.T)
         with write_aside(path) as aside:
-            pq.write_table(table, aside, compression="zstd")
+            # Snakemake compares files by content up to 100 MB. ImageNet's 1.28 million rows take
+            # 49 MB so, of which the hashes are 41.
+            pq.write_table(
+                pa.table(columns),
+                aside,
+                compression="zstd",
+                use_dictionary=["wnid", "label"],
+                column_encoding={"path": "DELTA_BYTE_ARRAY"},
+            )
 
     @classmethod
     def load(cls, path: str | Path) -> "ImageIndex":
         """Read what `save` wrote."""
-        columns = pq.read_table(path).to_pydict()
-        labels = np.array(columns["label"], dtype=np.int32)
+        table = pq.read_table(path)
+        hashes = table["sha256"].combine_chunks().cast(pa.binary(SHA256_BYTES))
+        packed = "offset" in table.column_names
         return cls(
-            paths=columns["path"],
-            labels=labels,
-            wnids=sorted(set(columns["wnid"])),
-            sha256=columns["sha256"],
+            paths=table["path"].to_numpy().astype(np.dtypes.StringDType()),
+            labels=table["label"].to_numpy(),
+            wnids=sorted(table["wnid"].unique().to_pylist()),
+            sha256=np.frombuffer(hashes.buffers()[1], np.uint8).reshape(-1, SHA256_BYTES),
+            spans=np.stack([table[name].to_numpy() for name in ("offset", "size")], 1)
+            if packed
+            else None,
         )
-
-
-def index_images(folder: str | Path, threads: int = 1) -> ImageIndex:
-    """Index a folder that holds one folder of images per wnid, decoding every file once.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder does not exist or holds no class folder.
-    ValueError
-        Lists every folder that is not named by a wnid, every class folder without an image and
-        every file that does not decode.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder; set the dataset's folders in config")
-    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir())
-    if not classes:
-        raise FileNotFoundError(f"{folder} holds no class folders; expected one per wnid")
-    extensions = set(Image.registered_extensions())
-    files = {
-        entry.name: sorted(path for path in entry.rglob("*") if path.suffix.lower() in extensions)
-        for entry in classes
-    }
-    faults = [
-        f"{folder / name}: not a WordNet id such as n02084071; rename or remove the folder"
-        for name in files
-        if not WNID.fullmatch(name)
-    ]
-    faults += [
-        f"{folder / name}: the class folder holds no image; add images or remove it"
-        for name, paths in files.items()
-        if not paths
-    ]
-    _raise_faults(folder, faults)
-    paths = [path for group in files.values() for path in group]
-    with ThreadPoolExecutor(threads) as pool:
-        checked = list(progress(pool.map(_check_image, paths), len(paths), "indexing images"))
-    _raise_faults(folder, [result for result in checked if result.startswith("fault:")])
-    labels = np.repeat(np.arange(len(files)), [len(group) for group in files.values()])
-    return ImageIndex(
-        paths=[path.relative_to(folder).as_posix() for path in paths],
-        labels=labels.astype(np.int32),
-        wnids=list(files),
-        sha256=checked,
-    )
-
-
-def decode_image(content: bytes) -> Image.Image:
-    """Decode an image file."""
-    with Image.open(io.BytesIO(content)) as image:
-        return image.convert("RGB")
 
 
 def common_classes(indices: dict[str, ImageIndex]) -> list[str]:
@@ -133,28 +109,68 @@ def common_classes(indices: dict[str, ImageIndex]) -> list[str]:
         if (missing := [wnid for wnid in union if wnid not in set(index.wnids)])
     ]
     if faults:
-        raise ValueError("; ".join(faults) + "; every split needs the same class folders")
+        raise ValueError("; ".join(faults) + "; every split needs the same classes")
     return union
 
 
-def _check_image(path: Path) -> str:
-    """Return the file's hash, or a line that starts with `fault:`."""
+def decode_image(content: bytes) -> Image.Image:
+    """Decode a file's bytes into an upright 8-bit RGB image; docs/images.md lists every case.
+
+    Raises
+    ------
+    ValueError
+        Says why the bytes do not decode.
+    """
+    if not content:
+        raise ValueError("does not decode (the file is empty)")
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"fault: {path}: does not decode ({error}); replace or remove the file"
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+            return _upright(_to_rgb(image), _orientation(image))
+    except UnidentifiedImageError as error:
+        # Pillow's own message holds the address of a buffer, which differs from run to run.
+        raise ValueError(f"does not decode (none of the formats {', '.join(FORMATS)})") from error
+    except Exception as error:
+        # Whatever a plugin raises on a broken file: struct.error, IndexError, KeyError and more.
+        raise ValueError(f"does not decode ({error or type(error).__name__})") from error
 
 
-def _raise_faults(folder: Path, faults: list[str]) -> None:
-    if faults:
-        raise ValueError(
-            f"{folder} has {len(faults)} fault(s):\n  " + "\n  ".join(_shorten(faults))
-        )
+def is_image(name: str) -> bool:
+    """Whether a file is to be decoded, by the extension of its name."""
+    return PurePosixPath(name).suffix.lower() in EXTENSIONS
 
 
-def _shorten(lines: list[str]) -> Iterator[str]:
-    yield from (line.removeprefix("fault: ") for line in lines[:MAX_LISTED])
-    if len(lines) > MAX_LISTED:
-        yield f"... and {len(lines) - MAX_LISTED} more"
+def sha256_of(content: bytes) -> bytes:
+    """Return the hash by which an image is recognised."""
+    return hashlib.sha256(content).digest()
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _from_16_bit(image).convert("RGB")
+    if image.has_transparency_data:
+        colours = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, colours).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    """Scale grey levels 0..65535 to 0..255; Pillow's own conversion clips them instead."""
+    levels = np.asarray(image)
+    if levels.dtype.kind not in "iu" or levels.min() < 0 or levels.max() > 65535:
+        raise ValueError(f"mode {image.mode} with values from {levels.min()} to {levels.max()}")
+    # 257 = 65535 / 255, rounded to the nearest.
+    return Image.fromarray(((levels.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+def _orientation(image: Image.Image) -> int | None:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:
+        # Broken EXIF is common and the pixels are sound.
+        return None
+
+
+def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image

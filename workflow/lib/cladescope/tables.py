@@ -40,10 +40,29 @@ def tabulate(
             raise ValueError(f"{quality_file} and {scores_file} both hold {', '.join(shared)}")
         rows.append({**identity, **measured, **scored})
     metrics = pd.DataFrame(rows).astype({"sparsity": "Int64", "seed": "Int64"})
-    _write_csv([metrics], metrics_table)
+    write_csv([metrics], metrics_table)
     names = [identity["dictionary"] for identity in identities]
     for files, table in ((latents, latents_table), (nodes, nodes_table)):
-        _write_csv((_with_name(file, name) for file, name in zip(files, names, strict=True)), table)
+        write_csv((_with_name(file, name) for file, name in zip(files, names, strict=True)), table)
+
+
+def tabulate_skipped(tables: Mapping[tuple[str, str], str], path: str | Path) -> None:
+    """Gather the bad images that the indices leave out, which are few or none.
+
+    Parameters
+    ----------
+    tables
+        The index's table of skipped images for each dataset and split.
+    path
+        CSV with the columns dataset, split, path, wnid, reason.
+    """
+    parts = []
+    for (dataset, split), table in tables.items():
+        part = pd.read_csv(table, dtype=str, keep_default_na=False)
+        part.insert(0, "dataset", dataset)
+        part.insert(1, "split", split)
+        parts.append(part)
+    write_csv([pd.concat(parts)], path)
 
 
 def _with_name(file: str, name: str) -> pd.DataFrame:
@@ -52,7 +71,7 @@ def _with_name(file: str, name: str) -> pd.DataFrame:
     return table
 
 
-def _write_csv(parts: Iterable[pd.DataFrame], path: str | Path) -> None:
+def write_csv(parts: Iterable[pd.DataFrame], path: str | Path) -> None:
     """Write the parts below one header; one part is in memory at a time."""
     packed = Path(path).suffix == ".gz"
     # Without a time stamp, so that the same table makes the same bytes.
