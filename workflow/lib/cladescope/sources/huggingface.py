@@ -33,7 +33,10 @@ class HuggingFace(ImageSource):
         record = int(images.paths[row].rpartition("/")[2])
         if record >= len(reader):
             raise FileNotFoundError(f"{self.locate(images.paths[row])} does not exist")
-        file, _ = reader[record]
+        try:
+            file, _ = reader[record]
+        except (AssertionError, TypeError) as error:
+            raise OSError("the record holds no image") from error
         with file:
             return file.read()
 
@@ -55,6 +58,16 @@ def list_records(source: HuggingFace) -> Listing:
     """
     dataset = _reader(source).dataset
     label = source.label_column
+    # The reader adds a column of nothing in place of an image column that is not there.
+    without_images = dataset.data.column(source.image_column).null_count == len(dataset)
+    missing = {source.image_column} if without_images else set()
+    missing |= {label} - set(dataset.column_names)
+    if missing:
+        known = [name for name in dataset.column_names if name not in missing]
+        raise ValueError(
+            f"dataset {source.name} has no column {', '.join(sorted(missing))}; correct the "
+            f"dataset's columns (it has {', '.join(known)})"
+        )
     table = dataset.select_columns([label]).with_format("arrow")[:]
     # Records of a test split may have no label, or -1.
     column = table[label].cast(pa.string()).fill_null("").combine_chunks().dictionary_encode()
@@ -95,6 +108,6 @@ def _reader(source: HuggingFace) -> Any:
         ) from error
     except ValueError as error:
         raise ValueError(
-            f"dataset {source.name}, split {source.split!r}, columns {source.image_column!r} and "
-            f"{source.label_column!r}: {error}; correct hub_splits or columns"
+            f"dataset {source.name}, split {source.split!r}: {error}; correct the dataset's "
+            "hub_splits"
         ) from error

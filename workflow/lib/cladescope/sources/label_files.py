@@ -64,6 +64,8 @@ def _two_columns(path: Path, table: pd.DataFrame) -> tuple[list[str], list[str]]
 
 
 def _checked(path: Path, paths: pd.Series, labels: pd.Series) -> tuple[list[str], list[str]]:
+    if paths.empty:
+        raise ValueError(f"{path} names no image; add a row for each")
     incomplete = paths.eq("") | labels.isna() | labels.eq("")
     raise_faults(
         str(path),
