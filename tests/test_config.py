@@ -1,7 +1,18 @@
 import pytest
 import yaml
 
-from cladescope.config import ConfigError, complete_config, expand_sweep, load_schema
+from cladescope.config import (
+    ConfigError,
+    complete_config,
+    expand_sweep,
+    index_spec,
+    load_schema,
+)
+from cladescope.sources import make_source
+from cladescope.sources.huggingface import HuggingFace
+from cladescope.sources.webdataset import WebDataset
+
+SPLITS = {"train": "a", "eval": "b"}
 
 
 def faults_of(config: dict) -> str:
@@ -124,6 +135,99 @@ def test_image_folder_takes_no_rendering_options(default_config):
     assert "datasets.planted: seed, images_per_class: not for source image_folder" in faults_of(
         default_config
     )
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ({"source": "image_folder"}, "missing folders"),
+        ({"source": "huggingface", "name": "a/b"}, "missing hub_splits"),
+        ({"source": "image_fodler"}, "'image_fodler' is not allowed; did you mean 'image_folder'?"),
+        (
+            {"source": "webdataset", "folders": SPLITS, "label_files": {}},
+            "label_files: not for source webdataset",
+        ),
+        (
+            {"source": "huggingface", "name": "a/b", "hub_splits": SPLITS, "folders": SPLITS},
+            "folders: not for source huggingface",
+        ),
+        (
+            {"source": "image_folder", "folders": SPLITS, "patterns": {}, "cache": "c"},
+            "patterns, cache: not for source image_folder",
+        ),
+        (
+            {"source": "image_folder", "folders": SPLITS, "on_bad_image": "skipp"},
+            "on_bad_image: 'skipp' is not allowed; did you mean 'skip'?",
+        ),
+        (
+            {"source": "image_folder", "folders": SPLITS, "expected_images": {"train": 0}},
+            "expected_images.train: 0 is out of range",
+        ),
+    ],
+)
+def test_faults_of_a_dataset(default_config, dataset, message):
+    default_config["datasets"]["planted"] = dataset
+    assert message in faults_of(default_config)
+
+
+def index_specs(default_config, dataset) -> list[dict]:
+    default_config["datasets"]["planted"] = dataset
+    dataset = complete_config(default_config)["datasets"]["planted"]
+    return [index_spec(dataset, split, f"rendered/{split}") for split in ("train", "eval")]
+
+
+def test_what_the_index_of_imagenets_usual_layout_is_made_from(default_config):
+    train, evaluation = index_specs(
+        default_config,
+        {
+            "source": "image_folder",
+            "folders": {"train": "train", "eval": "val"},
+            "label_files": {"eval": "LOC_val_solution.csv"},
+            "expected_images": {"train": "1281167"},
+            "on_bad_image": "skip",
+        },
+    )
+    assert train == {
+        "source": {"kind": "image_folder", "folder": "train"},
+        "listing": {},
+        "on_bad_image": "skip",
+        "expected": 1281167,
+    }
+    assert evaluation == {
+        "source": {"kind": "image_folder", "folder": "val"},
+        "listing": {"label_file": "LOC_val_solution.csv"},
+        "on_bad_image": "skip",
+    }
+
+
+def test_what_the_index_of_a_hub_dataset_is_made_from(default_config):
+    _, evaluation = index_specs(
+        default_config,
+        {
+            "source": "huggingface",
+            "name": "org/set",
+            "hub_splits": {"train": "train", "eval": "validation"},
+            "columns": {"image": "jpg", "label": "cls"},
+            "wnids": "imagenet-1k",
+        },
+    )
+    assert evaluation["wnids"] == "imagenet-1k"
+    assert make_source(**evaluation["source"]) == HuggingFace(
+        "org/set", "validation", image_column="jpg", label_column="cls"
+    )
+
+
+def test_what_the_index_of_tar_shards_is_made_from(default_config):
+    train, _ = index_specs(
+        default_config,
+        {
+            "source": "webdataset",
+            "folders": {"train": "shards", "eval": "shards"},
+            "patterns": {"train": "train-*.tar"},
+        },
+    )
+    assert make_source(**train["source"]) == WebDataset("shards")
+    assert train["listing"] == {"pattern": "train-*.tar"}
 
 
 def test_every_fault_is_listed(default_config):

@@ -111,7 +111,7 @@ LABELLED = [("val_0.JPEG", "n01443537"), ("val_2.JPEG", "n01440764")]
         "wnid,path,label\nn01443537,val_0,1\nn01440764,val_2,0\n",
         "\ufefffile,class\r\nval_0.JPEG,n01443537\r\nval_2.JPEG,n01440764\r\n",
         # Kaggle's LOC_val_solution.csv: boxes behind the label, several of them.
-        "ImageId,PredictionString\nval_0,n01443537 1 2 3 4 n01443537 5 6 7 8\nval_2,n01440764 8 1 2 3\n",
+        "ImageId,Boxes\nval_0,n01443537 1 2 3 4 n01443537 5 6 7 8\nval_2,n01440764 8 1 2 3\n",
         # Caffe's val.txt
         "val_0.JPEG n01443537\nval_2.JPEG n01440764\n",
     ],
