@@ -53,7 +53,7 @@ def succeed(checkout, *arguments):
 
 def test_moved_dataset_is_indexed_again_and_nothing_else(with_dataset, images, config, tmp_path):
     checkout = with_dataset(source="image_folder", folders=folders(images))
-    target = str(tmp_path / "results/trained/activations/eval/L8.json")
+    target = str(tmp_path / "results/trained/activations/eval/cls/L8.json")
     succeed(checkout, "--", target)
     assert checkout.planned("--", target) == {}
     images.rename(tmp_path / "moved")
@@ -62,7 +62,7 @@ def test_moved_dataset_is_indexed_again_and_nothing_else(with_dataset, images, c
     succeed(checkout, "--until", "index_images", "--", target)
     assert checkout.planned("--", target) == {}
     # A layer that is added now is read from where the images are.
-    config["experiments"]["trained"]["extraction"]["passes"] = [[2, 8], [5]]
+    config["experiments"]["trained"]["extraction"]["passes"] = [{"layers": [2, 8]}, {"layers": [5]}]
     checkout.write(config)
     succeed(checkout, "--", target.replace("L8", "L5"))
 
@@ -85,7 +85,7 @@ def test_tar_shards_with_a_bad_image(with_dataset, images, tmp_path):
         on_bad_image="skip",
     )
     table = tmp_path / "results/tables/skipped_images.csv"
-    manifest = tmp_path / "results/trained/activations/eval/L8.json"
+    manifest = tmp_path / "results/trained/activations/eval/cls/L8.json"
     succeed(checkout, "--", str(table), str(manifest))
     skipped = pd.read_csv(table)
     assert list(skipped.columns) == ["dataset", "split", "path", "wnid", "reason"]
