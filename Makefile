@@ -14,7 +14,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-s
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run report test lint format lock planted-backbone clean
+COMMAND := PYTHONPATH=workflow/lib $(BIN)/python -m cladescope
+.PHONY: help demo run plan layers verify test lint format lock planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -28,6 +29,15 @@ demo: $(VENV)/synced ## make the environment, run the embedded default, say wher
 
 run: $(VENV)/synced ## run CONFIG=... (default: config/config.yaml)
 	$(SNAKEMAKE) --configfile $(CONFIG)
+
+plan: $(VENV)/synced ## what CONFIG=... will cost: jobs, hours, memory, disk, files
+	$(COMMAND) plan $(CONFIG) $(if $(TERAFLOPS),--teraflops $(TERAFLOPS))
+
+layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224]
+	$(COMMAND) list_layers $(MODEL) $(if $(SIZE),--image-size $(SIZE))
+
+verify: $(VENV)/synced ## read every activation of CONFIG=... again; REPAIR=1 makes damaged shards again
+	$(COMMAND) verify_activations $(CONFIG) $(if $(REPAIR),--repair)
 
 test: $(VENV)/synced-dev ## run all tests
 	$(BIN)/pytest

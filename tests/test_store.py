@@ -62,7 +62,7 @@ def test_round_trip(tmp_path_factory, data):
     read = read_activations(manifest)
     assert read.dtype == precision
     assert np.array_equal(read, values.astype(precision))
-    rows = np.random.default_rng(n).integers(0, n, 50)
+    rows = np.sort(np.random.default_rng(n).integers(0, n, 50))
     assert np.array_equal(ActivationStore.open(manifest).gather(rows), read[rows])
 
 
@@ -204,6 +204,17 @@ def stream_store(tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "WINDOW_BYTES", 64 * 3 * 4)
     values = np.repeat(np.arange(700, dtype=np.float32), 3).reshape(350, 2, 3)
     return ActivationStore.open(write(tmp_path, values, 4))
+
+
+def test_batches_show_every_image_once_a_pass_and_resume(stream_store):
+    batches = stream_store.batches(35, seed=3)
+    shown = np.concatenate([next(batches)[:, :, 0] for _ in range(40)])
+    every = np.arange(700).reshape(350, 2)
+    for one_pass in shown.reshape(4, 350, 2):
+        assert np.array_equal(one_pass[np.argsort(one_pass[:, 0])], every)
+    again = stream_store.batches(35, seed=3, start=20)
+    assert np.array_equal(next(again)[:, :, 0], shown[700:735])
+    assert not np.array_equal(next(stream_store.batches(35, seed=4))[:, :, 0], shown[:35])
 
 
 def take(store, batches, size=50, seed=1, **options):

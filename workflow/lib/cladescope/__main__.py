@@ -11,6 +11,10 @@ import yaml
 from cladescope.config import ConfigError, complete_config
 
 
+TERAFLOPS = 100.0
+"""Assumed speed of the plan: what one current data-centre GPU sustains in bfloat16, cautiously."""
+
+
 def main() -> int:
     """Run one command; return its exit status."""
     parser = argparse.ArgumentParser(prog="cladescope", description=__doc__)
@@ -23,6 +27,10 @@ def main() -> int:
     verify.add_argument("config", type=Path)
     verify.add_argument("--repair", action="store_true", help="make damaged shards again")
     verify.set_defaults(run=_verify_activations)
+    plan = commands.add_parser("plan", help="hours, memory, disk and files of a configuration")
+    plan.add_argument("config", type=Path)
+    plan.add_argument("--teraflops", type=float, default=TERAFLOPS)
+    plan.set_defaults(run=_plan)
     arguments = parser.parse_args()
     try:
         return arguments.run(arguments)
@@ -58,6 +66,14 @@ def _verify_activations(arguments: argparse.Namespace) -> int:
         print(message)
     print(f"{len(left)} fault(s)" if left else "every shard is as its manifest says")
     return 1 if left else 0
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from cladescope.planning import describe_plan, make_plan
+
+    for line in describe_plan(make_plan(_load(arguments.config)), arguments.teraflops):
+        print(line)
+    return 0
 
 
 def _load(path: Path) -> dict[str, Any]:

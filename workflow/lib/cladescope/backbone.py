@@ -100,6 +100,28 @@ def list_layers(model: str, image_size: int | None = None) -> list[Layer]:
         return _list_layers(_create(model, False, image_size), image_size)
 
 
+@dataclass(frozen=True)
+class ForwardCost:
+    """What one image costs."""
+
+    flops: int
+    """Multiplications and additions up to the deepest layer."""
+    parameters: int
+
+
+def forward_cost(model: str, image_size: int | None, deepest: int) -> ForwardCost:
+    """Count a forward pass up to a layer on the meta device, without making weights."""
+    # Imported here: only planning counts.
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        built = _create(model, False, image_size)
+        images = torch.zeros(1, *_data_config(built, image_size)["input_size"])
+        with FlopCounterMode(display=False) as counter:
+            _read(built, images, [deepest], ["patches"])
+    return ForwardCost(counter.get_total_flops(), sum(p.numel() for p in built.parameters()))
+
+
 def load_backbone(spec: BackboneSpec) -> Backbone:
     """Build the model and load its weights.
 

@@ -22,7 +22,7 @@ from cladescope.files import read_json
 
 FORMAT = "cladescope-activations-2"
 CHECKSUM_BYTES = 4
-BLOCK_BYTES = 4 * 2**20
+BLOCK_BYTES = 2**20
 """Contiguous run that a block-shuffled reader reads at once: near a disk's sequential rate."""
 WINDOW_BYTES = 256 * 2**20
 """Rows that a block-shuffled reader mixes; it holds two windows in memory."""
@@ -186,18 +186,38 @@ class ActivationStore:
         return values
 
     def gather(self, images: Int[np.ndarray, " batch"]) -> Shaped[np.ndarray, "batch tokens width"]:
-        """Return the activations of some images, in their order, through memory maps.
+        """Return the activations of some images, ids ascending, through memory maps.
 
-        Fast where the store is in the page cache; from a cold disk use `stream`. Sizes are
-        checked, checksums are not.
+        Sizes are checked when the store is opened, checksums are not.
         """
-        shards, rows = np.divmod(images, self.plan.rows_per_shard)
         values = np.empty((len(images), *self.shape[1:]), self.dtype)
-        order = np.argsort(shards, kind="stable")
-        present, starts = np.unique(shards[order], return_index=True)
-        for shard, where in zip(present, np.split(order, starts[1:]), strict=True):
-            values[where] = self._maps[shard][rows[where]]
+        step = self.plan.rows_per_shard
+        bounds = np.searchsorted(images, np.arange(self.plan.n_shards + 1) * step)
+        for shard in np.flatnonzero(np.diff(bounds)):
+            part = slice(bounds[shard], bounds[shard + 1])
+            # Without `clip`, numpy copies through a buffer.
+            rows = images[part] - shard * step
+            np.take(self._maps[shard], rows, axis=0, out=values[part], mode="clip")
         return values
+
+    def batches(
+        self, size: int, seed: int, start: int = 0
+    ) -> Iterator[Shaped[np.ndarray, "size tokens width"]]:
+        """Yield batches of images without end, one random permutation after another.
+
+        Perfectly shuffled, and fast where the store is in the page cache; from a cold disk use
+        `stream`. Within a batch, images are in the order of their ids. `start` batches are
+        skipped.
+        """
+        number, skip = divmod(start * size, self.shape[0])
+        left = np.empty(0, np.int64)
+        while True:
+            order = np.random.default_rng([seed, number]).permutation(self.shape[0])
+            queue = np.concatenate([left, order[skip:]])
+            whole = len(queue) - len(queue) % size
+            for first in range(0, whole, size):
+                yield self.gather(np.sort(queue[first : first + size]))
+            left, number, skip = queue[whole:], number + 1, 0
 
     def stream(
         self, size: int, seed: int, start: int = 0, workers: int = 1
@@ -216,26 +236,25 @@ class ActivationStore:
         start
             Number of batches to skip, without reading them: where a resumed run goes on.
         """
-        width = self.shape[2]
-        left = np.empty((0, width), self.dtype)
         with ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(workers))
             files = [stack.enter_context(self.chunk(s).open("rb")) for s in self._shards]
-            skip = start * size
-            windows = self._windows(seed, skip)
-            ahead = self._read_window(next(windows), files, pool)
-            for following in windows:
+            windows = self._windows(seed, start * size)
+            buffers = [np.empty((self._window_rows, self.shape[2]), self.dtype) for _ in range(2)]
+            ahead = self._read_window(next(windows), buffers[0], files, pool)
+            left = ahead[0][:0]
+            for number, following in enumerate(windows, start=1):
                 rows, done, order = ahead
                 for future in done:
                     future.result()
-                ahead = self._read_window(following, files, pool)
+                ahead = self._read_window(following, buffers[number % 2], files, pool)
                 missing = min(size - len(left), len(order))
                 left = np.concatenate([left, rows[order[:missing]]])
                 if len(left) < size:
                     continue
-                yield left
+                yield left.view(self.dtype).reshape(size, -1)
                 for first in range(missing, len(order) - size + 1, size):
-                    yield rows[order[first : first + size]]
+                    yield rows[order[first : first + size]].view(self.dtype).reshape(size, -1)
                 left = rows[order[len(order) - (len(order) - missing) % size :]]
 
     @property
@@ -263,15 +282,22 @@ class ActivationStore:
             return f"{self.chunk(shard)} is not the one extracted"
         return None
 
+    @property
+    def _block_rows(self) -> int:
+        return max(1, BLOCK_BYTES // (self.shape[2] * self.dtype.itemsize))
+
+    @property
+    def _window_rows(self) -> int:
+        return self._block_rows * max(1, WINDOW_BYTES // BLOCK_BYTES)
+
     def _blocks(self) -> Int[np.ndarray, "blocks 3"]:
         """Return (shard, first row, rows) of every block; rows are tokens of images."""
-        step = max(1, BLOCK_BYTES // (self.shape[2] * self.dtype.itemsize))
         return np.array(
             [
-                (shard, first, min(step, rows - first))
+                (shard, first, min(self._block_rows, rows - first))
                 for shard in self._shards
                 for rows in [len(self.plan.rows(shard)) * self.shape[1]]
-                for first in range(0, rows, step)
+                for first in range(0, rows, self._block_rows)
             ]
         )
 
@@ -281,8 +307,7 @@ class ActivationStore:
         A window's randomness comes from its own numbers, so that any can be made on its own.
         """
         blocks = self._blocks()
-        step = max(1, BLOCK_BYTES // (self.shape[2] * self.dtype.itemsize))
-        per_window = max(1, WINDOW_BYTES // (step * self.shape[2] * self.dtype.itemsize))
+        per_window = self._window_rows // self._block_rows
         number, skip = divmod(skip, int(blocks[:, 2].sum()))
         while True:
             order = np.random.default_rng([seed, number]).permutation(len(blocks))
@@ -293,15 +318,14 @@ class ActivationStore:
                     skip -= n
                     continue
                 mixed = np.random.default_rng([seed, number, first]).permutation(n)
-                yield _Window(chosen, mixed, skip)
+                yield _Window(chosen, mixed[skip:])
                 skip = 0
             number += 1
 
     def _read_window(
-        self, window: "_Window", files: list[Any], pool: ThreadPoolExecutor
+        self, window: "_Window", rows: np.ndarray, files: list[Any], pool: ThreadPoolExecutor
     ) -> tuple[np.ndarray, list[Future], np.ndarray]:
         """Start to read a window; return its rows, when they are there, and their mixed order."""
-        rows = np.empty((len(window.order), self.shape[2]), self.dtype)
         row_bytes = self.shape[2] * self.dtype.itemsize
         target = rows.data.cast("B")
         done, position = [], 0
@@ -309,7 +333,8 @@ class ActivationStore:
             part = target[position : position + count * row_bytes]
             done.append(pool.submit(_read_fully, files[shard].fileno(), part, first * row_bytes))
             position += count * row_bytes
-        return rows, done, window.order[window.skip :]
+        # One opaque item a row: numpy copies it whole.
+        return rows.view(f"V{row_bytes}")[:, 0], done, window.order
 
 
 @dataclass(frozen=True)
@@ -318,7 +343,7 @@ class _Window:
 
     blocks: Int[np.ndarray, "blocks 3"]
     order: Int[np.ndarray, " rows"]
-    skip: int
+    """The order in which its rows are shown."""
 
 
 def _read_fully(descriptor: int, target: memoryview, offset: int) -> None:

@@ -1,0 +1,133 @@
+"""Extraction against a bare forward loop of the same model on tensors in memory.
+
+    PYTHONPATH=workflow/lib .venv/bin/python benchmarks/extraction.py [model ...]
+
+Each round runs, one after the other and on one compute thread (all of the GPU, if there is one):
+a bare loop over preloaded batches up to the same layer; the same loop capturing the class token
+(the mean, without one) of one layer and of all layers; extraction with its checks, statistics and
+writing, from images decoded beforehand; and extraction end to end from files, decoding in worker
+processes. Ratios are medians over rounds of ratios within a round.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from cladescope import activations
+from cladescope.activations import ExtractionSpec, extract_activations
+from cladescope.backbone import Backbone, BackboneSpec, list_layers, load_backbone
+from cladescope.images import decode_image
+from cladescope.indexing import index_images
+from cladescope.sources import open_source
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+GPU = DEVICE.type == "cuda"
+MODELS = ("vit_giant_patch14_dinov2:224",) if GPU else ("vit_planted", "vit_small_patch14_dinov2:224")
+IMAGES = {"vit_planted": 4096}
+ROUNDS = 5
+
+
+def main(name: str) -> None:
+    """Measure one model, given as `name` or `name:image size`."""
+    model, _, size = name.partition(":")
+    side = int(size) if size else None
+    layers = list_layers(model, side)
+    token = "cls" if "cls" in layers[0].tokens else "mean"
+    spec = BackboneSpec(model, "random", len(layers), side, seed=0)
+    backbone = load_backbone(spec)
+    count = IMAGES.get(model, 8192 if GPU else 96)
+    batch = 128 if GPU else min(256, count // 4)
+    extraction = ExtractionSpec(1, "float16", batch, "bfloat16" if GPU else None)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        rng = np.random.default_rng(0)
+        side = backbone.preprocessing["input_size"][1]
+        for row in range(count):
+            path = folder / "images" / "n00000001" / f"{row:05}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Photographs are about twice as large as the model's input.
+            pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).resize((2 * side, 2 * side)).save(path)
+        index, source = index_folder(folder / "images", folder / "index.parquet")
+        ready = [
+            backbone.transform(decode_image(source.read(index, row))) for row in range(count)
+        ]
+        measure(name, backbone, spec, extraction, (index, source, ready), token, folder)
+
+
+def measure(name, backbone: Backbone, spec, extraction, data, token, folder) -> None:
+    """Run the rounds and print medians and ratios."""
+    index, source, ready = data
+    numbers = [layer.number for layer in backbone.layers]
+    size = extraction.batch_size
+    batches = [torch.stack(ready[first : first + size]) for first in range(0, len(ready), size)]
+    mixed = torch.autocast(DEVICE.type, torch.bfloat16, enabled=GPU)
+
+    def loop(read: Callable[[torch.Tensor], object]) -> None:
+        backbone.model.to(DEVICE)
+        with torch.inference_mode(), mixed:
+            for batch in batches:
+                read(batch.to(DEVICE, non_blocking=True))
+        if GPU:
+            torch.cuda.synchronize()
+
+    def bare(batch: torch.Tensor) -> object:
+        return backbone.model.forward_features(batch)
+
+    def extract(decoded: bool, threads: int) -> None:
+        manifests = {(n, token): folder / "store" / token / f"L{n}.json" for n in numbers}
+        class_of_images = activations._Images
+        if decoded:
+            activations._Images = lambda *_: ready
+        # Loading the weights is no part of the rate.
+        load, activations.load_backbone = activations.load_backbone, lambda _: backbone
+        try:
+            extract_activations(index, source, spec, extraction, manifests, threads=threads)
+        finally:
+            activations._Images, activations.load_backbone = class_of_images, load
+        torch.set_num_threads(1)
+
+    workers = max(2, os.cpu_count() or 2)
+    contestants = {
+        "bare forward loop": lambda: loop(bare),
+        "one layer captured": lambda: loop(lambda x: backbone.read(x, numbers[-1:], [token])),
+        "all layers captured": lambda: loop(lambda x: backbone.read(x, numbers, [token])),
+        "extraction, decoded images": lambda: extract(True, 1),
+        f"extraction, files, {workers} threads": lambda: extract(False, workers),
+    }
+    seconds: dict[str, list[float]] = {contestant: [] for contestant in contestants}
+    for number in range(ROUNDS + 1):
+        for contestant, run in contestants.items():
+            start = time.perf_counter()
+            run()
+            if number:
+                seconds[contestant].append(time.perf_counter() - start)
+    print(f"{name}: {len(ready)} images, {len(numbers)} layers, batch {size}, {DEVICE}")
+    base = np.array(seconds["bare forward loop"])
+    one = np.array(seconds["one layer captured"])
+    for contestant, values in seconds.items():
+        rates, ratios = len(ready) / np.array(values), base / np.array(values)
+        print(
+            f"  {contestant:<32}{np.median(rates):>9,.1f} images/s, "
+            f"{np.median(ratios):.3f} of bare ({ratios.min():.3f}-{ratios.max():.3f})"
+        )
+    extra = np.array(seconds["all layers captured"]) / one - 1
+    print(f"  all layers cost {np.median(extra):+.1%} ({extra.min():+.1%} to {extra.max():+.1%})")
+
+
+def index_folder(images: Path, path: Path):
+    """Index the benchmark's images."""
+    raise NotImplementedError
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for model_name in sys.argv[1:] or MODELS:
+        main(model_name)

@@ -1,0 +1,160 @@
+"""The plan: what a configuration will cost, told before any job runs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cladescope.backbone import Layer, forward_cost, list_layers
+from cladescope.config import SPLITS, PassSpec, expand_passes, expand_sweep
+from cladescope.images import ImageIndex
+from cladescope.store import ShardPlan, store_files
+
+BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
+PLANTED_CLASSES = 64
+ENCODER_PASSES = 3
+"""Training a TopK SAE costs at most its encoder's matrix product forward and twice backward."""
+
+
+@dataclass(frozen=True)
+class PassPlan:
+    """One extraction job."""
+
+    name: str
+    images: int
+    layers: int
+    flops: float
+    disk: int
+    """Bytes of the stores."""
+    files: int
+    memory: int
+    """Bytes on the device: weights, the activations of one batch that are kept, one block's."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Costs of a configuration."""
+
+    passes: list[PassPlan]
+    dictionaries: int
+    training_flops: float
+    dictionary_disk: int
+    """Bytes of weights."""
+
+
+def make_plan(config: dict[str, Any]) -> Plan:
+    """Count images, layers and tokens, and from them floating-point operations, bytes and files.
+
+    Raises
+    ------
+    ValueError
+        If the number of a dataset's images is neither declared nor indexed yet; names the key.
+    """
+    counts = {name: _count_images(config, name) for name in config["datasets"]}
+    described: dict[tuple[str, int | None], list[Layer]] = {}
+    passes = []
+    for job in expand_passes(config):
+        backbone = (job.backbone["model"], job.backbone.get("image_size"))
+        layers = described.setdefault(backbone, list_layers(*backbone))
+        passes.append(_plan_pass(job, layers, counts[job.dataset][job.split]))
+    flops, disk = 0.0, 0
+    sweep = expand_sweep(config)
+    for dictionary in sweep:
+        spec = config["experiments"][dictionary.experiment]["backbone"]
+        layers = described[spec["model"], spec.get("image_size")]
+        d = layers[dictionary.layer - 1].width
+        width = dictionary.width or 2 * d
+        disk += 2 * width * d * BYTES["float32"]
+        if dictionary.variant in TRAINED:
+            flops += 2 * d * width * ENCODER_PASSES * config["training"]["images"]
+    return Plan(passes, len(sweep), flops, disk)
+
+
+TRAINED = ("topk",)
+
+
+def _plan_pass(job: PassSpec, layers: list[Layer], images: int) -> PassPlan:
+    deepest = max(layer for layer, _ in job.places)
+    cost = forward_cost(job.backbone["model"], job.backbone.get("image_size"), deepest)
+    extraction = job.extraction
+    # Fails here rather than hours later, if shards and images do not match.
+    shards = ShardPlan(images, extraction["shards"]).n_shards
+    disk = files = 0
+    for place in job.places:
+        layer = layers[place[0] - 1]
+        tokens = layer.tokens[place[1]]
+        if job.sampled(place):
+            tokens = extraction["patches"]["per_image"]
+        disk += images * tokens * layer.width * BYTES[extraction["precision"]]
+        files += sum(map(len, store_files("", shards, job.sampled(place)).values())) + 1
+    read = {number for number, _ in job.places}
+    held = [layer.width * sum(layer.tokens.values()) for layer in layers if layer.number in read]
+    widest = max(layer.width * layer.tokens["patches"] for layer in layers)
+    # Weights twice with autocast (its copies), a block's hidden layer about eight times its width.
+    weights = cost.parameters * (6 if "autocast" in extraction else 4)
+    working = extraction["batch_size"] * (sum(held) + 8 * widest) * BYTES["float32"]
+    return PassPlan(
+        name=job.stem,
+        images=images,
+        layers=len(read),
+        flops=float(cost.flops) * images,
+        disk=disk,
+        files=files,
+        memory=weights + working,
+    )
+
+
+def _count_images(config: dict[str, Any], name: str) -> dict[str, int]:
+    dataset = config["datasets"][name]
+    counts = {}
+    for split in SPLITS:
+        index = Path(config["results"]) / "datasets" / name / "images" / f"{split}.parquet"
+        if dataset["source"] == "planted":
+            counts[split] = PLANTED_CLASSES * dataset["images_per_class"][split]
+        elif split in dataset.get("expected_images", {}):
+            counts[split] = dataset["expected_images"][split]
+        elif index.is_file():
+            counts[split] = len(ImageIndex.load(index))
+        else:
+            raise ValueError(
+                f"datasets.{name}: the number of images of split {split} is not known; set "
+                f"expected_images, or index them first: snakemake -- {index}"
+            )
+    return counts
+
+
+def describe_plan(plan: Plan, teraflops: float) -> Iterator[str]:
+    """Yield the lines of a readable plan.
+
+    Parameters
+    ----------
+    teraflops
+        Sustained speed that is assumed, in 10^12 operations a second.
+    """
+    yield f"{'extraction job':<28}{'images':>10}{'layers':>8}{'PFLOP':>12}{'hours':>8}{'disk':>10}"
+    for job in plan.passes:
+        yield (
+            f"{job.name:<28}{job.images:>10}{job.layers:>8}{job.flops / 1e15:>12.3g}"
+            f"{job.flops / teraflops / 3.6e15:>8.2g}{_size(job.disk):>10}"
+        )
+    hours = plan.training_flops / teraflops / 3.6e15
+    extraction = sum(job.flops for job in plan.passes)
+    yield ""
+    yield f"hours assume {teraflops:g} sustained TFLOP/s; `--teraflops` sets another speed"
+    yield f"extraction: {len(plan.passes)} jobs, {extraction / teraflops / 3.6e15:.2g} hours"
+    yield (
+        f"dictionaries: {plan.dictionaries}, each one job of training, of encoding and of scoring; "
+        f"training at most {plan.training_flops / 1e15:.3g} PFLOP, {hours:.2g} hours"
+    )
+    yield f"files of activations: {sum(job.files for job in plan.passes):,}"
+    disk = sum(job.disk for job in plan.passes)
+    yield f"disk: {_size(disk)} activations, {_size(plan.dictionary_disk)} dictionaries"
+    yield f"device memory of extraction: {_size(max(job.memory for job in plan.passes))}, about"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
