@@ -25,6 +25,19 @@ def pixels(content: bytes) -> np.ndarray:
     return np.asarray(image)
 
 
+def png_by_hand(width: int, height: int, bits: int, colours: int, data: bytes) -> bytes:
+    """Write what Pillow does not: `data` holds each row behind a zero byte."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, 0)
+    chunks = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(data)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
 def an_index(n: int, **changed) -> ImageIndex:
     fields = {
         "paths": np.array([f"a/{i}.png" for i in range(n)], np.dtypes.StringDType()),
@@ -179,6 +192,11 @@ def test_big_endian_sixteen_bits():
     assert pixels(encoded(image, "TIFF"))[0, :, 0].tolist() == [3, 200]
 
 
+def test_sixteen_bits_per_colour_keep_the_high_byte():
+    data = b"\0" + struct.pack(">HHH", 0x10FF, 0x8000, 0xFFFF)
+    assert pixels(png_by_hand(1, 1, bits=16, colours=2, data=data)).tolist() == [[[16, 128, 255]]]
+
+
 @pytest.mark.parametrize(
     "image",
     [
@@ -226,14 +244,7 @@ def test_no_image_gives_the_same_reason_every_time():
 
 def test_decompression_bomb():
     """A PNG of a few bytes that claims 60000 x 60000 pixels."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        )
-
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 1, 0, 0, 0, 0)
-    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b""))
+    content = png_by_hand(60_000, 60_000, bits=1, colours=0, data=b"")
     with pytest.raises(ValueError, match=r"exceeds limit .* decompression bomb"):
         decode_image(content)
 
