@@ -115,6 +115,7 @@ def test_place_of_the_checkout_does_not_count(library, tmp_path, monkeypatch):
     ("script", "reaches", "spares"),
     [
         ("extract_activations", {"ActivationWriter", "load_backbone"}, {"read_activations"}),
+        ("extract_activations", {"WebDataset", "decode_image"}, {"list_tars", "read_label_file"}),
         ("train_sae", {"read_activations", "train_dictionary"}, {"ActivationWriter", "Codes"}),
         ("encode", {"Codes", "encode", "read_activations"}, {"ActivationWriter", "locate"}),
         ("score_dictionary", {"locate", "Codes"}, {"encode", "index_images", "build_taxonomy"}),

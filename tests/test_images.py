@@ -130,9 +130,11 @@ def test_exif_orientation(name, orientation):
     assert bright.mean() < 0.3
 
 
-def test_broken_exif_leaves_the_image_as_stored():
-    image = Image.new("RGB", (32, 16), RED)
-    content = encoded(image, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("exif", [b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0", b"no TIFF header"])
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP"])
+def test_broken_exif_leaves_the_image_as_stored(name, exif):
+    content = encoded(Image.new("RGB", (32, 16), RED), name, exif=b"Exif\0\0" + exif)
     assert pixels(content).shape == (16, 32, 3)
 
 
