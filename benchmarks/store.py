@@ -33,7 +33,9 @@ def write(folder: Path) -> tuple[ActivationStore, Path]:
     plan = ShardPlan(IMAGES, SHARDS)
     writer = ActivationWriter(folder / "L1.json", plan, "benchmark")
     rng = np.random.default_rng(0)
-    plain = np.lib.format.open_memmap(folder / "plain.npy", "w+", np.float16, (IMAGES, 1, WIDTH))
+    plain = np.lib.format.open_memmap(
+        folder / "plain.npy", "w+", np.float16, (IMAGES, 1, WIDTH)
+    )
     for shard in range(SHARDS):
         rows = plan.rows(shard)
         values = rng.standard_normal((len(rows), 1, WIDTH), np.float32).astype(np.float16)
