@@ -24,12 +24,12 @@ from cladescope import activations
 from cladescope.activations import ExtractionSpec, extract_activations
 from cladescope.backbone import Backbone, BackboneSpec, list_layers, load_backbone
 from cladescope.images import decode_image
-from cladescope.indexing import index_images
-from cladescope.sources import open_source
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 GPU = DEVICE.type == "cuda"
-MODELS = ("vit_giant_patch14_dinov2:224",) if GPU else ("vit_planted", "vit_small_patch14_dinov2:224")
+MODELS = (
+    ("vit_giant_patch14_dinov2:224",) if GPU else ("vit_planted", "vit_small_patch14_dinov2:224")
+)
 IMAGES = {"vit_planted": 4096}
 ROUNDS = 5
 
@@ -56,9 +56,7 @@ def main(name: str) -> None:
             pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).resize((2 * side, 2 * side)).save(path)
         index, source = index_folder(folder / "images", folder / "index.parquet")
-        ready = [
-            backbone.transform(decode_image(source.read(index, row))) for row in range(count)
-        ]
+        ready = [backbone.transform(decode_image(source.read(index, row))) for row in range(count)]
         measure(name, backbone, spec, extraction, (index, source, ready), token, folder)
 
 

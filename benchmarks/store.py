@@ -2,8 +2,8 @@
 
     PYTHONPATH=workflow/lib .venv/bin/python benchmarks/store.py [folder]
 
-Rounds are interleaved; rates are megabytes of activations per second; ratios are medians over rounds
-of ratios within a round. Cold means that the files were dropped from the page cache before.
+Rounds are interleaved; rates are megabytes of activations per second; ratios are medians over
+rounds of ratios within a round. Cold means that the files were dropped from the page cache before.
 """
 
 import os
@@ -20,7 +20,7 @@ import zarr
 from cladescope.images import ImageIndex
 from cladescope.statistics import Statistics, measure
 from cladescope.store import ActivationStore, ShardPlan
-from cladescope.store_writer import ActivationWriter
+from cladescope.store_writer import ActivationWriter, scratch_of
 
 IMAGES, WIDTH, SHARDS = 1_000_000, 768, 64
 BATCH = 4096
@@ -29,13 +29,11 @@ ROUNDS = 7
 
 def write(folder: Path) -> tuple[ActivationStore, Path]:
     """Write the same float16 values as a store and as one .npy file."""
-    folder.mkdir()
+    scratch_of(folder / "L1.json").mkdir(parents=True)
     plan = ShardPlan(IMAGES, SHARDS)
     writer = ActivationWriter(folder / "L1.json", plan, "benchmark")
     rng = np.random.default_rng(0)
-    plain = np.lib.format.open_memmap(
-        folder / "plain.npy", "w+", np.float16, (IMAGES, 1, WIDTH)
-    )
+    plain = np.lib.format.open_memmap(folder / "plain.npy", "w+", np.float16, (IMAGES, 1, WIDTH))
     for shard in range(SHARDS):
         rows = plan.rows(shard)
         values = rng.standard_normal((len(rows), 1, WIDTH), np.float32).astype(np.float16)
@@ -43,7 +41,9 @@ def write(folder: Path) -> tuple[ActivationStore, Path]:
         writer.append(shard, values, Statistics.of(measure(torch.from_numpy(values))))
     plain.flush()
     labels = np.zeros(IMAGES, np.int32)
-    index = ImageIndex([""] * IMAGES, labels, ["n00000001"], [""] * IMAGES)
+    paths = np.array([""] * IMAGES, np.dtypes.StringDType())
+    hashes = np.zeros((IMAGES, 32), np.uint8)
+    index = ImageIndex(paths, labels, ["n00000001"], hashes)
     writer.finish({}, index, None)
     return ActivationStore.open(folder / "L1.json"), folder / "plain.npy"
 

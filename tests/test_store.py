@@ -15,13 +15,13 @@ from cladescope import store as store_module
 from cladescope.images import ImageIndex
 from cladescope.statistics import Statistics, measure
 from cladescope.store import ActivationStore, ShardPlan, chunk_name, read_activations, store_files
-from cladescope.store_writer import ActivationWriter
+from cladescope.store_writer import ActivationWriter, scratch_of
 
 
 def index_of(n):
     labels = (np.arange(n) % 2).astype(np.int32)
-    paths = [f"{row}.png" for row in range(n)]
-    return ImageIndex(paths, labels, ["n00000001", "n00000002"], ["00" * 32] * n)
+    paths = np.array([f"{row}.png" for row in range(n)], np.dtypes.StringDType())
+    return ImageIndex(paths, labels, ["n00000001", "n00000002"], np.zeros((n, 32), np.uint8))
 
 
 def statistics_of(values):
@@ -37,6 +37,7 @@ def append(writer, values, shard, batch=3):
 
 def write(folder, values, n_shards, precision="float32", positions=None, key="key"):
     values = values.astype(precision)
+    scratch_of(folder / "L3.json").mkdir(parents=True)
     writer = ActivationWriter(folder / "L3.json", ShardPlan(len(values), n_shards), key)
     for shard in range(n_shards):
         append(writer, values, shard)
@@ -139,6 +140,8 @@ def test_statistics_do_not_depend_on_batches(values):
 def test_finished_shards_are_kept_and_the_others_are_not(tmp_path, values):
     """What a killed job leaves: shard 0 whole, 1 damaged, 2 cut off, 3 of another model."""
     plan = ShardPlan(10, 5)
+    for folder in (tmp_path, tmp_path / "other"):
+        scratch_of(folder / "L3.json").mkdir(parents=True)
     writer = ActivationWriter(tmp_path / "L3.json", plan, "key")
     for shard in (0, 1, 2):
         append(writer, values, shard)

@@ -44,6 +44,7 @@ for job in expand_passes(config):
             f"{RESULTS}/benchmarks/extract_activations/{job.stem}.tsv"
         conda:
             ENVIRONMENT
+        threads: job.threads
         params:
             spec={
                 "backbone": job.backbone,

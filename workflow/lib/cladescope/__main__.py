@@ -10,7 +10,6 @@ import yaml
 
 from cladescope.config import ConfigError, complete_config
 
-
 TERAFLOPS = 100.0
 """Assumed speed of the plan: what one current data-centre GPU sustains in bfloat16, cautiously."""
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,12 +17,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cladescope.backbone import MODEL_WEIGHTS, Backbone, BackboneSpec, load_backbone
+from cladescope.files import claim
 from cladescope.images import ImageIndex, decode_image
 from cladescope.jobs import progress
 from cladescope.sources import ImageSource
 from cladescope.statistics import Statistics, measure
 from cladescope.store import ShardPlan
-from cladescope.store_writer import ActivationWriter
+from cladescope.store_writer import ActivationWriter, scratch_of
 
 Place = tuple[int, str]
 """Layer (from 1) and token kind."""
@@ -131,15 +132,17 @@ def extract_activations(
     backbone.check_tokens(sorted({token for _, token in manifests}))
     plan = ShardPlan(len(index), spec.shards)
     writers, identities = {}, {}
-    for place, manifest in manifests.items():
-        identities[place] = _identity(place, backbone, backbone_spec, spec, index)
-        about = json.dumps([identities[place], asdict(spec), code], sort_keys=True)
-        key = hashlib.sha256(about.encode()).hexdigest()
-        writers[place] = ActivationWriter(manifest, plan, key)
-    _compute(index, source, backbone, spec, writers, threads)
-    for place, writer in writers.items():
-        positions = _positions(backbone, spec, place, range(len(index)))
-        writer.finish(identities[place], index, positions)
+    with ExitStack() as claims:
+        for place, manifest in sorted(manifests.items()):
+            identities[place] = _identity(place, backbone, backbone_spec, spec, index)
+            about = json.dumps([identities[place], asdict(spec), code], sort_keys=True)
+            key = hashlib.sha256(about.encode()).hexdigest()
+            claims.enter_context(claim(scratch_of(manifest)))
+            writers[place] = ActivationWriter(manifest, plan, key)
+        _compute(index, source, backbone, spec, writers, threads)
+        for place, writer in writers.items():
+            positions = _positions(backbone, spec, place, range(len(index)))
+            writer.finish(identities[place], index, positions)
 
 
 def repair_activations(
@@ -165,12 +168,14 @@ def repair_activations(
     backbone = load_backbone(backbone_spec)
     plan = ShardPlan(len(index), spec.shards)
     writers, faults = {}, []
-    for place, (manifest, shards) in damaged.items():
-        writers[place] = ActivationWriter(manifest, plan, "repair")
-        writers[place].done = {shard: {} for shard in range(spec.shards) if shard not in shards}
-    _compute(index, source, backbone, spec, writers, threads)
-    for place, (_, shards) in damaged.items():
-        faults += writers[place].replace(shards)
+    with ExitStack() as claims:
+        for place, (manifest, shards) in sorted(damaged.items()):
+            claims.enter_context(claim(scratch_of(manifest)))
+            writers[place] = ActivationWriter(manifest, plan, "repair")
+            writers[place].done = {shard: {} for shard in range(spec.shards) if shard not in shards}
+        _compute(index, source, backbone, spec, writers, threads)
+        for place, (_, shards) in damaged.items():
+            faults += writers[place].replace(shards)
     return faults
 
 

@@ -64,6 +64,7 @@ class PassSpec:
     """How activations are computed and stored, as far as it concerns this pass."""
     places: tuple[tuple[int, str], ...]
     """Layers and tokens."""
+    threads: int
     protect: bool
 
     @property
@@ -141,6 +142,7 @@ def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
             backbone=experiment["backbone"],
             extraction=_extraction_of(experiment["extraction"], split, part["tokens"]),
             places=tuple(product(part["layers"], part["tokens"])),
+            threads=experiment["extraction"]["threads"],
             protect=experiment["extraction"]["protect"],
         )
         for name, experiment in config["experiments"].items()

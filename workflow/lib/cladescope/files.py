@@ -1,6 +1,9 @@
 """Writing results so that a partial file is never mistaken for a complete one."""
 
+import fcntl
 import json
+import logging
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +38,30 @@ def write_aside(path: str | Path) -> Iterator[Path]:
             # A full disk is noticed by write(), which knows no file name.
             raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
+
+
+@contextmanager
+def claim(folder: str | Path) -> Iterator[Path]:
+    """Hold a folder, made if need be, for this process alone; wait while another one holds it.
+
+    A job that outlived the workflow that started it may still be at work when it is started again.
+    On a file system without locks nothing is waited for.
+    """
+    lock = Path(folder) / "lock"
+    while True:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logging.warning("waiting for another process that writes to %s", folder)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                logging.warning("%s cannot be locked (%s)", folder, error)
+            # Whoever held the lock may have removed the folder, and the lock with it.
+            if lock.exists() and lock.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                yield lock.parent
+                return
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -23,8 +23,13 @@ from cladescope.statistics import Statistics
 from cladescope.store import CHECKSUM_BYTES, FORMAT, ShardPlan, chunk_name
 
 
+def scratch_of(manifest: Path) -> Path:
+    """Folder in which a store's shards gather."""
+    return manifest.with_name(f".{manifest.stem}.partial")
+
+
 class ActivationWriter:
-    """Writes one layer's activations of one token kind."""
+    """Writes one layer's activations of one token kind; its scratch folder must be claimed."""
 
     def __init__(self, manifest: Path, plan: ShardPlan, key: str):
         """Find the shards that an earlier job finished.
@@ -40,8 +45,7 @@ class ActivationWriter:
         self.manifest = manifest
         self.plan = plan
         self.key = key
-        self.scratch = manifest.with_name(f".{manifest.stem}.partial")
-        self.scratch.mkdir(parents=True, exist_ok=True)
+        self.scratch = scratch_of(manifest)
         self._open: _PartialShard | None = None
         self.done: dict[int, dict[str, Any]] = {}
         for shard in range(plan.n_shards):
@@ -49,8 +53,9 @@ class ActivationWriter:
             if sidecar:
                 self.done[shard] = sidecar
         kept = {path for shard in self.done for path in self._paths(shard)}
-        for path in set(self.scratch.iterdir()) - kept:
-            path.unlink()
+        for path in self.scratch.iterdir():
+            if path not in kept and path.name != "lock":
+                path.unlink()
 
     def append(
         self, shard: int, values: Shaped[np.ndarray, "rows tokens width"], statistics: Statistics

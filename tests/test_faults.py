@@ -1,0 +1,141 @@
+"""Bad days of extraction: killed jobs, killed workflows, killed workers, two jobs at once."""
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+
+from checkouts import SNAKEMAKE
+from cladescope.files import claim
+
+TARGETS = [
+    f"trained/activations/train/{token}/L{layer}.json"
+    for token in ("cls", "patches")
+    for layer in (2, 8)
+]
+
+
+@pytest.fixture
+def extraction(checkout, config, tmp_path):
+    """The checkout with an extraction that has its own results and the finished run's images."""
+    experiment = config["experiments"]["trained"]
+    experiment["extraction"] = {
+        "passes": [{"layers": [2, 8], "tokens": ["cls", "patches"]}],
+        "shards": {"train": 16, "eval": 1},
+        "batch_size": 16,
+        "threads": 2,
+    }
+
+    def configure(name):
+        config["results"] = str(tmp_path / name)
+        checkout.write(config)
+        datasets = tmp_path / name / "datasets"
+        shutil.copytree(checkout.folder / "results" / "small" / "datasets", datasets)
+        return [str(tmp_path / name / target) for target in TARGETS]
+
+    return checkout, configure
+
+
+def stores(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted((folder / "trained" / "activations").rglob("*"))
+        if path.is_file()
+    }
+
+
+def start(checkout, targets):
+    """Start Snakemake in a process group of its own."""
+    command = [SNAKEMAKE, "--cores", "2", "--configfile", str(checkout.config), "--", *targets]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    return subprocess.Popen(
+        command,
+        cwd=checkout.folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def job_of(workflow):
+    """The extraction job and its decoding workers, once the job computes."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and workflow.poll() is None:
+        for process in psutil.Process(workflow.pid).children(recursive=True):
+            workers = [c for c in process.children() if "python" in c.name()]
+            if "extract_activations" in " ".join(process.cmdline()) and workers:
+                return process, workers
+        time.sleep(0.02)
+    raise AssertionError("no extraction job was seen at work")
+
+
+def test_killed_workflow_job_and_worker(extraction, tmp_path):
+    checkout, configure = extraction
+    targets = configure("undisturbed")
+    result = checkout.run("--", *targets)
+    assert result.returncode == 0, result.stdout + result.stderr
+    expected = stores(tmp_path / "undisturbed")
+    assert len(expected) > 60
+
+    targets = configure("disturbed")
+    rng = random.Random(0)
+    for victim in ("workflow", "job", "worker", "workflow"):
+        workflow = start(checkout, targets)
+        job, workers = job_of(workflow)
+        time.sleep(rng.uniform(0, 0.3))
+        if victim == "workflow":
+            # The job lives on as an orphan; the next one must not get in its way.
+            workflow.kill()
+        else:
+            (job if victim == "job" else workers[0]).kill()
+        assert workflow.wait(60) != 0, f"the run goes wrong when its {victim} is killed"
+        assert checkout.run("--unlock").returncode == 0
+    result = checkout.run("--", *targets)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert stores(tmp_path / "disturbed") == expected
+    assert checkout.planned("--", *targets) == {}
+
+
+def hold(folder, held, release):
+    with claim(folder):
+        held.set()
+        release.wait(30)
+
+
+def test_second_process_waits_for_the_first(tmp_path):
+    context = multiprocessing.get_context("fork")
+    # Events of its own: one that a killed process waits for can never be set again.
+    held, never = context.Event(), context.Event()
+    first = context.Process(target=hold, args=(tmp_path / "f", held, never))
+    first.start()
+    assert held.wait(30)
+    second_held, release = context.Event(), context.Event()
+    second = context.Process(target=hold, args=(tmp_path / "f", second_held, release))
+    second.start()
+    assert not second_held.wait(0.3)
+    os.kill(first.pid, signal.SIGKILL)
+    assert second_held.wait(30), "a killed process holds nothing"
+    release.set()
+    for process in (first, second):
+        process.join(30)
+
+
+def test_claim_of_a_folder_that_its_holder_removed(tmp_path):
+    context = multiprocessing.get_context("fork")
+    held, release = context.Event(), context.Event()
+    with claim(tmp_path / "f"):
+        second = context.Process(target=hold, args=(tmp_path / "f", held, release))
+        second.start()
+        assert not held.wait(0.2)
+        shutil.rmtree(tmp_path / "f")
+    assert held.wait(30)
+    assert (tmp_path / "f" / "lock").exists()
+    release.set()
+    second.join(30)
