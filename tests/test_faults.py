@@ -1,5 +1,6 @@
 """Bad days of extraction: killed jobs, killed workflows, killed workers, two jobs at once."""
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -68,11 +69,14 @@ def job_of(workflow):
     """The extraction job and its decoding workers, once the job computes."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and workflow.poll() is None:
-        for process in psutil.Process(workflow.pid).children(recursive=True):
-            workers = [c for c in process.children() if "python" in c.name()]
-            if "extract_activations" in " ".join(process.cmdline()) and workers:
-                return process, workers
         time.sleep(0.02)
+        # Processes come and go meanwhile.
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(workflow.pid).children(recursive=True):
+                is_job = "extract_activations" in " ".join(process.cmdline()[-2:])
+                workers = process.children() if "python" in process.name() and is_job else []
+                if workers:
+                    return process, workers
     raise AssertionError("no extraction job was seen at work")
 
 
@@ -128,12 +132,13 @@ def test_second_process_waits_for_the_first(tmp_path):
 
 
 def test_claim_of_a_folder_that_its_holder_removed(tmp_path):
-    context = multiprocessing.get_context("fork")
+    # A forked process would hold its parent's lock.
+    context = multiprocessing.get_context("spawn")
     held, release = context.Event(), context.Event()
     with claim(tmp_path / "f"):
         second = context.Process(target=hold, args=(tmp_path / "f", held, release))
         second.start()
-        assert not held.wait(0.2)
+        assert not held.wait(1)
         shutil.rmtree(tmp_path / "f")
     assert held.wait(30)
     assert (tmp_path / "f" / "lock").exists()

@@ -215,11 +215,13 @@ class _PartialShard:
 def zarr_fault(folder: Path) -> str | None:
     """Return what keeps zarr from reading all but the values of a store, None if nothing does."""
     try:
-        group = zarr.open_group(folder, mode="r")
-        for name in ("image", "label", "position"):
-            if name in group or name != "position":
-                group[name][...]
-        group["values"].shape  # noqa: B018  reads the metadata
+        arrays = dict(zarr.open_group(folder, mode="r").arrays())
+        for name, array in arrays.items():
+            if name != "values":
+                array[...]
+        lacking = {"values", "image", "label"} - set(arrays)
+        if lacking:
+            return f"{folder} lacks the array {', '.join(sorted(lacking))}"
     except (OSError, ValueError, KeyError) as error:
         return f"{folder} cannot be read by zarr ({error})"
     return None

@@ -1,0 +1,105 @@
+"""Commands beside the workflow: list_layers, plan, verify_activations."""
+
+import re
+import shutil
+
+import pytest
+import yaml
+
+from checkouts import PARTS, SMALL, Checkout
+from cladescope.config import complete_config, expand_passes
+from cladescope.planning import describe_plan, make_plan
+from cladescope.verification import verify_activations
+
+
+@pytest.fixture(scope="module")
+def giant(root):
+    return complete_config(yaml.safe_load((root / "config" / "dinov2_imagenet.yaml").read_text()))
+
+
+def test_list_layers(finished):
+    result = finished.command("list_layers", "vit_small_patch14_reg4_dinov2", "--image-size", "224")
+    assert result.returncode == 0, result.stderr
+    header, first, *_ = result.stdout.splitlines()[1:]
+    assert header.split() == ["layer", "module", "width", "cls", "mean", "patches", "registers"]
+    assert first.split() == ["1", "blocks.0", "384", "1", "1", "256", "4"]
+    unknown = finished.command("list_layers", "vit_tinny")
+    assert unknown.returncode == 2
+    assert "timm has no model" in unknown.stderr
+    assert "Traceback" not in unknown.stderr
+
+
+def test_plan_of_the_papers_experiment(giant):
+    """Against numbers worked out by hand: images x blocks x width x 2 bytes, 2 x 291 GFLOP."""
+    plan = make_plan(giant)
+    train, evaluation, *_ = plan.passes
+    assert (train.images, evaluation.images, train.layers) == (1_281_167, 50_000, 40)
+    assert train.disk == 1_281_167 * 40 * 1536 * 2
+    # 256 chunks and 7 other files a layer.
+    assert train.files == 40 * (256 + 7)
+    # timm's model card: 291 G multiply-adds at 224 pixels.
+    assert train.flops / train.images == pytest.approx(2 * 291e9, rel=0.04)
+    assert plan.dictionaries == 40 * (4 * 4 * 3 + 3) + 6
+    text = "\n".join(describe_plan(plan, teraflops=100))
+    hours = train.flops / 100e12 / 3600
+    assert f"{hours:.2g}" in re.search(r"^dinov2_train_0 .*$", text, re.MULTILINE).group()
+    assert "157 GB" in text
+
+
+def test_plan_needs_the_number_of_images(finished, tmp_path):
+    folders = {"source": "image_folder", "folders": {"train": "a", "eval": "b"}}
+    config = {**SMALL, "results": str(tmp_path), "datasets": {"planted": folders}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    result = finished.command("plan", str(tmp_path / "c.yaml"))
+    assert result.returncode == 2
+    assert "split train is not known; set expected_images" in result.stderr
+
+
+def test_plan_says_what_extraction_writes(finished):
+    """The plan of the finished run against the bytes and files that it has left."""
+    config = complete_config(SMALL)
+    plan = make_plan(config)
+    for job, expected in zip(expand_passes(config), plan.passes, strict=True):
+        folder = finished.folder / "results/small/trained/activations" / job.split
+        assert expected.files == sum(path.is_file() for path in folder.rglob("*"))
+        chunks = list(folder.glob("*/*/values/c/*/0/0"))
+        # Four bytes of checksum a chunk.
+        assert sum(path.stat().st_size for path in chunks) == expected.disk + 4 * len(chunks)
+
+
+def test_papers_experiment_dry_runs(root, giant, tmp_path):
+    """Only the images are missing here; what stands for them is empty."""
+    for part in (*PARTS, "config"):
+        source = root / part
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / part)
+    images = giant["datasets"]["imagenet"]
+    for folder in images["folders"].values():
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / images["label_files"]["eval"]).touch()
+    checkout = Checkout(tmp_path)
+    checkout.config = tmp_path / "config" / "dinov2_imagenet.yaml"
+    result = checkout.run("-n", "--quiet", "rules")
+    assert result.returncode == 0, result.stdout + result.stderr
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", result.stdout + result.stderr, re.MULTILINE))
+    dictionaries = 40 * (4 * 4 * 3 + 3) + 6
+    assert int(counts["train_sae"]) == int(counts["score_dictionary"]) == dictionaries
+    assert counts["extract_activations_dinov2_train_0"] == "1"
+    assert counts["extract_activations_random_eval_0"] == "1"
+
+
+def test_verify_lists_every_fault(finished, tmp_path):
+    shutil.copytree(finished.folder / "results" / "small" / "trained", tmp_path / "trained")
+    config = complete_config({**SMALL, "results": str(tmp_path)})
+    assert verify_activations(config, threads=2) == []
+    train, held_out = (tmp_path / "trained/activations" / s / "cls" for s in ("train", "eval"))
+    chunk = train / "L2.zarr/values/c/1/0/0"
+    chunk.write_bytes(bytes([chunk.read_bytes()[0] ^ 1]) + chunk.read_bytes()[1:])
+    (train / "L8.zarr/values/c/0/0/0").unlink()
+    (train / "L8.zarr/label/c/0").write_bytes(b"nonsense")
+    (held_out / "L2.json").unlink()
+    faults = {fault.message.split(";")[0]: fault.shard for fault in verify_activations(config, 2)}
+    assert len(faults) == 4
+    assert faults[f"{chunk} fails its checksum"] == 1
+    assert faults[f"{train}/L8.zarr/values/c/0/0/0 is missing"] == 0
+    assert faults[f"{held_out}/L2.json is missing: not extracted"] is None
+    assert any("L8.zarr cannot be read by zarr" in message for message in faults)
