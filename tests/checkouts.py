@@ -55,10 +55,11 @@ class Checkout:
     def write(self, config: dict) -> None:
         self.config.write_text(yaml.safe_dump(config))
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess:
+    def run(self, *arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+        """Run Snakemake, as an argument of the command `prefix` if there is one."""
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         return subprocess.run(
-            [SNAKEMAKE, "--cores", "2", "--configfile", str(self.config), *arguments],
+            [*prefix, SNAKEMAKE, "--cores", "2", "--configfile", str(self.config), *arguments],
             cwd=self.folder,
             env=environment,
             capture_output=True,

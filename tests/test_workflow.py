@@ -4,6 +4,9 @@ One finished run in a copy of the checkout serves every test; each test edits th
 `snakemake -n` what would run, and the edit is undone.
 """
 
+import os
+import shutil
+
 import pandas as pd
 
 from checkouts import SMALL
@@ -106,6 +109,88 @@ def test_layer_added_as_a_pass_extracts_only_that_layer(checkout, config):
         "plot_scores": 1,
         "plot_quality": 1,
     }
+
+
+def test_token_added_as_a_pass_extracts_only_that_token(checkout, config):
+    trained = config["experiments"]["trained"]
+    trained["extraction"]["passes"] = [{"layers": [2, 8]}, {"layers": [8], "tokens": ["patches"]}]
+    trained["extraction"]["patches"] = {"per_image": 4, "seed": 0}
+    checkout.write(config)
+    target = "results/small/trained/activations/{}/patches/L8.json"
+    targets = [target.format(split) for split in ("train", "eval")]
+    assert checkout.planned("--", *targets) == {
+        "extract_activations_trained_train_1": 1,
+        "extract_activations_trained_eval_1": 1,
+    }
+    assert checkout.planned() == {}
+
+
+def test_split_that_is_missing_is_extracted_alone(checkout, tmp_path):
+    held_out = checkout.folder / "results/small/trained/activations/eval"
+    held_out.rename(tmp_path / "eval")
+    try:
+        planned = checkout.planned("--", str(held_out.relative_to(checkout.folder) / "cls/L8.json"))
+    finally:
+        (tmp_path / "eval").rename(held_out)
+    assert planned == {"extract_activations_trained_eval_0": 1}
+
+
+EVERYTHING_AFTER_IMAGES = {
+    "extract_activations_trained_train_0": 1,
+    "extract_activations_trained_eval_0": 1,
+    "train_sae": 6,
+    "encode": 6,
+    "score_dictionary": 6,
+} | SUMMARY
+
+
+def test_precision_extracts_again_and_leaves_images_and_taxonomy(checkout, config):
+    config["experiments"]["trained"]["extraction"]["precision"] = "float32"
+    checkout.write(config)
+    assert checkout.planned() == EVERYTHING_AFTER_IMAGES
+
+
+def test_weights_extract_again_and_leave_images_and_taxonomy(checkout, config):
+    config["experiments"]["trained"]["backbone"] = {
+        "model": "vit_planted",
+        "weights": "random",
+        "blocks": 8,
+        "seed": 0,
+    }
+    checkout.write(config)
+    assert checkout.planned() == EVERYTHING_AFTER_IMAGES
+
+
+def test_threads_extract_nothing(checkout, config):
+    config["experiments"]["trained"]["extraction"]["threads"] = 2
+    checkout.write(config)
+    assert checkout.planned() == {}
+
+
+def test_protected_pass_cannot_be_edited_in_place(checkout, config, tmp_path):
+    config["results"] = str(tmp_path / "results")
+    trained = config["experiments"]["trained"]
+    trained["extraction"]["protect"] = True
+    checkout.write(config)
+    datasets = checkout.folder / "results" / "small" / "datasets"
+    shutil.copytree(datasets, tmp_path / "results" / "datasets")
+    cls = tmp_path / "results/trained/activations/eval/cls"
+    result = checkout.run("--", str(cls / "L8.json"))
+    assert result.returncode == 0, result.stderr
+    before = {path: path.read_bytes() for path in cls.rglob("*") if path.is_file()}
+    trained["extraction"]["passes"] = [{"layers": [2, 5, 8]}]
+    checkout.write(config)
+    # Permissions mean nothing to root, unless it gives that up.
+    mortal = ("setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override")
+    prefix = mortal if os.geteuid() == 0 else ()
+    result = checkout.run("--", str(cls / "L5.json"), prefix=prefix)
+    assert result.returncode != 0
+    message = "Write-protected output files for rule extract_activations_trained_eval_0"
+    assert message in result.stdout + result.stderr
+    assert {path: path.read_bytes() for path in cls.rglob("*") if path.is_file()} == before
+    trained["extraction"]["passes"] = [{"layers": [2, 8]}, {"layers": [5]}]
+    checkout.write(config)
+    assert checkout.run("--", str(cls / "L5.json")).returncode == 0
 
 
 def test_regrouped_passes_run_nothing(checkout, config):
