@@ -82,6 +82,10 @@ def test_every_token_equals_a_forward_hook_bit_for_bit(name, blocks, side, prefi
         assert described.tokens == {kind: found[layer, kind].shape[1] for kind in described.tokens}
         assert set(described.tokens) == {*prefix, "mean", "patches"}
     assert backbone.preprocessing["input_size"] == [3, side, side]
+    theirs = backbone.model.forward_intermediates(images, norm=False, intermediates_only=True)
+    for layer in layers:
+        as_map = found[layer, "patches"].transpose(1, 2).reshape(theirs[layer - 1].shape)
+        assert torch.equal(as_map, theirs[layer - 1])
 
 
 @pytest.mark.parametrize("layers", [[8], [1, 2, 4, 8], [3]])

@@ -128,13 +128,14 @@ def extract_activations(
         From the backbone (checkpoint, layers, tokens), an image that is not the indexed one, or a
         value beyond the precision (names layer, image and value). No manifest is written then.
     """
+    plan = ShardPlan(len(index), spec.shards)
     backbone = load_backbone(backbone_spec)
     backbone.check_tokens(sorted({token for _, token in manifests}))
-    plan = ShardPlan(len(index), spec.shards)
+    data = index.digest()
     writers, identities = {}, {}
     with ExitStack() as claims:
         for place, manifest in sorted(manifests.items()):
-            identities[place] = _identity(place, backbone, backbone_spec, spec, index)
+            identities[place] = _identity(place, backbone, backbone_spec, spec, data)
             about = json.dumps([identities[place], asdict(spec), code], sort_keys=True)
             key = hashlib.sha256(about.encode()).hexdigest()
             claims.enter_context(claim(scratch_of(manifest)))
@@ -329,7 +330,7 @@ def _identity(
     backbone: Backbone,
     backbone_spec: BackboneSpec,
     spec: ExtractionSpec,
-    index: ImageIndex,
+    data: str,
 ) -> dict[str, Any]:
     """What made the activations, without the path of a checkpoint: its hash says which it was."""
     layer, token = place
@@ -342,7 +343,7 @@ def _identity(
         "token": token,
         "backbone": known,
         "weights_sha256": backbone.weights_sha256,
-        "images_sha256": index.digest(),
+        "images_sha256": data,
         "preprocessing": backbone.preprocessing,
         "autocast": spec.autocast,
         "batch_size": spec.batch_size,

@@ -1,7 +1,8 @@
 """The vision model whose activations are studied. Only this module and `checkpoints` know timm."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,21 +205,44 @@ def _list_layers(model: Any, image_size: int | None) -> list[Layer]:
 def _read(
     model: Any, images: Tensor, layers: Sequence[int], kinds: Sequence[str]
 ) -> dict[tuple[int, str], Tensor]:
-    ordered = sorted(layers)
-    options = {"return_prefix_tokens": True, "output_fmt": "NLC"}
-    captured = model.forward_intermediates(
-        images,
-        indices=[layer - 1 for layer in ordered],
-        norm=False,
-        stop_early=True,
-        intermediates_only=True,
-        **(options if _has_tokens(model) else {"output_fmt": "NCHW"}),
-    )
-    return {
-        (layer, kind): values
-        for layer, found in zip(ordered, captured, strict=True)
-        for kind, values in _split_tokens(model, found, kinds).items()
-    }
+    """Run timm's forward_intermediates, which stops after the deepest layer."""
+    options: dict[str, Any] = {"norm": False, "stop_early": True, "intermediates_only": True}
+    if not _has_tokens(model):
+        indices = [layer - 1 for layer in sorted(layers)]
+        maps = model.forward_intermediates(images, indices, output_fmt="NCHW", **options)
+        positions = [found.flatten(2).transpose(1, 2) for found in maps]
+        found = dict(zip(sorted(layers), positions, strict=True))
+        return {
+            (layer, kind): tokens
+            for layer, patches in found.items()
+            for kind, tokens in _choose_tokens(model, patches, 0, kinds).items()
+        }
+    # What timm returns would hold every token of every layer until the end: forty times the memory
+    # of a class token's worth for a large model. Hooks keep what is wanted and let the rest go.
+    read: dict[tuple[int, str], Tensor] = {}
+
+    def keep(layer: int) -> Callable[..., None]:
+        def hook(module: Any, arguments: Any, output: Tensor) -> None:
+            chosen = _choose_tokens(model, output, model.num_prefix_tokens, kinds)
+            read.update({(layer, kind): tokens.clone() for kind, tokens in chosen.items()})
+
+        return hook
+
+    with ExitStack() as hooks:
+        for layer in layers:
+            module = model.get_submodule(model.feature_info[layer - 1]["module"])
+            hooks.enter_context(_hooked(module, keep(layer)))
+        model.forward_intermediates(images, [max(layers) - 1], output_fmt="NLC", **options)
+    return read
+
+
+@contextmanager
+def _hooked(module: Any, hook: Callable[..., None]) -> Iterator[None]:
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _has_tokens(model: Any) -> bool:
@@ -226,22 +250,20 @@ def _has_tokens(model: Any) -> bool:
     return "return_prefix_tokens" in inspect.signature(model.forward_intermediates).parameters
 
 
-def _split_tokens(
-    model: Any, values: Any, kinds: Sequence[str]
+def _choose_tokens(
+    model: Any, tokens: Float[Tensor, "batch tokens width"], n_prefix: int, kinds: Sequence[str]
 ) -> dict[str, Float[Tensor, "batch tokens width"]]:
-    """Name the tokens of what timm's forward_intermediates returns for one layer."""
-    patches, prefix = values if isinstance(values, tuple) else (values, None)
-    if patches.ndim == 4:
-        patches = patches.flatten(2).transpose(1, 2)
+    """Name the tokens after a layer; the first `n_prefix` are no patches."""
+    patches = tokens[:, n_prefix:]
     found = {"patches": patches}
     if "mean" in kinds:
         found["mean"] = patches.mean(1, keepdim=True)
     # The order of timm's prefix: class token, distillation token if any, registers.
-    if prefix is not None and getattr(model, "cls_token", None) is not None:
-        found["cls"] = prefix[:, :1]
+    if n_prefix and getattr(model, "cls_token", None) is not None:
+        found["cls"] = tokens[:, :1]
     registers = getattr(model, "reg_token", None)
-    if prefix is not None and registers is not None:
-        found["registers"] = prefix[:, -registers.shape[1] :]
+    if n_prefix and registers is not None:
+        found["registers"] = tokens[:, n_prefix - registers.shape[1] : n_prefix]
     return {kind: found[kind] for kind in kinds if kind in found}
 
 

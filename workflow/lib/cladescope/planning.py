@@ -79,20 +79,20 @@ def _plan_pass(job: PassSpec, layers: list[Layer], images: int) -> PassPlan:
     extraction = job.extraction
     # Fails here rather than hours later, if shards and images do not match.
     shards = ShardPlan(images, extraction["shards"]).n_shards
-    disk = files = 0
+    disk = files = held = 0
     for place in job.places:
         layer = layers[place[0] - 1]
         tokens = layer.tokens[place[1]]
+        held += layer.width * tokens
         if job.sampled(place):
             tokens = extraction["patches"]["per_image"]
         disk += images * tokens * layer.width * BYTES[extraction["precision"]]
         files += sum(map(len, store_files("", shards, job.sampled(place)).values())) + 1
     read = {number for number, _ in job.places}
-    held = [layer.width * sum(layer.tokens.values()) for layer in layers if layer.number in read]
     widest = max(layer.width * layer.tokens["patches"] for layer in layers)
     # Weights twice with autocast (its copies), a block's hidden layer about eight times its width.
     weights = cost.parameters * (6 if "autocast" in extraction else 4)
-    working = extraction["batch_size"] * (sum(held) + 8 * widest) * BYTES["float32"]
+    working = extraction["batch_size"] * (held + 8 * widest) * BYTES["float32"]
     return PassPlan(
         name=job.stem,
         images=images,
