@@ -39,7 +39,7 @@ SMALL = {
         }
     },
     "training": {"images": 8192, "batch_size": 256},
-    "scores": {"top_n": 16, "null_draws": 5, "p_draws": 20, "shuffle_draws": 2},
+    "scores": {"top_n": 8, "null_draws": 5, "p_draws": 20, "shuffle_draws": 2},
     "figures": {"formats": ["png"]},
 }
 

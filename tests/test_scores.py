@@ -13,11 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cladescope.codes import Codes
-from cladescope.measures import Tree, mcc
+from cladescope.locating import evenness
 from cladescope.nulls import benjamini_hochberg, leaf_permutations
-from cladescope.score_tables import LATENT_SCHEMA, NODE_SCHEMA
-from cladescope.scores import ScoreSpec, score_dictionary
-from cladescope.taxonomy import Taxonomy, build_taxonomy, taxonomy_from_parents
+from cladescope.score_tables import (
+    EDGE_SCHEMA,
+    LATENT_SCHEMA,
+    NODE_SCHEMA,
+    RELATION_SCHEMA,
+    SENSITIVITY_SCHEMA,
+)
+from cladescope.scores import PERMUTED_SCORES, ScoreSpec, score_dictionary
+from cladescope.sensitivity import SensitivitySpec
+from cladescope.taxonomy import Taxonomy, taxonomy_from_parents
+from cladescope.tree import Tree
+from cladescope.wordnet import build_taxonomy
 
 ROOT = Path(__file__).parents[1]
 # ImageNet classes of several families of animals and things: enough nodes of two to ten classes.
@@ -34,7 +43,10 @@ WNIDS = re.findall(
     n04557648
     """,
 )
-QUICK = ScoreSpec(null_draws=20, p_draws=200, shuffle_draws=2)
+# One grid point, few resamples; all images both to choose and to score, as in the slow reference.
+POINT = SensitivitySpec(top_n=(8,), tau=(0.9,), rho=(0.5,), draws=2)
+WHOLE = ScoreSpec(split_selection=False, bootstrap_draws=2, sensitivity=POINT)
+QUICK = replace(WHOLE, null_draws=20, p_draws=200, shuffle_draws=2)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +101,7 @@ def test_by_hand() -> None:
     dense[[0, 1, 4, 5, 8, 2], 0] = [9, 8, 7, 6, 5, 1]
     dense[[3, 7, 11, 15], 1] = 1  # all of d, tied
     dense[[0, 6], 2] = 1  # rare: two images only
-    spec = ScoreSpec(top_n=4, cutoffs=(5,), class_share=0.5, null_draws=0, shuffle_draws=0)
+    spec = replace(WHOLE, top_n=4, cutoffs=(5,), null_draws=0, shuffle_draws=0)
     result = score_dictionary(sparse(dense), labels, SMALL, spec)
     first, second, rare, dead = result.latents.to_pylist()
 
@@ -101,6 +113,9 @@ def test_by_hand() -> None:
     assert (first["n_classes"], first["purity"], first["lch_ic"]) == (2, 0.5, 1.0)
     # It fires on 3 of 4 images of a, 2 of 4 of b (both at rho = 0.5), and 1 of 4 of c.
     assert (first["coverage"], first["coverage_top"], first["coherent"]) == (1.0, 1.0, True)
+    assert (first["effective_classes"], first["lch_ic_images"]) == (2.0, 1.0)
+    # Of the 6 pairs of images, 2 are of one class; a and b share p: Lin 2*1 / (2 + 2) = 1/2.
+    assert first["monosemanticity"] == pytest.approx((2 + 4 / 2) / 6)
     # The only two classes meet at p: expected height 1.
     assert (first["pair_lch"], first["pair_lch_contracted"]) == (1.0, 1.0)
     # The first five images against p (8 of 16 images): n tp - r p = 16*5 - 5*8 = 40, divided by
@@ -109,6 +124,9 @@ def test_by_hand() -> None:
     assert (first["best_wnid"], first["best_cutoff"]) == ("p", 5)
     assert first["best_mcc"] == pytest.approx(40 / np.sqrt(5 * 11 * 8 * 8))
     assert (first["best_precision"], first["best_recall"]) == (1.0, 5 / 8)
+    # p's 8 images against the other 8: five beat all 8; the three that do not fire lose against
+    # the one of c that does and tie with the other seven.
+    assert first["best_auroc"] == pytest.approx((5 * 8 + 3 * 7 / 2) / 64)
 
     assert (second["lch_wnid"], second["lch_height"], second["coverage"]) == ("d", 0, 1.0)
     assert second["pair_lch"] is None
@@ -134,17 +152,37 @@ def test_ties_are_ordered_by_image() -> None:
     assert result.latents["best_mcc"].to_pylist()[0] == 0  # it fires on all images
 
 
-def test_one_frequent_class_is_not_coherent() -> None:
-    # Eight images of a, one of b, one of c: p = {a, b} holds nine of ten, a alone does not; but at
-    # a share of 0.2 only a is frequent, which is half of p.
-    labels = np.array([0] * 8 + [1, 2, 3, 3])
-    dense = np.zeros((12, 1))
-    dense[:10] = 1
-    row = score_dictionary(
-        sparse(dense), labels, SMALL, replace(QUICK, top_n=10, class_share=0.2)
-    ).latents.to_pylist()[0]
-    assert (row["lch_wnid"], row["lch_tau_wnid"], row["coverage_top"]) == ("r", "p", 0.5)
-    assert row["coherent"] is False
+def test_one_prevailing_class_is_not_coherent() -> None:
+    # Seventeen images of a and one each of b, c and d, which make up p with it: 17/20 are not 0.9,
+    # so that the latent is one for p, by one class: (17 + 3 * 1)^2 / (17^2 + 3) = 1.37 effective
+    # classes of 4, while 20 images drawn evenly from four have 20 * 4 / 23 = 3.48 on average.
+    tree = taxonomy_from_parents(
+        [*"abcdef"], {"r": [], "p": ["r"], "q": ["r"], **{c: ["pq"[c > "d"]] for c in "abcdef"}}
+    )
+    labels = np.array([0] * 17 + [1, 2, 3, 4, 4, 5, 5])
+    dense = np.zeros((len(labels), 1))
+    dense[:20] = 1
+    result = score_dictionary(sparse(dense), labels, tree, replace(QUICK, top_n=20))
+    row = result.latents.to_pylist()[0]
+    assert (row["lch_wnid"], row["n_classes"], row["coherent"]) == ("p", 4, False)
+    assert row["effective_classes"] == pytest.approx(400 / 292)
+    assert row["coverage_top"] == pytest.approx((400 / 292) / (80 / 23))
+
+
+def test_even_draws_from_a_node_cover_it_whatever_its_size() -> None:
+    # The reason for the form: 32 images cannot hold 5% of the top set for each of 100 classes.
+    random = np.random.default_rng(0)
+    for n_leaves in (2, 10, 100):
+        counts = random.multinomial(32, np.full(n_leaves, 1 / n_leaves), size=4000)
+        squares = np.square(counts).sum(1)
+        images = np.full(4000, 32)
+        unclipped = (32 + n_leaves - 1) / (32 * n_leaves) / (squares / 32**2)
+        assert unclipped.mean() == pytest.approx(1, abs=0.05)  # Jensen: above 1, by little
+        assert evenness(images, squares, np.full(4000, n_leaves)).mean() > 0.9
+    # Half of a large node's classes, evenly: half of it is covered.
+    counts = random.multinomial(1000, np.full(50, 1 / 50), size=1000)
+    half = evenness(np.full(1000, 1000), np.square(counts).sum(1), np.full(1000, 100))
+    assert half.mean() == pytest.approx(0.5, abs=0.03)
 
 
 def test_benjamini_hochberg_by_hand() -> None:
@@ -153,19 +191,13 @@ def test_benjamini_hochberg_by_hand() -> None:
     np.testing.assert_allclose(adjusted, [0.164 / 3, 0.04, 0.5, 0.164 / 3])
 
 
-def test_mcc_is_the_correlation_coefficient() -> None:
-    random = np.random.default_rng(0)
-    above, under = random.random((2, 50)) < 0.4
-    value = mcc(
-        np.array([[np.sum(above & under)]]),
-        np.array([above.sum()], float),
-        np.array([under.sum()], float),
-        50,
-    )
-    assert value[0, 0] == pytest.approx(np.corrcoef(above, under)[0, 1])
-
-
 # ---------------------------------------------------------------- a slow reference
+
+
+def auroc(z: np.ndarray, truth: np.ndarray) -> float:
+    """Share of (positive, negative) pairs in the right order; ties count half."""
+    difference = z[truth][:, None] - z[~truth]
+    return float(np.mean((difference > 0) + 0.5 * (difference == 0))) if difference.size else np.nan
 
 
 def reference(dense: np.ndarray, labels: np.ndarray, tax: Taxonomy, spec: ScoreSpec) -> list[dict]:
@@ -199,16 +231,16 @@ def reference(dense: np.ndarray, labels: np.ndarray, tax: Taxonomy, spec: ScoreS
         if row["status"] == "scored":
             top = firing[: spec.top_n]
             count = {c: sum(labels[i] == c for i in top) for c in range(len(tax.leaves))}
-            frequent = {c for c, n in count.items() if n >= spec.class_share * len(top) - 1e-9}
             active = set()
             for c in range(len(tax.leaves)):
                 images = np.flatnonzero(labels == c)
                 share = np.mean(z[images] > 0) if len(images) else 0
                 active |= {c} if share >= spec.rho - 1e-9 else set()
             row["n_classes"] = sum(n > 0 for n in count.values())
-            row["n_frequent_classes"] = len(frequent)
+            row["effective_classes"] = len(top) ** 2 / sum(n * n for n in count.values())
             row["purity"] = max(count.values()) / len(top)
-            row["top_class"] = tax.leaves[max(count, key=lambda c: (count[c], -c))]
+            first = {labels[i]: -n for n, i in reversed([*enumerate(top)])}
+            row["top_class"] = tax.leaves[max(first, key=lambda c: (count[c], first[c]))]
             exact, tolerant = covering(top, 1.0), covering(top, spec.tau)
             for name, node in (("lch", exact), ("lch_tau", tolerant)):
                 row[f"{name}_wnid"] = tax.nodes[node]
@@ -219,7 +251,14 @@ def reference(dense: np.ndarray, labels: np.ndarray, tax: Taxonomy, spec: ScoreS
                 row[f"{name}_ic"] = tax.ic[node]
             row["coverage"] = len(active & under[exact]) / len(under[exact])
             row["coverage_tau"] = len(active & under[tolerant]) / len(under[tolerant])
-            row["coverage_top"] = len(frequent & under[tolerant]) / len(under[tolerant])
+            internal = 1 < len(under[tolerant]) < len(everything)
+            inside = [count[c] for c in under[tolerant] if count[c]]
+            size, n_leaves = sum(inside), len(under[tolerant])
+            expected = (size + n_leaves - 1) / (size * n_leaves)
+            row["coverage_top"] = min(1.0, expected / sum((n / size) ** 2 for n in inside))
+            if under[tolerant] == everything:
+                row["coverage_top"] = 0.0
+            row["lch_tau_share"] = size / len(top)
             pairs = [
                 covering([i, j], 1.0)
                 for n, i in enumerate(top)
@@ -228,18 +267,22 @@ def reference(dense: np.ndarray, labels: np.ndarray, tax: Taxonomy, spec: ScoreS
             ]
             for name, heights in (("", tax.height), ("_contracted", tax.height_contracted)):
                 row[f"pair_lch{name}"] = np.mean(heights[pairs]) if pairs else None
-            internal = 1 < len(under[tolerant]) < len(everything)
-            enough = len(frequent & under[tolerant]) >= 2 and row["coverage_top"] >= 0.5
-            row["coherent"] = internal and enough
+            row["coherent"] = internal and len(inside) >= 2 and row["coverage_top"] >= 0.5
             cuts = sorted({min(c, len(firing)) for c in (*spec.cutoffs, len(firing))})
             for kind, nodes in {
                 "best": [s for s in sets if s != everything],
                 "best_internal": [s for s in sets if s != everything and len(s) > 1],
             }.items():
-                values = {(c, s): correlation(set(firing[:c]), s) for c in cuts for s in nodes}
+                seen = {c: {labels[i] for i in firing[:c]} for c in cuts}
+                values = {
+                    (c, s): correlation(set(firing[:c]), s)
+                    for c in cuts
+                    for s in nodes
+                    if seen[c] & s
+                }
                 row[f"{kind}_mcc"] = max(values.values())
                 row[f"{kind}_candidates"] = {
-                    (tax.nodes[sets[s]], cut)
+                    (tax.nodes[sets[s]], cut): auroc(z, np.isin(labels, list(s)))
                     for (cut, s), value in values.items()
                     if value > row[f"{kind}_mcc"] - 1e-9
                 }
@@ -267,16 +310,16 @@ def test_columns_agree_with_a_slow_reference(seed: int) -> None:
         random.random((150, 8)) < np.where(liked[:, labels].T, 0.5, 0.04)
     )
     dense[:, 0] = 0
-    spec = ScoreSpec(
-        top_n=9, tau=0.75, class_share=0.2, rho=0.4, cutoffs=(3, 9, 20), null_draws=3, p_draws=5
-    )
+    spec = replace(WHOLE, top_n=9, tau=0.75, rho=0.4, cutoffs=(3, 9, 20), null_draws=3, p_draws=5)
     result = score_dictionary(sparse(dense), labels, tax, spec)
     rows = result.latents.to_pylist()
     assert sum(row["status"] == "scored" for row in rows) >= 3
     for row, expected in zip(rows, reference(dense, labels, tax, spec), strict=True):
         for kind in ("best", "best_internal"):
             if candidates := expected.pop(f"{kind}_candidates", None):
-                assert (row[f"{kind}_wnid"], row[f"{kind}_cutoff"]) in candidates
+                found = row[f"{kind}_wnid"], row[f"{kind}_cutoff"]
+                assert found in candidates
+                assert row[f"{kind}_auroc"] == pytest.approx(candidates[found], nan_ok=True)
         for name, value in expected.items():
             assert row[name] == (pytest.approx(value) if isinstance(value, float) else value), name
     best = max(row["best_internal_mcc"] or -1 for row in rows)
@@ -293,26 +336,37 @@ def test_permuted_null_is_the_score_of_relabelled_images(seed: int) -> None:
         random.random((300, 20))
         * (random.random((300, 20)) < np.where(liked[:, labels].T, 0.6, 0.03))
     )
-    spec = ScoreSpec(top_n=10, null_draws=8, p_draws=8, shuffle_draws=0, seed=seed)
+    spec = replace(
+        WHOLE, top_n=10, null_draws=8, p_draws=8, shuffle_draws=0, seed=seed, matched_latents=8,
+        split_selection=seed > 0,
+    )  # fmt: skip
     result = score_dictionary(codes, labels, tax, spec)
-    plain = replace(spec, null_draws=0, p_draws=0)
+    plain = replace(spec, null_draws=0, p_draws=0, bootstrap_draws=0)
     moved = [
         score_dictionary(codes, permutation[labels], tax, plain)
         for permutation in leaf_permutations(Tree.of(tax), 8, seed)
     ]
-    compared = 0
-    for key, value in result.scores.items():
-        if (name := key.removesuffix("_null_permuted")) != key:
-            drawn = [m.scores[name] for m in moved]
-            assert value == pytest.approx(np.mean(drawn)), name
-            assert result.scores[f"{key}_low"] == pytest.approx(np.percentile(drawn, 2.5)), name
-            assert result.scores[f"{key}_high"] == pytest.approx(np.percentile(drawn, 97.5)), name
-            compared += 1
-    assert compared == 13
+    for name in PERMUTED_SCORES:
+        key = f"{name}_null_permuted"
+        if name == "ontological_coverage":  # needs the p-values of every draw
+            continue
+        drawn = np.array([m.scores[name] for m in moved], float)
+        drawn = drawn[~np.isnan(drawn)]
+        if result.scores[name] is None or not len(drawn):
+            assert result.scores[key] is None
+            continue
+        assert result.scores[key] == pytest.approx(np.mean(drawn)), name
+        assert result.scores[f"{key}_low"] == pytest.approx(np.percentile(drawn, 2.5)), name
+        assert result.scores[f"{key}_high"] == pytest.approx(np.percentile(drawn, 97.5)), name
+        observed = result.scores[name]
+        tail = min((drawn <= observed + 1e-9).sum(), (drawn >= observed - 1e-9).sum())
+        p_value = min(1, 2 * (1 + tail) / (1 + len(drawn)))
+        assert result.scores[f"{key}_p"] == pytest.approx(p_value), name
     for name in ("purity", "leaf_recovery"):  # not changed by the draws, so without such a null
         assert {m.scores[name] for m in moved} == {result.scores[name]}
     drawn = np.array([m.nodes["best_mcc"].to_numpy() for m in moved])
-    np.testing.assert_allclose(result.nodes["best_mcc_null_permuted"], drawn.mean(0))
+    drawn = np.nan_to_num(drawn, nan=0)  # no latent fires on the node
+    np.testing.assert_allclose(result.nodes["best_mcc_null_permuted"], drawn.mean(0), atol=1e-12)
     drawn = np.array([m.latents["pair_lch"].to_numpy() for m in moved])
     observed = result.latents["pair_lch"].to_numpy()
     expected = np.where(np.isnan(observed), np.nan, (1 + (drawn <= observed + 1e-12).sum(0)) / 9)
@@ -325,7 +379,7 @@ def test_permuted_null_is_the_score_of_relabelled_images(seed: int) -> None:
 def test_latents_of_internal_nodes(world: Taxonomy) -> None:
     nodes = inner_nodes(world)
     sets = [np.flatnonzero(world.ancestors[:, node]) for node in nodes]
-    result = score_dictionary(oracle(sets, LABELS), LABELS, world)
+    result = score_dictionary(oracle(sets, LABELS), LABELS, world, WHOLE)
     scores = result.scores
     assert scores["coherent_share"] > 0.9
     assert scores["coherent_share_null_permuted"] < 0.05
@@ -342,7 +396,7 @@ def test_latents_of_internal_nodes(world: Taxonomy) -> None:
 
 def test_latents_of_leaves(world: Taxonomy) -> None:
     codes = oracle([{c} for c in range(64)], LABELS, inside=0.7, outside=0)
-    result = score_dictionary(codes, LABELS, world)
+    result = score_dictionary(codes, LABELS, world, WHOLE)
     scores = result.scores
     for name in ("lch_height", "lch_tau_height", "coherent_share", "significant_share"):
         assert scores[name] == 0
@@ -367,7 +421,7 @@ def random_sets(n_latents: int, n_classes: int, seed: int) -> Codes:
 
 def test_random_class_sets_are_like_their_null(world: Taxonomy) -> None:
     n_latents, draws = 2000, 199
-    spec = ScoreSpec(null_draws=50, p_draws=draws, shuffle_draws=0)
+    spec = replace(WHOLE, null_draws=50, p_draws=draws, shuffle_draws=0)
     result = score_dictionary(random_sets(n_latents, 8, seed=1), LABELS, world, spec)
     p = np.sort(result.latents["p_value"].to_numpy())
     # Dvoretzky-Kiefer-Wolfowitz: the distance from uniform exceeds this with probability 1e-3;
@@ -392,7 +446,10 @@ def test_order_of_images_and_latents_does_not_matter(seed: int) -> None:
     labels = random.integers(0, 4, 60)
     dense = random.random((60, 6)) * (random.random((60, 6)) < 0.4)  # no ties
     images, latents = random.permutation(60), random.permutation(6)
-    spec = ScoreSpec(top_n=8, cutoffs=(4, 12), null_draws=5, p_draws=20, shuffle_draws=0)
+    spec = replace(
+        WHOLE, top_n=8, cutoffs=(4, 12), null_draws=5, p_draws=20, shuffle_draws=0,
+        bootstrap_draws=0,
+    )  # fmt: skip
     before = score_dictionary(sparse(dense), labels, SMALL, spec)
     after = score_dictionary(sparse(dense[images][:, latents]), labels[images], SMALL, spec)
     for key, value in before.scores.items():
@@ -403,31 +460,17 @@ def test_order_of_images_and_latents_does_not_matter(seed: int) -> None:
     ]
 
 
-def test_blocks_do_not_change_the_scores(
-    world: Taxonomy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    codes, files = random_sets(40, 9, seed=2), []
-    for elements in (4_000_000, 64 * 9 * 7):
-        monkeypatch.setattr("cladescope.class_counts._BLOCK_ELEMENTS", elements)
-        result = score_dictionary(codes, LABELS, world, QUICK)
-        paths = [tmp_path / f"{elements}{end}" for end in (".l.parquet", ".n.parquet", ".json")]
-        result.save(*paths)
-        files.append((result, [path.read_bytes() for path in paths[:2]]))
-    assert files[0][1] == files[1][1]
-    for key, value in files[0][0].scores.items():
-        assert files[1][0].scores[key] == pytest.approx(value), key
-
-
 def test_the_same_seed_gives_the_same_bytes(world: Taxonomy, tmp_path: Path) -> None:
     written = []
     for run in range(2):
-        paths = [tmp_path / f"{run}{end}" for end in (".l.parquet", ".n.parquet", ".json")]
-        score_dictionary(random_sets(20, 9, seed=3), LABELS, world, QUICK).save(*paths)
-        written.append([path.read_bytes() for path in paths])
+        spec = replace(QUICK, split_selection=True, top_n=8)
+        score_dictionary(random_sets(20, 9, seed=3), LABELS, world, spec).save(tmp_path / str(run))
+        written.append({p.name: p.read_bytes() for p in sorted((tmp_path / str(run)).iterdir())})
+    assert len(written[0]) == 6
     assert written[0] == written[1]
-    other = score_dictionary(random_sets(20, 9, seed=3), LABELS, world, replace(QUICK, seed=1))
+    other = score_dictionary(random_sets(20, 9, seed=3), LABELS, world, replace(spec, seed=1))
     name = "pair_lch_null_permuted"
-    assert other.scores[name] != json.loads(written[0][2])[name]
+    assert other.scores[name] != json.loads(written[0]["scores.json"])[name]
 
 
 def test_a_dictionary_without_scored_latents() -> None:
@@ -436,6 +479,7 @@ def test_a_dictionary_without_scored_latents() -> None:
     result = score_dictionary(codes, np.arange(8) % 4, SMALL, QUICK)
     assert result.latents["status"].to_pylist() == ["dead"] * 3
     assert (result.scores["n_dead"], result.scores["node_recovery"]) == (3, 0)
+    assert [table.num_rows for table in (result.relations, result.edges)] == [0, 0]
     for name in ("lch_height", "pair_lch_null_permuted", "coherent_share"):
         assert result.scores[name] is None
     assert result.nodes["best_mcc"].null_count == 2
@@ -466,22 +510,44 @@ def test_scoring_does_not_load_heavy_modules() -> None:
         text=True,
         check=True,
     ).stdout.split()
-    assert not {"torch", "pandas", "zarr", "nltk", "scipy"} & set(modules)
+    assert not {"torch", "pandas", "zarr", "nltk", "scipy", "seaborn"} & set(modules)
 
 
 def test_docs_define_every_column() -> None:
     result = score_dictionary(sparse(np.ones((8, 1))), np.arange(8) % 4, SMALL, QUICK)
-    assert result.latents.schema == LATENT_SCHEMA
-    assert result.nodes.schema == NODE_SCHEMA
+    schemas = {
+        "latents": LATENT_SCHEMA,
+        "nodes": NODE_SCHEMA,
+        "relations": RELATION_SCHEMA,
+        "edges": EDGE_SCHEMA,
+        "sensitivity": SENSITIVITY_SCHEMA,
+    }
+    documented = documented_names()
+    for table, schema in schemas.items():
+        assert getattr(result, table).schema == schema
+        assert documented[f"`{table}.parquet`"] == schema.names
+    scores = documented["`scores.json`"]
+    for suffix, names in documented_suffixes().items():
+        scores += [f"{name}{suffix}" for name in names]
+    assert sorted(scores) == sorted(result.scores)
+
+
+def documented_names() -> dict[str, list[str]]:
+    """Names in the first column of the tables of docs/scores.md, by the title of the section."""
     text = (ROOT / "docs" / "scores.md").read_text()
     documented = {}
     for section in text.split("\n## ")[1:]:
-        title = section.splitlines()[0]
         rows = re.findall(r"^\| `([^|]*)` \|", section, flags=re.MULTILINE)
-        documented[title] = [name for row in rows for name in row.split("`, `")]
-    assert documented["`latents.parquet`"] == LATENT_SCHEMA.names
-    assert documented["`nodes.parquet`"] == NODE_SCHEMA.names
-    with_null = set(documented["`scores.json`"])
-    for name in documented["Null columns"]:
-        with_null.add(name)
-    assert with_null == set(result.scores)
+        documented[section.splitlines()[0]] = [name for row in rows for name in row.split("`, `")]
+    return documented
+
+
+def documented_suffixes() -> dict[str, list[str]]:
+    """The scores that have each column with a suffix, by the list in docs/scores.md."""
+    section = (ROOT / "docs" / "scores.md").read_text().split("\n## Intervals and nulls")[1]
+    rows = re.findall(r"^\| ((?:`_\w+`(?:, )?)+) \|.*\| ([^|]*) \|$", section, flags=re.MULTILINE)
+    return {
+        suffix: re.findall(r"`(\w+)`", names)
+        for suffixes, names in rows
+        for suffix in re.findall(r"`(_\w+)`", suffixes)
+    }

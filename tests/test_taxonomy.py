@@ -6,9 +6,12 @@ import nltk.data
 import numpy as np
 import pytest
 
-from cladescope import taxonomy as module
-from cladescope.measures import Tree, locate, taxonomy_node
-from cladescope.taxonomy import Taxonomy, build_taxonomy, taxonomy_from_parents
+from cladescope.firings import ClassCounts
+from cladescope.locating import images_needed, lowest_common
+from cladescope.taxonomy import Taxonomy, taxonomy_from_parents
+from cladescope.taxonomy_table import read_taxonomy_table
+from cladescope.tree import Tree
+from cladescope.wordnet import build_taxonomy, open_wordnet
 
 NLTK_DATA = Path(__file__).parents[1] / "resources" / "nltk_data"
 
@@ -33,8 +36,12 @@ GRAPH = {
 
 def lowest_common_hypernyms(tree: Taxonomy, counts: np.ndarray, tau: float = 1.0) -> np.ndarray:
     """Node index of LCH_τ for each row of class counts, by the code that scores latents."""
-    arrays = Tree.of(tree)
-    return taxonomy_node(locate(np.asarray(counts, np.float32), arrays, (tau,))[0], arrays)
+    arrays, counts = Tree.of(tree), np.asarray(counts)
+    latent, label = np.nonzero(counts)
+    start = np.searchsorted(latent, np.arange(len(counts) + 1))
+    top = ClassCounts(start, label.astype(np.int32), counts[latent, label].astype(np.int32))
+    places = np.arange(len(tree.leaves))
+    return arrays.node[lowest_common(top, images_needed(counts.sum(1), tau), arrays, places)]
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +57,7 @@ def imagenet(wnids: list[str]) -> Taxonomy:
 
 @pytest.fixture(scope="session")
 def synsets(wnids: list[str]):
-    with module._wordnet(NLTK_DATA) as wordnet:
+    with open_wordnet(NLTK_DATA) as wordnet:
         found = [wordnet.synset_from_pos_and_offset("n", int(wnid[1:])) for wnid in wnids]
         for synset in found:
             _closure(synset)  # read the ancestors before the archive is gone
@@ -109,10 +116,10 @@ def test_lowest_common_hypernym_with_a_share() -> None:
 
 def test_share_that_is_not_exact_in_binary() -> None:
     # 0.55 x 100 is 55.00000000000001 in floating point; 55 images are enough.
-    assert module.images_needed(100, 0.55) == 55
-    assert module.images_needed(32, 0.9) == 29
+    assert images_needed(100, 0.55) == 55
+    assert images_needed(32, 0.9) == 29
     with pytest.raises(ValueError, match="share"):
-        module.images_needed(3, 0.0)
+        images_needed(3, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +133,32 @@ def test_share_that_is_not_exact_in_binary() -> None:
 def test_graphs_that_are_no_taxonomy(graph: dict[str, list[str]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         taxonomy_from_parents(["c"], graph)
+
+
+def test_every_node_of_every_fault_is_listed(tmp_path: Path) -> None:
+    # u and v form a cycle, with w below it; k and r are two roots; d is nowhere.
+    table = tmp_path / "t.csv"
+    table.write_text("child,parent\nu,v\nv,u\nw,u\nc,r\nc,k\n")
+    with pytest.raises(ValueError, match=r"t\.csv: .*lacks: d") as error:
+        read_taxonomy_table(table, ["w", "c", "d"])
+    with pytest.raises(ValueError, match=r"t\.csv: a cycle.*'u', 'v'; .*not 2: 'k', 'r'") as error:
+        read_taxonomy_table(table, ["w", "c"])
+    assert "'w'" not in str(error.value)
+    table.write_text("child,mother\n")
+    with pytest.raises(ValueError, match="no column parent"):
+        read_taxonomy_table(table, ["c"])
+    with pytest.raises(FileNotFoundError, match="taxonomy"):
+        read_taxonomy_table(tmp_path / "none.csv", ["c"])
+
+
+def test_table_of_parents_is_the_same_taxonomy(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    rows = [f"{child},{parent},the {child}" for child in GRAPH for parent in GRAPH[child] or [""]]
+    table.write_text("child,parent,name\n" + "\n".join(rows) + "\nunused,r,\n")
+    read, built = read_taxonomy_table(table, [*"cdef"]), taxonomy_from_parents([*"cdef"], GRAPH)
+    assert (read.nodes, read.parents) == (built.nodes, built.parents)
+    np.testing.assert_array_equal(read.ancestors, built.ancestors)
+    assert read.names[read.nodes.index("c")] == "the c"
 
 
 def test_every_bad_class_is_named() -> None:

@@ -218,7 +218,7 @@ def test_figure_resolution_redraws_figures(checkout, config):
 
 
 def test_scoring_option_rescores_without_training(checkout, config):
-    config["scores"]["top_n"] = 8
+    config["scores"]["top_n"] = 6
     checkout.write(config)
     assert checkout.planned() == {"score_dictionary": 6} | SUMMARY
 
@@ -231,12 +231,12 @@ def test_comments_and_docstrings_rerun_nothing(checkout):
 
 
 def test_code_that_scoring_reaches_rescores_without_training(checkout):
-    checkout.edit("measures.py", "    leaf = tree.leaf[", "    _ = 0\n    leaf = tree.leaf[")
+    checkout.edit("locating.py", "    even = ", "    _ = 0\n    even = ")
     assert checkout.planned() == {"score_dictionary": 6} | SUMMARY
 
 
 def test_code_that_nothing_reaches_reruns_nothing(checkout):
-    checkout.edit("measures.py", "def mcc(", "def unused() -> None: ...\n\n\ndef mcc(")
+    checkout.edit("locating.py", "def locate(", "def unused() -> None: ...\n\n\ndef locate(")
     assert checkout.planned() == {}
 
 
@@ -275,7 +275,7 @@ def test_code_of_all_figures_redraws_them(checkout):
 
 
 def test_command_line_overrides_the_configuration(checkout):
-    assert checkout.planned("--config", "scores={top_n: 8}") == {"score_dictionary": 6} | SUMMARY
+    assert checkout.planned("--config", "scores={top_n: 6}") == {"score_dictionary": 6} | SUMMARY
 
 
 def test_touched_files_with_the_same_content_rerun_nothing(checkout):

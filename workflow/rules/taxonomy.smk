@@ -2,6 +2,7 @@ rule build_taxonomy:
     input:
         **{split: f"{RESULTS}/datasets/{{dataset}}/images/{split}.parquet" for split in SPLITS},
         wordnet=NLTK_DATA / "corpora" / "wordnet.zip",
+        table=lambda w: DATASETS[w.dataset].get("taxonomy", []),
     output:
         f"{RESULTS}/datasets/{{dataset}}/taxonomy.parquet",
     log:

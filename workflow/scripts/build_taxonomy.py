@@ -2,10 +2,15 @@ from pathlib import Path
 
 from cladescope.images import ImageIndex, common_classes
 from cladescope.jobs import start_log
-from cladescope.taxonomy import build_taxonomy
+from cladescope.taxonomy_table import read_taxonomy_table
+from cladescope.wordnet import build_taxonomy
 
 start_log(snakemake.log[0])
-wnids = common_classes(
+classes = common_classes(
     {split: ImageIndex.load(snakemake.input[split]) for split in ("train", "eval")}
 )
-build_taxonomy(wnids, Path(snakemake.input.wordnet).parents[1]).save(snakemake.output[0])
+if snakemake.input.table:
+    taxonomy = read_taxonomy_table(snakemake.input.table, classes)
+else:
+    taxonomy = build_taxonomy(classes, Path(snakemake.input.wordnet).parents[1])
+taxonomy.save(snakemake.output[0])

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from cladescope.codes import Codes
 from cladescope.images import ImageIndex
 from cladescope.jobs import start_log
@@ -9,6 +11,6 @@ scores = score_dictionary(
     Codes.load(snakemake.input.codes),
     ImageIndex.load(snakemake.input.index).labels,
     Taxonomy.load(snakemake.input.taxonomy),
-    ScoreSpec(**snakemake.params.spec),
+    ScoreSpec.from_config(snakemake.params.spec),
 )
-scores.save(snakemake.output.latents, snakemake.output.nodes, snakemake.output.scores)
+scores.save(Path(snakemake.output.scores).parent)

@@ -19,7 +19,7 @@ from cladescope.sources.base import ImageSource
 SCORES = {
     "node_recovery": "internal nodes recovered (share)",
     "coherent_share": "coherent latents (share)",
-    "coverage_top": "ontological coverage, frequent classes",
+    "coverage_top": "ontological coverage, top sets",
     "lch_tau_height_contracted": r"LCH$_\tau$ height (contracted tree)",
     "pair_lch_contracted": "pair-LCH height (contracted tree)",
     "best_internal_mcc": "best MCC with an internal node",

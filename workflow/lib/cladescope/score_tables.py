@@ -3,11 +3,39 @@
 `docs/scores.md` says what each column means; a test holds it and these names equal.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pyarrow as pa
 
+from cladescope.alignment import Alignment
+from cladescope.codes import Codes
+from cladescope.firings import Halves
+from cladescope.hierarchy import Edges, Relations
+from cladescope.nulls import INTERVAL
 from cladescope.taxonomy import Taxonomy
+from cladescope.tree import Tree
 
+_LCH = {
+    "wnid": pa.string(),
+    "name": pa.string(),
+    "height": pa.int32(),
+    "height_contracted": pa.int32(),
+    "depth": pa.int32(),
+    "ic": pa.float64(),
+    "ic_images": pa.float64(),
+    "share": pa.float64(),
+}
+_BEST = {
+    "wnid": pa.string(),
+    "name": pa.string(),
+    "height_contracted": pa.int32(),
+    "mcc": pa.float64(),
+    "auroc": pa.float64(),
+    "cutoff": pa.int32(),
+    "precision": pa.float64(),
+    "recall": pa.float64(),
+}
 LATENT_SCHEMA = pa.schema(
     {
         "latent": pa.int32(),
@@ -15,24 +43,15 @@ LATENT_SCHEMA = pa.schema(
         "n_firing": pa.int64(),
         "firing_rate": pa.float64(),
         "n_classes": pa.int32(),
-        "n_frequent_classes": pa.int32(),
+        "effective_classes": pa.float64(),
         "top_class": pa.string(),
         "purity": pa.float64(),
-        "lch_wnid": pa.string(),
-        "lch_name": pa.string(),
-        "lch_height": pa.int32(),
-        "lch_height_contracted": pa.int32(),
-        "lch_depth": pa.int32(),
-        "lch_ic": pa.float64(),
-        "lch_tau_wnid": pa.string(),
-        "lch_tau_name": pa.string(),
-        "lch_tau_height": pa.int32(),
-        "lch_tau_height_contracted": pa.int32(),
-        "lch_tau_depth": pa.int32(),
-        "lch_tau_ic": pa.float64(),
+        **{f"lch_{name}": kind for name, kind in _LCH.items()},
+        **{f"lch_tau_{name}": kind for name, kind in _LCH.items()},
         "coverage": pa.float64(),
         "coverage_tau": pa.float64(),
         "coverage_top": pa.float64(),
+        "monosemanticity": pa.float64(),
         "pair_lch": pa.float64(),
         "pair_lch_contracted": pa.float64(),
         "pair_lch_null_permuted": pa.float64(),
@@ -41,23 +60,10 @@ LATENT_SCHEMA = pa.schema(
         "significant": pa.bool_(),
         "coherent": pa.bool_(),
         "hierarchical": pa.bool_(),
-        "best_wnid": pa.string(),
-        "best_name": pa.string(),
-        "best_height_contracted": pa.int32(),
-        "best_mcc": pa.float64(),
-        "best_cutoff": pa.int32(),
-        "best_precision": pa.float64(),
-        "best_recall": pa.float64(),
-        "best_internal_wnid": pa.string(),
-        "best_internal_name": pa.string(),
-        "best_internal_height_contracted": pa.int32(),
-        "best_internal_mcc": pa.float64(),
-        "best_internal_cutoff": pa.int32(),
-        "best_internal_precision": pa.float64(),
-        "best_internal_recall": pa.float64(),
+        **{f"best_{name}": kind for name, kind in _BEST.items()},
+        **{f"best_internal_{name}": kind for name, kind in _BEST.items()},
     }
 )
-
 NODE_SCHEMA = pa.schema(
     {
         "wnid": pa.string(),
@@ -67,123 +73,213 @@ NODE_SCHEMA = pa.schema(
         "height_contracted": pa.int32(),
         "n_leaves": pa.int32(),
         "n_images": pa.int64(),
-        "best_mcc": pa.float64(),
         "best_latent": pa.int32(),
+        "best_mcc": pa.float64(),
+        "n_finders": pa.int32(),
         "recovered": pa.bool_(),
         "best_mcc_null_permuted": pa.float64(),
         "best_mcc_null_permuted_high": pa.float64(),
         "recovered_null_permuted": pa.float64(),
     }
 )
+RELATION_SCHEMA = pa.schema(
+    {
+        "child": pa.int32(),
+        "parent": pa.int32(),
+        "containment": pa.float64(),
+        "child_wnid": pa.string(),
+        "parent_wnid": pa.string(),
+        "consistent": pa.bool_(),
+    }
+)
+EDGE_SCHEMA = pa.schema(
+    {
+        "parent_wnid": pa.string(),
+        "child_wnid": pa.string(),
+        "parent_latent": pa.int32(),
+        "child_latent": pa.int32(),
+        "absorption": pa.float64(),
+        "parent_misses": pa.float64(),
+    }
+)
+_SENSITIVE = (
+    "lch_tau_height",
+    "lch_tau_height_contracted",
+    "lch_tau_share",
+    "coverage_tau",
+    "coverage_top",
+    "coherent_share",
+)
+SENSITIVITY_SCHEMA = pa.schema(
+    {
+        "top_n": pa.int32(),
+        "tau": pa.float64(),
+        "rho": pa.float64(),
+        "n_scored": pa.int32(),
+        **{f"{name}{end}": pa.float64() for name in _SENSITIVE for end in ("", "_null_permuted")},
+    }
+)
 
 
 def latent_table(
-    n_firing: np.ndarray,
-    n_images: int,
-    scored: np.ndarray,
-    columns: dict[str, np.ndarray],
+    codes: Codes,
+    labels: np.ndarray,
+    halves: Halves,
+    columns: Mapping[str, np.ndarray],
     taxonomy: Taxonomy,
 ) -> pa.Table:
     """Write the scored latents' columns into one row per latent, null for the others.
 
     Parameters
     ----------
-    n_firing
-        Int (width,): images that fire each latent.
-    n_images
-        Of the split.
-    scored
-        Int (n_scored,): the latents that have scores.
+    codes, labels, halves
+        The whole split, and what of it was scored.
     columns
         (n_scored,) by name; NaN is null. `lch`, `lch_tau`, `best` and `best_internal` are node
-        indices (-1 is null), `top_class` a label.
+        indices of the taxonomy (-1 is null), `top_class` a label.
     taxonomy
         Names the nodes and classes.
     """
-    width = len(n_firing)
+    n_firing = np.bincount(codes.latent, minlength=codes.width)
     status = np.where(n_firing > 0, "rare", "dead").astype(object)
-    status[scored] = "scored"
-    table: dict[str, np.ndarray | pa.Array] = {
-        "latent": np.arange(width),
+    status[halves.scored] = "scored"
+    table: dict[str, np.ndarray] = {
+        "latent": np.arange(codes.width),
         "status": status,
         "n_firing": n_firing,
-        "firing_rate": n_firing / max(n_images, 1),
+        "firing_rate": n_firing / max(codes.n_images, 1),
     }
-    if "top_class" in columns:
-        columns = columns | {"top_class": np.array(taxonomy.leaves, object)[columns["top_class"]]}
-    for name in ("lch", "lch_tau", "best", "best_internal"):
-        if name in columns:
-            columns = columns | _node_columns(name, columns[name], taxonomy)
-    for field in LATENT_SCHEMA:
-        if field.name not in table:
-            column = np.full(width, None, object)
-            if field.name in columns:
-                column[scored] = _without_nan(columns[field.name])
-            table[field.name] = column
-    return pa.table(
-        [pa.array(table[field.name], field.type) for field in LATENT_SCHEMA], LATENT_SCHEMA
-    )
+    described = {**columns, "top_class": np.array(taxonomy.leaves, object)[columns["top_class"]]}
+    of_nodes = _node_columns(taxonomy, np.bincount(labels, minlength=len(taxonomy.leaves)))
+    for prefix in ("lch", "lch_tau", "best", "best_internal"):
+        node = columns[prefix]
+        for name, values in of_nodes.items():
+            if f"{prefix}_{name}" in LATENT_SCHEMA.names:
+                described[f"{prefix}_{name}"] = _masked(values[node], node >= 0)
+    for name in LATENT_SCHEMA.names[len(table) :]:
+        column = np.full(codes.width, None, object)
+        column[halves.scored] = _without_nan(described[name])
+        table[name] = column
+    return _table(table, LATENT_SCHEMA)
 
 
-def node_table(columns: dict[str, np.ndarray], threshold: float, taxonomy: Taxonomy) -> pa.Table:
-    """Write one row per contracted internal node below the root, in node order.
+def node_table(
+    observed: Alignment,
+    permuted: Sequence[Alignment],
+    scored: np.ndarray,
+    class_size: np.ndarray,
+    tree: Tree,
+    taxonomy: Taxonomy,
+) -> pa.Table:
+    """Write one row per internal node, in node order.
 
     Parameters
     ----------
-    columns
-        `node` (index in the taxonomy), `n_images`, `best_mcc` (−inf if no latent is scored),
-        `best_latent`, each (n_nodes,); `null_draws`, (draws, n_nodes): best MCC per permutation.
-    threshold
-        MCC from which on a node is recovered.
-    taxonomy
-        Describes the nodes.
+    observed, permuted
+        The observed alignment, and those of the permuted-leaf draws.
+    scored
+        Int (n_scored,): the scored latents.
+    class_size
+        Int (n_classes,): images of each class in the split.
+    tree, taxonomy
+        Describe the nodes.
     """
-    node, draws = columns["node"], columns["null_draws"]
-    known = np.isfinite(columns["best_mcc"])
-    drawn = known & (len(draws) > 0)
-    null = {
-        name: np.full(len(node), np.nan)
-        for name in NODE_SCHEMA.names
-        if name.endswith(("permuted", "high"))
-    }
-    if drawn.any():
+    inner = tree.internal
+    node = tree.node[inner]
+    null = {name: np.full(len(inner), np.nan) for name in NODE_SCHEMA.names[-3:]}
+    if permuted and len(scored):
+        draws = np.array([drawn.node_mcc[inner] for drawn in permuted])
+        # A draw in which no latent fires on the node at all does not match it.
+        draws = np.nan_to_num(draws, nan=0.0)
         null["best_mcc_null_permuted"] = draws.mean(0)
-        null["best_mcc_null_permuted_high"] = np.percentile(draws, 97.5, axis=0)
-        null["recovered_null_permuted"] = (draws >= threshold).mean(0)
-    table = {
-        "wnid": np.array(taxonomy.nodes, object)[node],
-        "name": np.array(taxonomy.names, object)[node],
-        "depth": taxonomy.depth[node],
-        "height": taxonomy.height[node],
-        "height_contracted": taxonomy.height_contracted[node],
-        "n_leaves": taxonomy.n_leaves[node],
-        "n_images": columns["n_images"],
-        "best_mcc": np.where(known, columns["best_mcc"], np.nan),
-        "best_latent": np.where(known, columns["best_latent"], np.nan),
-        "recovered": columns["best_mcc"] >= threshold,
-        **null,
-    }
-    return pa.table(
-        [pa.array(_without_nan(table[field.name]), field.type) for field in NODE_SCHEMA],
+        null["best_mcc_null_permuted_high"] = np.percentile(draws, INTERVAL[1], axis=0)
+        null["recovered_null_permuted"] = np.mean(
+            [drawn.finders[inner] > 0 for drawn in permuted], axis=0
+        )
+    latent = observed.node_latent[inner]
+    return _table(
+        {
+            "wnid": np.array(taxonomy.nodes, object)[node],
+            "name": np.array(taxonomy.names, object)[node],
+            "depth": taxonomy.depth[node],
+            "height": taxonomy.height[node],
+            "height_contracted": taxonomy.height_contracted[node],
+            "n_leaves": tree.n_leaves[inner],
+            "n_images": class_size @ tree.covers[:, inner],
+            "best_latent": _masked(np.append(scored, -1)[latent], latent >= 0),
+            "best_mcc": observed.node_mcc[inner],
+            "n_finders": observed.finders[inner],
+            "recovered": observed.finders[inner] > 0,
+            **null,
+        },
         NODE_SCHEMA,
     )
 
 
-def _node_columns(name: str, node: np.ndarray, taxonomy: Taxonomy) -> dict[str, np.ndarray]:
-    """Describe the nodes of a column; an index of -1 becomes None."""
-    known = node >= 0
-    described: dict[str, np.ndarray] = {
-        f"{name}_wnid": _masked(np.array(taxonomy.nodes, object)[node], known),
-        f"{name}_name": _masked(np.array(taxonomy.names, object)[node], known),
-    }
-    for kind, values in {
+def relation_table(
+    relations: Relations, scored: np.ndarray, best: np.ndarray, tree: Tree, taxonomy: Taxonomy
+) -> pa.Table:
+    """Write the pairs of latents of which one fires within the other; `best` are their nodes."""
+    child, parent = best[relations.child], best[relations.parent]
+    known = (child >= 0) & (parent >= 0)
+    return _table(
+        {
+            "child": scored[relations.child],
+            "parent": scored[relations.parent],
+            "containment": relations.containment,
+            "child_wnid": _masked(_wnids(tree, taxonomy)[child], child >= 0),
+            "parent_wnid": _masked(_wnids(tree, taxonomy)[parent], parent >= 0),
+            "consistent": tree.below[child, parent] & known,
+        },
+        RELATION_SCHEMA,
+    )
+
+
+def edge_table(edges: Edges, scored: np.ndarray, tree: Tree, taxonomy: Taxonomy) -> pa.Table:
+    """Write the parent–child pairs of recovered nodes."""
+    wnids = _wnids(tree, taxonomy)
+    return _table(
+        {
+            "parent_wnid": wnids[edges.parent],
+            "child_wnid": wnids[edges.child],
+            "parent_latent": scored[edges.parent_latent],
+            "child_latent": scored[edges.child_latent],
+            "absorption": edges.absorption,
+            "parent_misses": edges.misses,
+        },
+        EDGE_SCHEMA,
+    )
+
+
+def sensitivity_table(rows: list[dict[str, float | int | None]]) -> pa.Table:
+    """Write what `sensitivity` returns."""
+    return pa.Table.from_pylist(rows, SENSITIVITY_SCHEMA)
+
+
+def _node_columns(taxonomy: Taxonomy, class_size: np.ndarray) -> dict[str, np.ndarray]:
+    """Describe every node of the taxonomy."""
+    n_images = class_size @ taxonomy.ancestors
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ic_images = np.log2(class_size.sum()) - np.log2(n_images)
+    return {
+        "wnid": np.array(taxonomy.nodes, object),
+        "name": np.array(taxonomy.names, object),
         "height": taxonomy.height,
         "height_contracted": taxonomy.height_contracted,
         "depth": taxonomy.depth,
         "ic": taxonomy.ic,
-    }.items():
-        described[f"{name}_{kind}"] = _masked(values[node], known)
-    return described
+        "ic_images": ic_images,
+    }
+
+
+def _wnids(tree: Tree, taxonomy: Taxonomy) -> np.ndarray:
+    return np.array(taxonomy.nodes, object)[tree.node]
+
+
+def _table(columns: Mapping[str, np.ndarray], schema: pa.Schema) -> pa.Table:
+    return pa.table(
+        [pa.array(_without_nan(columns[field.name]), field.type) for field in schema], schema
+    )
 
 
 def _without_nan(values: np.ndarray) -> np.ndarray:

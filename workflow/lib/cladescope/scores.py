@@ -1,64 +1,74 @@
 """Taxonomy scores of a dictionary: of each latent, of each node of the hierarchy, and over all.
 
-`docs/scores.md` defines every column and every score. `measures.py` holds the scores as functions
-of class counts and `nulls.py` the null draws; here they are put together and written as tables.
+`docs/scores.md` defines every column and every score. `locating.py` finds the LCH, `alignment.py`
+the best nodes, `pairs.py` looks at pairs of images, `hierarchy.py` at pairs of latents; `passes.py`
+puts these into one pass, `nulls.py` draws what a pass is repeated for, `score_tables.py` writes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cladescope.class_counts import ClassCounts, Firings
+from cladescope.alignment import auroc
 from cladescope.codes import Codes
 from cladescope.files import write_aside, write_json
-from cladescope.measures import (
-    Alignment,
-    BestNode,
-    Tree,
-    align_inner,
-    align_leaves,
-    best_nodes,
-    is_internal,
-    locate,
-    measure,
-    taxonomy_node,
+from cladescope.firings import Firings, Halves, halve, split_halves, strongest_first
+from cladescope.hierarchy import (
+    Edges,
+    Relations,
+    absorption,
+    absorption_means,
+    consistency,
+    contained_latents,
+    splitting,
 )
 from cladescope.nulls import (
-    ClassPairs,
-    DrawMeans,
-    benjamini_hochberg,
+    Stream,
     leaf_permutations,
-    pair_null,
+    random_images,
     shuffled_labels,
     summarise,
 )
-from cladescope.score_tables import latent_table, node_table
+from cladescope.passes import (
+    MEAN_SCORES,
+    RECOVERY_SCORES,
+    Pass,
+    PassSpec,
+    averages,
+    recovery,
+    run_pass,
+)
+from cladescope.score_tables import (
+    edge_table,
+    latent_table,
+    node_table,
+    relation_table,
+    sensitivity_table,
+)
+from cladescope.sensitivity import SensitivitySpec, sensitivity
+from cladescope.significance import PairNull
 from cladescope.taxonomy import Taxonomy
+from cladescope.tree import LEAF, PairTables, Tree
 
-# Scores that are means over the scored latents, of the column of the same name (or as given).
-MEAN_SCORES = {
-    "lch_height": "lch_height",
-    "lch_height_contracted": "lch_height_contracted",
-    "lch_tau_height": "lch_tau_height",
-    "lch_tau_height_contracted": "lch_tau_height_contracted",
-    "coverage": "coverage",
-    "coverage_tau": "coverage_tau",
-    "coverage_top": "coverage_top",
-    "pair_lch": "pair_lch",
-    "pair_lch_contracted": "pair_lch_contracted",
-    "coherent_share": "coherent",
-    "purity": "purity",
-    "best_mcc": "best_mcc",
-    "best_internal_mcc": "best_internal_mcc",
-}
+HIERARCHY_SCORES = (
+    "ontological_coverage",
+    "hierarchy_consistency",
+    "absorption",
+    "parent_misses",
+    "splitting",
+)
 # Scores that stand beside their nulls. Purity and leaf recovery cannot change when leaves change
-# places, so those two have only the shuffled one.
-SHUFFLED_SCORES = (*MEAN_SCORES, "node_recovery", "leaf_recovery")
-PERMUTED_SCORES = tuple(n for n in SHUFFLED_SCORES if n not in ("purity", "leaf_recovery"))
+# places; what needs significant latents or relations has no shuffled null.
+SHUFFLED_SCORES = (*MEAN_SCORES, *RECOVERY_SCORES)
+PERMUTED_SCORES = (
+    *(name for name in SHUFFLED_SCORES if name not in ("purity", "leaf_recovery")),
+    *HIERARCHY_SCORES,
+)
+NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -69,59 +79,88 @@ class ScoreSpec:
     """Images in a latent's top set; a latent that fires on fewer is rare and not scored."""
     tau: float = 0.9
     """Share of the top set that LCH_τ has to cover; above 0.5, at most 1."""
-    class_share: float = 0.05
-    """Share of the top set that a class has to hold to count in `coverage_top`."""
     rho: float = 0.5
     """Share of a class's images that has to fire a latent for it to be active on the class."""
     mcc_threshold: float = 0.5
     """MCC from which on a node counts as recovered."""
-    cutoffs: tuple[int, ...] = (16, 32, 64, 128, 256, 512, 1024)
+    cutoffs: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512, 1024)
     """Rank cut-offs of the node alignment, in images, besides "every image that fires"."""
+    split_selection: bool = True
+    """Choose on one half of the images and score on the other; else use all images for both."""
+    matched_latents: int = 64
+    """Number of latents that `node_recovery_matched` is about."""
     null_draws: int = 100
-    """Leaf permutations for the nulls of the dictionary's scores."""
+    """Leaf permutations for the nulls of the dictionary's scores; the first ones of `p_draws`."""
     p_draws: int = 1000
     """Leaf permutations for the latents' p-values: none is below 1 / (1 + p_draws)."""
     shuffle_draws: int = 10
-    """Label shuffles."""
+    """Label shuffles, and as many draws of random images."""
+    bootstrap_draws: int = 50
+    """Resamples of images and latents for the intervals."""
     fdr: float = 0.05
     """A latent is significant if its q-value is below this."""
     seed: int = 0
-    """Of all draws."""
+    """Of the halves and of all draws."""
+    sensitivity: SensitivitySpec = field(default_factory=SensitivitySpec)
+    """Grid of the sensitivity table."""
 
     def __post_init__(self) -> None:
         problems = []
         if not 0.5 < self.tau <= 1:
             problems.append(f"tau must be above 0.5 and at most 1, not {self.tau}")
-        for name in ("class_share", "rho"):
-            if not 0 < getattr(self, name) <= 1:
-                problems.append(f"{name} must be above 0 and at most 1, not {getattr(self, name)}")
+        if not 0 < self.rho <= 1:
+            problems.append(f"rho must be above 0 and at most 1, not {self.rho}")
         if self.top_n < 2:
             problems.append(f"top_n must be at least 2, not {self.top_n}")
         if any(cutoff < 1 for cutoff in self.cutoffs):
             problems.append(f"cutoffs must be at least 1, not {self.cutoffs}")
-        for name in ("null_draws", "p_draws", "shuffle_draws", "seed"):
+        if self.matched_latents < 1:
+            problems.append(f"matched_latents must be at least 1, not {self.matched_latents}")
+        if self.p_draws < self.null_draws:
+            problems.append(f"p_draws must be at least null_draws, not {self.p_draws}")
+        for name in ("null_draws", "p_draws", "shuffle_draws", "bootstrap_draws", "seed"):
             if getattr(self, name) < 0:
                 problems.append(f"{name} must not be negative, as {getattr(self, name)}")
         if problems:
             raise ValueError("scores: " + "; ".join(problems))
 
+    @classmethod
+    def from_config(cls, options: dict[str, Any]) -> "ScoreSpec":
+        """Take the configuration's `scores`, whose lists become tuples."""
+        grid = options["sensitivity"]
+        sensitivity = SensitivitySpec(
+            tuple(grid["top_n"]), tuple(grid["tau"]), tuple(grid["rho"]), grid["draws"]
+        )
+        return cls(**{**options, "cutoffs": tuple(options["cutoffs"]), "sensitivity": sensitivity})
+
+    @property
+    def of_pass(self) -> PassSpec:
+        """The part that one pass over the firings needs."""
+        return PassSpec(self.tau, self.rho, self.mcc_threshold, self.cutoffs)
+
 
 class DictionaryScores(NamedTuple):
-    """The three results; every column and key is defined in `docs/scores.md`."""
+    """The results; every column and key is defined in `docs/scores.md`."""
 
     latents: pa.Table
     """One row per latent."""
     nodes: pa.Table
-    """One row per contracted internal node below the root."""
+    """One row per internal node."""
+    relations: pa.Table
+    """One row per pair of latents of which one fires within the other."""
+    edges: pa.Table
+    """One row per parent–child pair of recovered nodes."""
+    sensitivity: pa.Table
+    """One row per point of the grid."""
     scores: dict[str, float | int | None]
-    """The dictionary's scores and their nulls; None where a score is undefined."""
+    """The dictionary's scores, intervals and nulls; None where a score is undefined."""
 
-    def save(self, latents: str | Path, nodes: str | Path, scores: str | Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write the tables as Parquet and the scores as JSON; the same scores, the same bytes."""
-        for table, path in ((self.latents, latents), (self.nodes, nodes)):
-            with write_aside(path) as aside:
-                pq.write_table(table, aside, compression="zstd")
-        write_json(scores, self.scores)
+        for name in self._fields[:-1]:
+            with write_aside(Path(folder) / f"{name}.parquet") as aside:
+                pq.write_table(getattr(self, name), aside, compression="zstd")
+        write_json(Path(folder) / "scores.json", self.scores)
 
 
 def score_dictionary(
@@ -129,7 +168,7 @@ def score_dictionary(
 ) -> DictionaryScores:
     """Score a dictionary's latents against the class hierarchy, beside the nulls.
 
-    Time is linear in latents and in draws, memory in non-zeros; deterministic from `spec.seed`.
+    Time is linear in non-zeros and in draws, memory in non-zeros; deterministic from `spec.seed`.
 
     Parameters
     ----------
@@ -150,62 +189,143 @@ def score_dictionary(
     spec = spec or ScoreSpec()
     labels = np.asarray(labels).astype(np.int64)
     _check(codes, labels, taxonomy)
-    tree = Tree.of(taxonomy)
-    firings = Firings.of(codes, spec.top_n)
-    permutations = leaf_permutations(tree, max(spec.null_draws, spec.p_draws), spec.seed)
-    few = permutations[: spec.null_draws]
-    heights = tree.pair_heights()
+    tree, n_classes = Tree.of(taxonomy), len(taxonomy.leaves)
+    chosen_on = split_halves(labels, spec.seed) if spec.split_selection else None
+    ranked = strongest_first(codes)
+    halves = halve(ranked, labels, n_classes, spec.top_n, chosen_on)
+    permutations = leaf_permutations(tree, spec.p_draws, spec.seed)
+    tables = tree.pair_tables()
+    null = PairNull.of(halves, tables.height, permutations)
+    scorer = _Scorer(halves, tree, tables, spec, contained_latents(halves.score))
 
-    found = _measure_latents(firings, labels, tree, spec, few)
-    columns, pairs = found.columns, found.pairs
-    raw = pair_null(pairs, heights[0], permutations[: spec.p_draws])
-    contracted = pair_null(pairs, heights[1], few)
-    for name, values in {
-        "pair_lch": raw.value,
-        "pair_lch_contracted": contracted.value,
-        "pair_lch_null_permuted": raw.latent_mean,
-        "p_value": raw.p_value,
-        "q_value": benjamini_hochberg(raw.p_value),
-    }.items():
-        columns[name] = _spread(values, pairs.latent, len(firings.scored))
-    columns["significant"] = columns["q_value"] < spec.fdr
-    columns["hierarchical"] = columns["significant"] & columns["internal"]
-
-    scores: dict[str, float | int | None] = {
-        "n_images": codes.n_images,
-        "n_classes": len(taxonomy.leaves),
-        "n_internal_nodes": len(found.inner_mcc),
-        **_census(codes, firings, columns),
-        **_means(found, spec),
-    }
-    permuted = found.permuted | {
-        "pair_lch": raw.draw_mean,
-        "pair_lch_contracted": contracted.draw_mean,
-        "node_recovery": _recovery(found.permuted_inner_mcc, spec),
-    }
-    for name in PERMUTED_SCORES:
-        scores |= summarise(name, "permuted", permuted.get(name, np.zeros(0)))
-    shuffled = [
-        _shuffled_means(firings, shuffle, tree, heights, spec)
-        for shuffle in shuffled_labels(labels, spec.shuffle_draws, spec.seed)
+    home = np.arange(n_classes)
+    observed = scorer.score(home, null.q_value())
+    permuted = [
+        scorer.score(place, null.q_value(draw))
+        for draw, place in enumerate(permutations[: spec.null_draws])
     ]
-    for name in SHUFFLED_SCORES:
-        draws = [value for means in shuffled if (value := means[name]) is not None]
-        scores[f"{name}_null_shuffled"] = float(np.mean(draws)) if draws else None
-
-    nodes = {
-        "node": tree.node[tree.below_root],
-        "n_images": np.bincount(labels, minlength=len(taxonomy.leaves))
-        @ tree.ancestors[:, tree.below_root].astype(np.int64),
-        "best_mcc": found.inner_mcc,
-        "best_latent": np.append(firings.scored, -1)[found.inner_latent],
-        "null_draws": found.permuted_inner_mcc,
-    }
     return DictionaryScores(
-        latents=latent_table(firings.count, codes.n_images, firings.scored, columns, taxonomy),
-        nodes=node_table(nodes, spec.mcc_threshold, taxonomy),
-        scores=scores,
+        latents=latent_table(codes, labels, halves, _columns(observed, scorer, null), taxonomy),
+        nodes=node_table(
+            observed.found.alignment,
+            [drawn.found.alignment for drawn in permuted],
+            halves.scored,
+            np.bincount(labels, minlength=n_classes),
+            tree,
+            taxonomy,
+        ),
+        relations=relation_table(
+            scorer.relations, halves.scored, observed.found.alignment.best.node, tree, taxonomy
+        ),
+        edges=edge_table(observed.edges, halves.scored, tree, taxonomy),
+        sensitivity=sensitivity_table(
+            sensitivity(
+                lambda top_n: halve(ranked, labels, n_classes, top_n, chosen_on),
+                tree,
+                spec.sensitivity,
+                permutations,
+            )
+        ),
+        scores={
+            "n_images": codes.n_images,
+            "n_classes": n_classes,
+            "n_internal_nodes": len(tree.internal),
+            "n_relations": len(scorer.relations.child),
+            "n_edges": len(observed.edges.parent),
+            **_census(codes, halves, observed, null.q_value() < spec.fdr, tree),
+            **{name: _or_none(value) for name, value in observed.means.items()},
+            **scorer.intervals(observed),
+            **_nulls(scorer, observed, permuted),
+        },
     )
+
+
+class _Result(NamedTuple):
+    """All that one arrangement of the classes comes to."""
+
+    found: Pass
+    edges: Edges
+    hierarchical: np.ndarray
+    """bool (n_scored,)."""
+    means: dict[str, float]
+    """NaN where a score is undefined."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Scorer:
+    """Runs the passes of one dictionary."""
+
+    halves: Halves
+    tree: Tree
+    tables: PairTables
+    spec: ScoreSpec
+    relations: Relations
+
+    def score(self, place: np.ndarray, q_value: np.ndarray) -> _Result:
+        """Score the dictionary with class c at the place of class `place[c]` in the tree."""
+        halves, tree = self.halves, self.tree
+        found = run_pass(halves, tree, self.tables, self.spec.of_pass, place)
+        edges = absorption(halves.score, found.alignment, tree, place, self.spec.mcc_threshold)
+        hierarchical = (q_value < self.spec.fdr) & (found.columns["internal"] > 0)
+        means = {
+            **averages(found.columns),
+            **recovery(found.alignment, tree, self.spec.matched_latents),
+            "ontological_coverage": _covered_share(halves.score, hierarchical),
+            "hierarchy_consistency": consistency(self.relations, found.alignment.best.node, tree),
+            **absorption_means(edges),
+            "splitting": splitting(found.alignment, tree),
+        }
+        return _Result(found, edges, hierarchical, means)
+
+    def means(self, halves: Halves) -> dict[str, float]:
+        """Average the scores of other firings, with the classes where they are."""
+        found = self._pass_at_home(halves)
+        matched = self.spec.matched_latents
+        return averages(found.columns) | recovery(found.alignment, self.tree, matched)
+
+    def intervals(self, observed: _Result) -> dict[str, float | None]:
+        """Bootstrap each score: images within their class and half, then latents.
+
+        The interval is the score ± 1.96 standard deviations of the resampled scores. (Not their
+        percentiles: a resample repeats images, which lowers heights whatever the latent.) Recovery
+        is a property of the whole dictionary, so that only the images are resampled for it.
+        """
+        random = np.random.default_rng((self.spec.seed, Stream.BOOTSTRAP))
+        n_scored, resamples = len(self.halves.scored), []
+        for _ in range(self.spec.bootstrap_draws):
+            found = self._pass_at_home(self.halves.changed(lambda half: half.resampled(random)))
+            latents = random.integers(max(n_scored, 1), size=n_scored)
+            resamples.append(
+                averages(found.columns, latents)
+                | recovery(found.alignment, self.tree, self.spec.matched_latents)
+            )
+        ends: dict[str, float | None] = {}
+        for name in SHUFFLED_SCORES:
+            values = np.array([means[name] for means in resamples])
+            values = values[~np.isnan(values)]
+            margin = NORMAL_95 * values.std(ddof=1) if len(values) > 1 else np.nan
+            ends[f"{name}_low"] = _or_none(observed.means[name] - margin)
+            ends[f"{name}_high"] = _or_none(observed.means[name] + margin)
+        return ends
+
+    def _pass_at_home(self, halves: Halves) -> Pass:
+        home = np.arange(len(self.tree.covers))
+        return run_pass(halves, self.tree, self.tables, self.spec.of_pass, home)
+
+
+def _nulls(scorer: _Scorer, observed: _Result, permuted: list[_Result]) -> dict[str, float | None]:
+    spec = scorer.spec
+    nulls: dict[str, float | None] = {}
+    for name in PERMUTED_SCORES:
+        draws = np.array([drawn.means[name] for drawn in permuted])
+        nulls |= summarise(name, observed.means[name], draws)
+    for kind, draws_of in (("shuffled", shuffled_labels), ("random", random_images)):
+        drawn = [scorer.means(h) for h in draws_of(scorer.halves, spec.shuffle_draws, spec.seed)]
+        for name in SHUFFLED_SCORES:
+            values = np.array([means[name] for means in drawn])
+            values = values[~np.isnan(values)]
+            nulls[f"{name}_null_{kind}"] = float(values.mean()) if len(values) else None
+    return nulls
 
 
 def _check(codes: Codes, labels: np.ndarray, taxonomy: Taxonomy) -> None:
@@ -228,165 +348,62 @@ def _check(codes: Codes, labels: np.ndarray, taxonomy: Taxonomy) -> None:
         raise ValueError(f"cannot score the dictionary: {'; '.join(problems)}")
 
 
-class _Found(NamedTuple):
-    """What one pass over the scored latents finds, under one set of labels."""
-
-    columns: dict[str, np.ndarray]
-    """(n_scored,) each, by column name."""
-    pairs: ClassPairs
-    """Of the top sets."""
-    inner_mcc: np.ndarray
-    """float64 (n_inner - 1,): best MCC of each internal node below the root; −inf if none."""
-    inner_latent: np.ndarray
-    """int64 (n_inner - 1,): the scored latent that has it; −1 if none."""
-    leaf_mcc: np.ndarray
-    """float64 (n_leaves,): best MCC of each leaf."""
-    permuted: dict[str, np.ndarray]
-    """float64 (draws,) by score: mean over latents per leaf permutation."""
-    permuted_inner_mcc: np.ndarray
-    """float64 (draws, n_inner - 1): `inner_mcc` per leaf permutation."""
-
-
-def _measure_latents(
-    firings: Firings,
-    labels: np.ndarray,
-    tree: Tree,
-    spec: ScoreSpec,
-    permutations: np.ndarray,
-) -> _Found:
-    """Go over the scored latents in blocks, each with all its leaf permutations."""
-    n_classes, n_inner = len(tree.leaf), int(tree.below_root.sum())
-    inner_mcc, inner_latent = np.full(n_inner, -np.inf), np.full(n_inner, -1)
-    leaf_mcc = np.full(int((tree.leaf >= 0).sum()), -np.inf)
-    permuted_inner_mcc = np.full((len(permutations), n_inner), -np.inf)
-    permuted = DrawMeans(len(permutations))
-    columns: list[dict[str, np.ndarray]] = []
-    pairs: list[ClassPairs] = []
-    if not len(firings.scored):
-        nothing = ClassPairs.of(np.zeros((0, n_classes)))
-        columns, pairs = [{"internal": np.zeros(0, bool), "purity": np.zeros(0)}], [nothing]
-    sizes = (spec.top_n, spec.cutoffs, spec.class_share, spec.rho)
-    for first, counts in firings.blocks(labels, n_classes, *sizes):
-        inner, leaves = align_inner(counts, tree), align_leaves(counts, tree)
-        best_leaf = best_nodes(leaves, counts)
-        columns.append(_columns(counts, tree, spec, inner, best_leaf))
-        pairs.append(ClassPairs.of(counts.top))
-
-        row = inner.mcc.argmax(0)
-        better = inner.mcc.max(0) > inner_mcc
-        latent = first + np.searchsorted(counts.first_row, row, side="right") - 1
-        inner_latent = np.where(better, latent, inner_latent)
-        inner_mcc = np.maximum(inner_mcc, inner.mcc.max(0))
-        leaf_mcc = np.maximum(leaf_mcc, leaves.mcc.max(0))
-        for draw, permutation in enumerate(permutations):
-            drawn = measure(counts, tree.permuted(permutation), spec.tau)
-            of_nodes = drawn.pop("inner_mcc")
-            permuted_inner_mcc[draw] = np.maximum(permuted_inner_mcc[draw], of_nodes)
-            # Leaves only change places, so the best of them stays as good.
-            drawn["best_mcc"] = np.fmax(drawn["best_internal_mcc"], best_leaf.mcc)
-            permuted.add(draw, drawn)
-    return _Found(
-        {name: np.concatenate([block[name] for block in columns]) for name in columns[0]},
-        ClassPairs.joined(pairs, [len(block["purity"]) for block in columns]),
-        inner_mcc,
-        inner_latent,
-        leaf_mcc,
-        permuted.means(),
-        permuted_inner_mcc,
-    )
-
-
-def _columns(
-    counts: ClassCounts, tree: Tree, spec: ScoreSpec, inner_alignment: Alignment, leaf: BestNode
-) -> dict[str, np.ndarray]:
-    """Compute the columns of a block's latents, but for pair-LCH; nodes as taxonomy indices."""
-    exact, tolerant = locate(counts.top, tree, (1.0, spec.tau))
-    measured = measure(counts, tree, spec.tau, inner_alignment)
-    inner = best_nodes(inner_alignment, counts)
-    leaf_wins = ~(inner.mcc > leaf.mcc)  # also where there is no inner node (NaN)
-    inner_nodes = np.append(tree.node[tree.below_root], -1)
-    leaf_nodes = tree.leaf[tree.leaf >= 0]
-    return {
-        "n_classes": (counts.top > 0).sum(1),
-        "n_frequent_classes": counts.frequent.member.sum(1),
-        "top_class": counts.top.argmax(1),
-        "purity": counts.top.max(1) / spec.top_n,
-        "lch": taxonomy_node(exact, tree),
-        "lch_tau": taxonomy_node(tolerant, tree),
-        "coverage": measured["coverage"],
-        "coverage_tau": measured["coverage_tau"],
-        "coverage_top": measured["coverage_top"],
-        "internal": is_internal(tolerant, tree),
-        "coherent": measured["coherent_share"] > 0,
-        "best": np.where(leaf_wins, leaf_nodes[leaf.column], inner_nodes[inner.column]),
-        "best_internal": inner_nodes[inner.column],
-        **{
-            f"best_{name}": np.where(leaf_wins, getattr(leaf, name), getattr(inner, name))
-            for name in ("mcc", "cutoff", "precision", "recall")
-        },
-        **{
-            f"best_internal_{name}": getattr(inner, name)
-            for name in ("mcc", "cutoff", "precision", "recall")
-        },
-        **{name: values for name, values in measured.items() if "height" in name},
+def _columns(observed: _Result, scorer: _Scorer, null: PairNull) -> dict[str, np.ndarray]:
+    """Name the columns of the scored latents; nodes as indices of the taxonomy, -1 for none."""
+    found, tree, halves = observed.found, scorer.tree, scorer.halves
+    alignment, counts = found.alignment, halves.top.images.astype(np.float64)
+    latent = np.repeat(np.arange(len(halves.scored)), np.diff(halves.top.start))
+    squares = np.bincount(latent, counts**2, minlength=len(halves.scored))
+    q_value = null.q_value()
+    columns = {
+        **found.columns,
+        "coherent": found.columns["coherent"] > 0,
+        "n_classes": np.diff(halves.top.start),
+        "effective_classes": halves.top_n**2 / squares,
+        "top_class": found.top_class,
+        "lch": tree.node[found.located.lch],
+        "lch_tau": tree.node[found.located.lch_tau],
+        "pair_lch_null_permuted": null.mean,
+        "p_value": null.p_value(),
+        "q_value": q_value,
+        "significant": q_value < scorer.spec.fdr,
+        "hierarchical": observed.hierarchical,
     }
-
-
-def _spread(values: np.ndarray, position: np.ndarray, n_scored: int) -> np.ndarray:
-    """Put values at the given positions of a float64 (n_scored,) array, NaN elsewhere."""
-    column = np.full(n_scored, np.nan)
-    column[position] = values
-    return column
+    for name, best in (("best", alignment.best), ("best_internal", alignment.best_internal)):
+        columns |= {
+            name: np.where(best.node >= 0, tree.node[best.node], -1),
+            f"{name}_auroc": auroc(halves, tree, best.node),
+            f"{name}_cutoff": best.cutoff,
+            f"{name}_precision": best.precision,
+            f"{name}_recall": best.recall,
+        }
+    return columns
 
 
 def _census(
-    codes: Codes, firings: Firings, columns: dict[str, np.ndarray]
+    codes: Codes, halves: Halves, observed: _Result, significant: np.ndarray, tree: Tree
 ) -> dict[str, float | int | None]:
-    """Count the latents, and the images that fire a hierarchical one."""
-    n_live, n_scored = np.count_nonzero(firings.count), len(firings.scored)
-    hierarchical = np.zeros(codes.width, bool)
-    hierarchical[firings.scored[columns["hierarchical"]]] = True
-    covered = np.unique(codes.image[hierarchical[codes.latent]])
-    single = ~columns["internal"] & (columns.get("lch_tau_height", np.zeros(0)) == 0)
+    """Count the latents by what they are."""
+    n_live = int(np.count_nonzero(np.bincount(codes.latent, minlength=codes.width)))
+    n_scored = len(halves.scored)
+    single = tree.kind[observed.found.located.lch_tau] == LEAF
     return {
-        "n_live": int(n_live),
+        "n_live": n_live,
         "n_scored": n_scored,
-        "n_rare": int(n_live) - n_scored,
-        "n_dead": codes.width - int(n_live),
-        "n_hierarchical": int(hierarchical.sum()),
-        "significant_share": float(columns["significant"].mean()) if n_scored else None,
+        "n_rare": n_live - n_scored,
+        "n_dead": codes.width - n_live,
+        "n_hierarchical": int(observed.hierarchical.sum()),
+        "significant_share": float(significant.mean()) if n_scored else None,
         "single_class_share": float(single.mean()) if n_scored else None,
-        "ontological_coverage": len(covered) / codes.n_images if codes.n_images else None,
     }
 
 
-def _means(found: _Found, spec: ScoreSpec) -> dict[str, float | None]:
-    """Average the columns over the latents that have them, and count recovered nodes."""
-    means: dict[str, float | None] = {}
-    for name, column in MEAN_SCORES.items():
-        values = found.columns.get(column, np.zeros(0)).astype(np.float64)
-        values = values[~np.isnan(values)]
-        means[name] = float(values.mean()) if len(values) else None
-    for name, best in (("node_recovery", found.inner_mcc), ("leaf_recovery", found.leaf_mcc)):
-        share = _recovery(best, spec)
-        means[name] = None if np.isnan(share) else float(share)
-    return means
+def _covered_share(score: Firings, latents: np.ndarray) -> float:
+    """Share of the scoring half's images that fire at least one of these latents."""
+    covered = np.zeros(len(score.labels), bool)
+    covered[score.image[np.repeat(latents, score.n_firing)]] = True
+    return float(covered.mean()) if len(covered) else np.nan
 
 
-def _recovery(best_mcc: np.ndarray, spec: ScoreSpec) -> np.ndarray:
-    """Share of nodes (last axis) with an MCC at the threshold or above; NaN without nodes."""
-    if not best_mcc.shape[-1]:
-        return np.full(best_mcc.shape[:-1], np.nan)
-    return (best_mcc >= spec.mcc_threshold).mean(-1)
-
-
-def _shuffled_means(
-    firings: Firings, labels: np.ndarray, tree: Tree, heights: np.ndarray, spec: ScoreSpec
-) -> dict[str, float | None]:
-    """Score the dictionary once more, as if the images had these labels."""
-    none = np.zeros((0, len(tree.leaf)), np.int64)
-    found = _measure_latents(firings, labels, tree, spec, none)
-    for name, kind in zip(("pair_lch", "pair_lch_contracted"), heights, strict=True):
-        value = pair_null(found.pairs, kind, none).value
-        found.columns[name] = _spread(value, found.pairs.latent, len(firings.scored))
-    return _means(found, spec)
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

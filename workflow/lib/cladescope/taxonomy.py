@@ -1,28 +1,21 @@
-"""The class hierarchy of a dataset: every WordNet hypernym path from its classes to the root.
+"""The class hierarchy of a dataset: every path from its classes to the root.
 
 The taxonomy is a directed acyclic graph, not a tree: 304 of ImageNet-1k's 1000 classes reach
-`entity` along several paths, and all of them count. Scores need it as arrays only, so this module
-turns it into a class x node ancestor matrix once; no other module knows NLTK.
+WordNet's `entity` along several paths, and all of them count. Scores need it as arrays only, so
+this module turns it into a class x node ancestor matrix. It comes from WordNet (`wordnet.py`) or
+from a table of the user's (`taxonomy_table.py`).
 """
 
-import shutil
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cladescope.files import write_aside
-
-# Slack for turning a share of images into a whole number of them: 0.55 x 100 is 55.00000000000001.
-_SHARE_SLACK = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,62 +128,6 @@ class Taxonomy:
         )
 
 
-def images_needed(total: np.ndarray | int, tau: float) -> np.ndarray:
-    """Return the smallest whole number of images that is a share `tau` of `total`, or more.
-
-    Raises ValueError unless 0 < tau <= 1.
-    """
-    if not 0 < tau <= 1:
-        raise ValueError(f"a share (tau) must be above 0 and at most 1, not {tau}")
-    return np.ceil(np.asarray(total, np.float64) * tau - _SHARE_SLACK)
-
-
-def build_taxonomy(wnids: Sequence[str], nltk_data: str | Path) -> Taxonomy:
-    """Read from WordNet 3.0 the taxonomy of the classes `wnids`, given in the order of the labels.
-
-    It holds all hypernym paths, instance hypernyms too, from the classes to the root.
-
-    Parameters
-    ----------
-    wnids
-        Distinct noun ids: "n" and the eight digits of the synset's offset in WordNet 3.0.
-    nltk_data
-        Folder with `corpora/wordnet.zip`, NLTK's layout. No other NLTK data is looked at.
-
-    Raises
-    ------
-    FileNotFoundError
-        If `nltk_data` has no `corpora/wordnet.zip`.
-    ValueError
-        If wnids are missing, repeated or not nouns of WordNet 3.0: one error that names them all.
-    """
-    with _wordnet(Path(nltk_data)) as wordnet:
-        problems = []
-        if repeated := sorted({w for w in wnids if wnids.count(w) > 1}):
-            problems.append(f"given more than once: {', '.join(repeated)}")
-        synsets = {wnid: _synset(wordnet, wnid) for wnid in wnids}
-        if unknown := [wnid for wnid, synset in synsets.items() if synset is None]:
-            problems.append(f"no noun of WordNet 3.0: {', '.join(map(repr, unknown))}")
-        if not wnids:
-            problems.append("the list of classes is empty")
-        if problems:
-            raise ValueError(
-                f"cannot build the taxonomy: {'; '.join(problems)}. Write each class once, as the "
-                "WordNet 3.0 id of a noun (n and eight digits, such as n02084071)."
-            )
-        parents: dict[str, list[str]] = {}
-        names: dict[str, str] = {}
-        queue = list(synsets.values())
-        while queue:
-            synset = queue.pop()
-            if (wnid := _wnid(synset)) in parents:
-                continue
-            above = synset.hypernyms() + synset.instance_hypernyms()
-            parents[wnid], names[wnid] = [_wnid(hypernym) for hypernym in above], synset.name()
-            queue.extend(above)
-    return taxonomy_from_parents(wnids, parents, names)
-
-
 def taxonomy_from_parents(
     leaves: Sequence[str],
     parents: Mapping[str, Sequence[str]],
@@ -211,7 +148,8 @@ def taxonomy_from_parents(
     Raises
     ------
     ValueError
-        If a node is not in `parents`, the graph has a cycle, or there is not exactly one root.
+        If a node is not in `parents`, the graph has a cycle, or there is not exactly one root: one
+        error that lists all such nodes.
     """
     depth = _longest_depth(leaves, parents)
     below: dict[str, set[int]] = {node: set() for node in depth}
@@ -259,79 +197,53 @@ def taxonomy_from_parents(
 
 
 def _longest_depth(leaves: Sequence[str], parents: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Return the longest distance from the root of every node at or above a class."""
+    """Return the longest distance from the root of every node at or above a class.
+
+    Raises ValueError with all that keeps the graph from being a taxonomy.
+    """
+    reached = set(leaves)
+    queue = list(leaves)
+    while queue:
+        above = [parent for parent in parents.get(queue.pop(), ()) if parent not in reached]
+        reached.update(above)
+        queue.extend(above)
+    problems = []
+    if unknown := sorted(reached - parents.keys()):
+        problems.append(f"no list of parents for {', '.join(map(repr, unknown))}")
     depth: dict[str, int] = {}
-    open_nodes: set[str] = set()
-    roots: list[str] = []
-    stack = list(leaves)
-    while stack:
-        node = stack[-1]
-        if node not in parents:
-            raise ValueError(f"node {node!r} of the taxonomy has no list of parents")
-        missing = [parent for parent in parents[node] if parent not in depth]
-        if node in depth or not missing:
-            if node not in depth:
-                depth[node] = 1 + max((depth[parent] for parent in parents[node]), default=-1)
-                if not parents[node]:
-                    roots.append(node)
-            open_nodes.discard(node)
-            stack.pop()
-        elif node in open_nodes:
-            raise ValueError(f"the taxonomy has a cycle through {node!r}")
-        else:
-            open_nodes.add(node)
-            stack.extend(missing)
-    if len(roots) != 1:
-        raise ValueError(f"a taxonomy has one root, not {len(roots)}: {', '.join(sorted(roots))}")
+    children: dict[str, list[str]] = {node: [] for node in reached}
+    waiting = {}
+    for node in reached & parents.keys():
+        waiting[node] = len(set(parents[node]))
+        for parent in set(parents[node]):
+            children[parent].append(node)
+    roots = sorted(node for node, n in waiting.items() if not n)
+    ready = list(roots)
+    while ready:
+        node = ready.pop()
+        depth[node] = 1 + max((depth[parent] for parent in parents[node]), default=-1)
+        for child in children[node]:
+            waiting[child] -= 1
+            if not waiting[child]:
+                ready.append(child)
+    if cyclic := _on_cycles({node for node, n in waiting.items() if n}, parents):
+        problems.append(f"a cycle, or several, through {', '.join(map(repr, cyclic))}")
+    if len(roots) > 1 or (not roots and not problems):
+        listed = ", ".join(map(repr, roots))
+        problems.append(f"a taxonomy has one root, not {len(roots)}: {listed}")
+    if problems:
+        raise ValueError("; ".join(problems))
     return depth
 
 
-@contextmanager
-def _wordnet(nltk_data: Path) -> Iterator[Any]:
-    """Yield NLTK's reader of the WordNet in `nltk_data`, and of no other data on this machine.
+def _on_cycles(nodes: set[str], parents: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return those of the nodes without a depth that have no way out of each other.
 
-    NLTK opens only files below its own search path, and none that another account could write to,
-    as a checkout shared by a group is. So it reads a private copy, and its path is put back.
+    What hangs below a cycle has no depth either, but nothing of the rest below it.
     """
-    import nltk.data
-    from nltk.corpus.reader.wordnet import WordNetCorpusReader
-
-    archive = nltk_data / "corpora" / "wordnet.zip"
-    if not archive.is_file():
-        raise FileNotFoundError(
-            f"{archive} does not exist; nltk_data must be the folder that holds corpora/wordnet.zip"
-        )
-
-    class WordNet(WordNetCorpusReader):
-        def map_wn(self, version: str = "wordnet") -> None:
-            """Skip the map to other versions: it would load NLTK's own WordNet for good."""
-
-    user_path = list(nltk.data.path)
-    with tempfile.TemporaryDirectory() as private, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The multilingual functions")
-        copy = shutil.copyfile(archive, Path(private).resolve() / archive.name)
-        copy.chmod(0o600)
-        nltk.data.path[:] = [str(copy.parent)]
-        try:
-            yield WordNet(nltk.data.ZipFilePathPointer(str(copy), "wordnet/"), None)
-        finally:
-            nltk.data.path[:] = user_path
-
-
-def _wnid(synset: Any) -> str:
-    return f"{synset.pos()}{synset.offset():08d}"
-
-
-def _synset(wordnet: Any, wnid: str) -> Any:
-    """Return the noun synset with this id, or None if WordNet has none."""
-    from nltk.corpus.reader.wordnet import WordNetError
-
-    if not (len(wnid) == 9 and wnid[0] == "n" and wnid[1:].isascii() and wnid[1:].isdigit()):
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NLTK warns, and returns None, inside a record
-            synset = wordnet.synset_from_pos_and_offset("n", int(wnid[1:]))
-    except (WordNetError, ValueError):
-        return None
-    return synset if synset is not None and _wnid(synset) == wnid else None
+    left = set(nodes)
+    while True:
+        below = {parent for node in left for parent in parents[node]}
+        if left <= below:
+            return sorted(left)
+        left &= below

@@ -1,0 +1,131 @@
+"""Time and memory of the scores at the size of ImageNet-1k's validation split.
+
+    PYTHONPATH=workflow/lib .venv/bin/python benchmarks/scores.py
+
+Codes are made up: 32 latents fire on an image, a third because of its class's hypernyms. Reports
+the whole job at 16,384 latents (in processes of their own, after one that compiles), growth with
+latents and with draws (each the median of interleaved rounds), and the lowest common hypernyms of
+top sets against NLTK's, chained over the images of each set.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from timm.data import ImageNetInfo
+
+from cladescope import wordnet
+from cladescope.codes import Codes
+from cladescope.firings import halve, strongest_first
+from cladescope.locating import images_needed, lowest_common
+from cladescope.scores import ScoreSpec, score_dictionary
+from cladescope.taxonomy import Taxonomy
+from cladescope.tree import Tree
+
+NLTK_DATA = Path(__file__).parents[1] / "resources" / "nltk_data"
+N_IMAGES, K = 50_000, 32
+ROUNDS = 3
+NLTK_SETS = 50
+
+
+def imagenet_taxonomy() -> Taxonomy:
+    """ImageNet-1k's taxonomy, in timm's order of the classes."""
+    return wordnet.build_taxonomy(ImageNetInfo("imagenet-1k").label_names(), NLTK_DATA)
+
+
+def made_up_codes(taxonomy: Taxonomy, width: int, seed: int = 0) -> tuple[Codes, np.ndarray]:
+    """As many firings for each latent; a third of them on images of a random node's classes."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(N_IMAGES) % len(taxonomy.leaves)
+    size = N_IMAGES * K // width
+    latent = np.repeat(np.arange(width), size)
+    image = random.integers(0, N_IMAGES, (width, size))
+    for row, node in zip(image, random.choice(taxonomy.contracted, width), strict=True):
+        label = random.choice(np.flatnonzero(taxonomy.ancestors[:, node]), size // 3)
+        row[: size // 3] = label + len(taxonomy.leaves) * random.integers(0, 50, size // 3)
+    key = np.unique(image.ravel() * width + latent)
+    activation = random.random(len(key)).astype(np.float32) + 0.1
+    image, latent = (key // width).astype(np.int32), (key % width).astype(np.int32)
+    return Codes(image, latent, activation, N_IMAGES, width), labels
+
+
+def time_job(width: int, spec: ScoreSpec) -> None:
+    """Score one dictionary; print seconds of the whole and the peak memory of this process."""
+    taxonomy = imagenet_taxonomy()
+    codes, labels = made_up_codes(taxonomy, width)
+    start = time.perf_counter()
+    result = score_dictionary(codes, labels, taxonomy, spec)
+    seconds = time.perf_counter() - start
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{seconds:.1f} {memory:.2f} {result.scores['n_scored']}")
+
+
+def in_a_process(width: int, **draws: int) -> tuple[float, float, int]:
+    """Run `time_job` in a process of its own."""
+    options = [f"{name}={value}" for name, value in draws.items()]
+    command = [sys.executable, __file__, "--job", str(width), *options]
+    seconds, memory, n_scored = subprocess.check_output(command, text=True).split()
+    return float(seconds), float(memory), int(n_scored)
+
+
+def compare_with_nltk(taxonomy: Taxonomy) -> None:
+    """Time the LCH of every top set against `lowest_common_hypernyms`, chained over its images."""
+    codes, labels = made_up_codes(taxonomy, 16_384)
+    tree, places = Tree.of(taxonomy), np.arange(len(taxonomy.leaves))
+    halves = halve(strongest_first(codes), labels, len(taxonomy.leaves), 64, None)
+    needed = images_needed(np.full(len(halves.scored), 64), 1.0)
+    with wordnet.open_wordnet(NLTK_DATA) as reader:
+        synsets = [
+            reader.synset_from_pos_and_offset("n", int(wnid[1:])) for wnid in taxonomy.leaves
+        ]
+        ratios = []
+        for _ in range(ROUNDS):
+            start = time.perf_counter()
+            counts = halves.choose.class_counts(64)
+            found = lowest_common(counts, needed, tree, places)
+            ours = (time.perf_counter() - start) / len(found)
+            start = time.perf_counter()
+            for latent in range(NLTK_SETS):
+                first = halves.choose.start[latent]
+                common = [synsets[c] for c in halves.choose.label[first : first + 64][:1]]
+                for c in halves.choose.label[first + 1 : first + 64]:
+                    common = common[0].lowest_common_hypernyms(synsets[c])
+            theirs = (time.perf_counter() - start) / NLTK_SETS
+            ratios.append(theirs / ours)
+    print(
+        f"LCH of the top 64 images: {ours * 1e6:.1f} us a latent, NLTK chained {theirs * 1e3:.1f} "
+        f"ms: {statistics.median(ratios):,.0f} x (rounds {min(ratios):,.0f}-{max(ratios):,.0f})"
+    )
+
+
+def main() -> None:
+    """Print the three tables."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--job", nargs="+")
+    if job := parser.parse_args().job:
+        draws = {name: int(value) for name, value in (option.split("=") for option in job[1:])}
+        return time_job(int(job[0]), replace(ScoreSpec(), **draws))
+    in_a_process(256, null_draws=1, p_draws=1)
+    required = {"null_draws": 100, "p_draws": 100}
+    for title, draws in (("100 draws of the leaves", required), ("the defaults", {})):
+        seconds, memory, n_scored = in_a_process(16_384, **draws)
+        print(f"16,384 latents ({n_scored:,} scored), {title}: {seconds} s, {memory} GB at most")
+    points = [(w, 100) for w in (4096, 8192, 16_384)] + [(8192, d) for d in (50, 200, 400)]
+    times: dict[tuple[int, int], list[float]] = {point: [] for point in points}
+    for _ in range(ROUNDS):
+        for width, draws in points:
+            job = in_a_process(width, null_draws=draws, p_draws=draws, bootstrap_draws=0)
+            times[width, draws].append(job[0])
+    for (width, draws), seconds in times.items():
+        print(f"{width} latents, {draws} draws: {statistics.median(seconds):.1f} s {seconds}")
+    compare_with_nltk(imagenet_taxonomy())
+
+
+if __name__ == "__main__":
+    main()
