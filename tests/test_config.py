@@ -240,7 +240,7 @@ def test_every_fault_is_listed(default_config):
 
 
 def test_absent_options_take_the_schema_defaults(default_config):
-    for section in ("training", "scores", "figures"):
+    for section in ("training", "scores", "probes", "figures"):
         complete = default_config.pop(section)
         assert complete_config(default_config)[section] == complete
         default_config[section] = complete
@@ -248,7 +248,7 @@ def test_absent_options_take_the_schema_defaults(default_config):
 
 def test_embedded_configuration_states_every_option(default_config):
     """The defaults that a user reads in config.yaml are the ones that apply without it."""
-    for section in ("training", "scores", "figures"):
+    for section in ("training", "scores", "probes", "figures"):
         options = load_schema()["$defs"][section]["properties"]
         assert default_config[section].keys() == options.keys()
         for name, option in options.items():

@@ -122,6 +122,38 @@ def of_sweep(name):
     return [f"{RESULTS}/{folder}/{name}" for folder in SWEEP]
 
 
+def swept_places(seeded=False):
+    """Experiment, token and layer of every dictionary, or of every one that has a seed."""
+    return list(
+        dict.fromkeys(
+            (entry.experiment, entry.token, entry.layer)
+            for entry in SWEEP.values()
+            if entry.seed is not None or not seeded
+        )
+    )
+
+
+def seed_groups(wildcards):
+    """Folders of a place's dictionaries, those that differ in the seed only together."""
+    groups = {}
+    for folder, entry in SWEEP.items():
+        place = (entry.experiment, entry.token, str(entry.layer))
+        if entry.seed is not None and place == (
+            wildcards.experiment,
+            wildcards.token,
+            wildcards.layer,
+        ):
+            kind = (entry.variant, entry.width, entry.sparsity)
+            groups.setdefault(kind, []).append(folder)
+    return list(groups.values())
+
+
+def has_planted():
+    """Whether an experiment uses a planted world."""
+    used = {experiment["dataset"] for experiment in EXPERIMENTS.values()}
+    return any(DATASETS[dataset]["source"] == "planted" for dataset in used)
+
+
 def weights_kind(backbone):
     """`pretrained`, `random`, or `file` for a local checkpoint."""
     return backbone["weights"] if backbone["weights"] in ("pretrained", "random") else "file"

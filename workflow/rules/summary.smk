@@ -1,24 +1,36 @@
 TABLES = [
     f"{RESULTS}/tables/{name}"
-    for name in ("metrics.csv", "latents.csv.gz", "nodes.csv.gz", "skipped_images.csv")
+    for name in (
+        "metrics.csv",
+        *(f"{table}.csv.gz" for table in SCORE_TABLES),
+        "skipped_images.csv",
+        "seeds.csv",
+        "trends.csv",
+        "comparisons.csv",
+        "probes.csv",
+        "probe_nodes.csv",
+        *(["drawn.csv"] if has_planted() else []),
+    )
 ]
 FIGURES = [path for name in ("scores", "quality", "top_images") for path in figure_files(name)]
 
 
 rule tabulate:
     input:
+        **{table: of_sweep(f"{table}.parquet") for table in SCORE_TABLES},
         scores=of_sweep("scores.json"),
         quality=of_sweep("quality.json"),
-        latents=of_sweep("latents.parquet"),
-        nodes=of_sweep("nodes.parquet"),
+        recurrence=[
+            f"{RESULTS}/{experiment}/recurrence/{token}/L{layer}.parquet"
+            for experiment, token, layer in swept_places(seeded=True)
+        ],
     output:
+        **{table: f"{RESULTS}/tables/{table}.csv.gz" for table in SCORE_TABLES},
         metrics=report(
             f"{RESULTS}/tables/metrics.csv",
             caption="../report/metrics.rst",
             category="Tables",
         ),
-        latents=f"{RESULTS}/tables/latents.csv.gz",
-        nodes=f"{RESULTS}/tables/nodes.csv.gz",
     log:
         f"{RESULTS}/logs/tabulate.log",
     benchmark:
@@ -28,10 +40,88 @@ rule tabulate:
     params:
         spec={
             "sweep": [identity_of(dictionary) for dictionary in SWEEP.values()],
+            "tables": SCORE_TABLES,
         },
         code=code_of("tabulate"),
     script:
         "../scripts/tabulate.py"
+
+
+rule compare:
+    input:
+        metrics=rules.tabulate.output.metrics,
+    output:
+        seeds=f"{RESULTS}/tables/seeds.csv",
+        trends=report(
+            f"{RESULTS}/tables/trends.csv",
+            caption="../report/trends.rst",
+            category="Tables",
+        ),
+        comparisons=f"{RESULTS}/tables/comparisons.csv",
+    log:
+        f"{RESULTS}/logs/compare.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compare.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={"level": config["scores"]["fdr"]},
+        code=code_of("compare"),
+    script:
+        "../scripts/compare.py"
+
+
+rule contrast_drawn:
+    input:
+        nodes=rules.tabulate.output.nodes,
+        metrics=rules.tabulate.output.metrics,
+        drawn=WORKFLOW.parent / "resources" / "planted" / "nodes.csv",
+    output:
+        report(
+            f"{RESULTS}/tables/drawn.csv",
+            caption="../report/drawn.rst",
+            category="Tables",
+        ),
+    log:
+        f"{RESULTS}/logs/contrast_drawn.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/contrast_drawn.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code_of("contrast_drawn"),
+    script:
+        "../scripts/contrast_drawn.py"
+
+
+rule tabulate_probes:
+    input:
+        levels=[
+            f"{RESULTS}/{experiment}/probes/{token}/L{layer}.parquet"
+            for experiment, token, layer in swept_places()
+        ],
+        nodes=[
+            f"{RESULTS}/{experiment}/probes/{token}/L{layer}_nodes.parquet"
+            for experiment, token, layer in swept_places()
+        ],
+    output:
+        levels=f"{RESULTS}/tables/probes.csv",
+        nodes=f"{RESULTS}/tables/probe_nodes.csv",
+    log:
+        f"{RESULTS}/logs/tabulate_probes.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tabulate_probes.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={
+            "places": [
+                dict(zip(("experiment", "token", "layer"), place)) for place in swept_places()
+            ],
+        },
+        code=code_of("tabulate_probes"),
+    script:
+        "../scripts/tabulate_probes.py"
 
 
 rule tabulate_skipped:

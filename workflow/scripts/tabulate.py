@@ -2,13 +2,12 @@ from cladescope.jobs import start_log
 from cladescope.tables import tabulate
 
 start_log(snakemake.log[0])
+inputs, outputs = snakemake.input, snakemake.output
 tabulate(
     snakemake.params.spec["sweep"],
-    scores=snakemake.input.scores,
-    quality=snakemake.input.quality,
-    latents=snakemake.input.latents,
-    nodes=snakemake.input.nodes,
-    metrics_table=snakemake.output.metrics,
-    latents_table=snakemake.output.latents,
-    nodes_table=snakemake.output.nodes,
+    scores=inputs.scores,
+    quality=inputs.quality,
+    tables={name: inputs[name] for name in snakemake.params.spec["tables"]},
+    recurrence=inputs.recurrence,
+    outputs={name: outputs[name] for name in ("metrics", *snakemake.params.spec["tables"])},
 )

@@ -1,8 +1,9 @@
 """Taxonomy scores of a dictionary: of each latent, of each node of the hierarchy, and over all.
 
 `docs/scores.md` defines every column and every score. `locating.py` finds the LCH, `alignment.py`
-the best nodes, `pairs.py` looks at pairs of images, `hierarchy.py` at pairs of latents; `passes.py`
-puts these into one pass, `nulls.py` draws what a pass is repeated for, `score_tables.py` writes.
+the best nodes, `pairs.py` looks at pairs of images and `hierarchy.py` at pairs of latents;
+`measures.py` puts these into one pass, `nulls.py` draws what a pass is repeated for,
+`score_tables.py` writes.
 """
 
 from dataclasses import dataclass, field
@@ -26,21 +27,21 @@ from cladescope.hierarchy import (
     contained_latents,
     splitting,
 )
+from cladescope.measures import (
+    MEAN_SCORES,
+    RECOVERY_SCORES,
+    Measured,
+    MeasureSpec,
+    averages,
+    measure,
+    recovery,
+)
 from cladescope.nulls import (
     Stream,
     leaf_permutations,
     random_images,
     shuffled_labels,
     summarise,
-)
-from cladescope.passes import (
-    MEAN_SCORES,
-    RECOVERY_SCORES,
-    Pass,
-    PassSpec,
-    averages,
-    recovery,
-    run_pass,
 )
 from cladescope.score_tables import (
     edge_table,
@@ -134,9 +135,9 @@ class ScoreSpec:
         return cls(**{**options, "cutoffs": tuple(options["cutoffs"]), "sensitivity": sensitivity})
 
     @property
-    def of_pass(self) -> PassSpec:
+    def measures(self) -> MeasureSpec:
         """The part that one pass over the firings needs."""
-        return PassSpec(self.tau, self.rho, self.mcc_threshold, self.cutoffs)
+        return MeasureSpec(self.tau, self.rho, self.mcc_threshold, self.cutoffs)
 
 
 class DictionaryScores(NamedTuple):
@@ -243,7 +244,7 @@ def score_dictionary(
 class _Result(NamedTuple):
     """All that one arrangement of the classes comes to."""
 
-    found: Pass
+    found: Measured
     edges: Edges
     hierarchical: np.ndarray
     """bool (n_scored,)."""
@@ -264,7 +265,7 @@ class _Scorer:
     def score(self, place: np.ndarray, q_value: np.ndarray) -> _Result:
         """Score the dictionary with class c at the place of class `place[c]` in the tree."""
         halves, tree = self.halves, self.tree
-        found = run_pass(halves, tree, self.tables, self.spec.of_pass, place)
+        found = measure(halves, tree, self.tables, self.spec.measures, place)
         edges = absorption(halves.score, found.alignment, tree, place, self.spec.mcc_threshold)
         hierarchical = (q_value < self.spec.fdr) & (found.columns["internal"] > 0)
         means = {
@@ -308,9 +309,9 @@ class _Scorer:
             ends[f"{name}_high"] = _or_none(observed.means[name] + margin)
         return ends
 
-    def _pass_at_home(self, halves: Halves) -> Pass:
+    def _pass_at_home(self, halves: Halves) -> Measured:
         home = np.arange(len(self.tree.covers))
-        return run_pass(halves, self.tree, self.tables, self.spec.of_pass, home)
+        return measure(halves, self.tree, self.tables, self.spec.measures, home)
 
 
 def _nulls(scorer: _Scorer, observed: _Result, permuted: list[_Result]) -> dict[str, float | None]:

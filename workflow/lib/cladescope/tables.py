@@ -8,42 +8,69 @@ import pandas as pd
 
 from cladescope.files import read_json, write_aside
 
+_RECURRENCE = ["n_other_seeds", "seed_similarity", "seed_similarity_null", "recurrence"]
+_NO_SEEDS = pd.DataFrame(columns=_RECURRENCE)
+
 
 def tabulate(
     identities: Sequence[Mapping[str, Any]],
     quality: Sequence[str],
     scores: Sequence[str],
-    latents: Sequence[str],
-    nodes: Sequence[str],
-    metrics_table: str | Path,
-    latents_table: str | Path,
-    nodes_table: str | Path,
+    tables: Mapping[str, Sequence[str]],
+    recurrence: Sequence[str],
+    outputs: Mapping[str, str],
 ) -> None:
-    """Join what was computed per dictionary into three CSV tables.
+    """Join what was computed per dictionary into one CSV table of each kind.
 
     Parameters
     ----------
     identities
         For each dictionary, the columns that say which it is.
-    quality, scores, latents, nodes
+    quality, scores
         For each dictionary, in the same order, the files of `encode` and `score_dictionary`.
-    metrics_table
-        One row per dictionary: identity, quality, scores, nulls.
-    latents_table, nodes_table
-        One row per latent, or per taxonomy node, of each dictionary, keyed by `dictionary`.
+    tables
+        By name (latents, nodes, ...), the Parquet files of `score_dictionary`, in the same order.
+    recurrence
+        Files of `match_seeds`.
+    outputs
+        Where to write: `metrics`, one row per dictionary, and the tables by their names, with
+        `dictionary` as the first column. Recurrence stands in `metrics` as means over the scored
+        and over the hierarchical latents, in `latents`, and in `nodes` as the best latent's.
     """
-    rows = []
-    for identity, quality_file, scores_file in zip(identities, quality, scores, strict=True):
-        # A baseline's width is not in the sweep: it follows from the backbone.
-        measured, scored = read_json(quality_file), read_json(scores_file)
-        if shared := measured.keys() & scored.keys():
-            raise ValueError(f"{quality_file} and {scores_file} both hold {', '.join(shared)}")
-        rows.append({**identity, **measured, **scored})
-    metrics = pd.DataFrame(rows).astype({"sparsity": "Int64", "seed": "Int64"})
-    write_csv([metrics], metrics_table)
+    found = pd.concat([pd.read_parquet(file) for file in recurrence]) if recurrence else None
+    by_name = dict([*found.groupby("dictionary")]) if found is not None else {}
     names = [identity["dictionary"] for identity in identities]
-    for files, table in ((latents, latents_table), (nodes, nodes_table)):
-        write_csv((_with_name(file, name) for file, name in zip(files, names, strict=True)), table)
+    of_seeds = [by_name.get(name, _NO_SEEDS)[_RECURRENCE].reset_index(drop=True) for name in names]
+    rows = []
+    for number, identity in enumerate(identities):
+        # A baseline's width is not in the sweep: it follows from the backbone.
+        measured, scored = read_json(quality[number]), read_json(scores[number])
+        if shared := measured.keys() & scored.keys():
+            raise ValueError(
+                f"{quality[number]} and {scores[number]} both hold {', '.join(shared)}"
+            )
+        latents = pd.read_parquet(tables["latents"][number], columns=["status", "hierarchical"])
+        means = _recurrence_means(latents, of_seeds[number])
+        rows.append({**identity, **measured, **scored, **means})
+    metrics = pd.DataFrame(rows).astype({"sparsity": "Int64", "seed": "Int64"})
+    write_csv([metrics], outputs["metrics"])
+    for kind, files in tables.items():
+        parts = (
+            _with_recurrence(_with_name(file, name), kind, seeds)
+            for file, name, seeds in zip(files, names, of_seeds, strict=True)
+        )
+        write_csv(parts, outputs[kind])
+
+
+def gather(files: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
+    """Put tables (Parquet) below each other, each with the columns that identify it in front."""
+    parts = []
+    for file, identity in files.items():
+        part = pd.read_parquet(file)
+        for position, (name, value) in enumerate(identity.items()):
+            part.insert(position, name, value)
+        parts.append(part)
+    write_csv(parts, path)
 
 
 def tabulate_skipped(tables: Mapping[tuple[str, str], str], path: str | Path) -> None:
@@ -63,6 +90,27 @@ def tabulate_skipped(tables: Mapping[tuple[str, str], str], path: str | Path) ->
         part.insert(1, "split", split)
         parts.append(part)
     write_csv([pd.concat(parts)], path)
+
+
+def _recurrence_means(latents: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, float | None]:
+    names = {name: name for name in _RECURRENCE[1:]} | {"recurrence_hierarchical": "recurrence"}
+    if seeds.empty:
+        return dict.fromkeys(names)
+    scored = (latents["status"] == "scored").to_numpy(bool)
+    hierarchical = latents["hierarchical"].eq(True).to_numpy(bool)
+    return {
+        name: seeds[column][hierarchical if name.endswith("hierarchical") else scored].mean()
+        for name, column in names.items()
+    }
+
+
+def _with_recurrence(table: pd.DataFrame, kind: str, seeds: pd.DataFrame) -> pd.DataFrame:
+    if kind == "latents":
+        return pd.concat([table, seeds.reindex(range(len(table)))], axis=1)
+    if kind == "nodes":
+        best = seeds["recurrence"].reindex(table["best_latent"].fillna(-1).astype(int))
+        return table.assign(best_recurrence=best.to_numpy())
+    return table
 
 
 def _with_name(file: str, name: str) -> pd.DataFrame:

@@ -36,7 +36,7 @@ RECOVERY_SCORES = ("node_recovery", "node_recovery_matched", "leaf_recovery")
 
 
 @dataclass(frozen=True)
-class PassSpec:
+class MeasureSpec:
     """What a pass depends on besides firings and tree; `scores.ScoreSpec` says what they are."""
 
     tau: float
@@ -46,7 +46,7 @@ class PassSpec:
 
 
 @dataclass(frozen=True, eq=False)
-class Pass:
+class Measured:
     """What one pass found."""
 
     located: Located
@@ -58,9 +58,9 @@ class Pass:
     with the strongest image)."""
 
 
-def run_pass(
-    halves: Halves, tree: Tree, tables: PairTables, spec: PassSpec, place: np.ndarray
-) -> Pass:
+def measure(
+    halves: Halves, tree: Tree, tables: PairTables, spec: MeasureSpec, place: np.ndarray
+) -> Measured:
     """Score the latents with class c at the place of class `place[c]` in the tree."""
     located = locate(halves, tree, spec.tau, spec.rho, place)
     alignment = align(halves, tree, spec.cutoffs, spec.mcc_threshold, place)
@@ -72,7 +72,7 @@ def run_pass(
         "best_mcc": alignment.best.mcc,
         "best_internal_mcc": alignment.best_internal.mcc,
     }
-    return Pass(located, alignment, columns, top_class)
+    return Measured(located, alignment, columns, top_class)
 
 
 def averages(columns: dict[str, np.ndarray], latents: np.ndarray | None = None) -> dict[str, float]:

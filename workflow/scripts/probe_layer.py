@@ -1,0 +1,22 @@
+from cladescope.images import ImageIndex
+from cladescope.jobs import start_log
+from cladescope.probes import ProbeSpec, Split, probe_layer
+from cladescope.store import read_activations
+from cladescope.taxonomy import Taxonomy
+
+start_log(snakemake.log[0])
+train, test = (
+    Split(read_activations(manifest).mean(1), ImageIndex.load(index).labels)
+    for manifest, index in (
+        (snakemake.input.train, snakemake.input.train_index),
+        (snakemake.input.eval, snakemake.input.eval_index),
+    )
+)
+probe_layer(
+    train,
+    test,
+    Taxonomy.load(snakemake.input.taxonomy),
+    ProbeSpec(**snakemake.params.spec),
+    levels=snakemake.output.levels,
+    nodes=snakemake.output.nodes,
+)
