@@ -157,9 +157,9 @@ def test_one_prevailing_class_is_not_coherent() -> None:
     # so that the latent is one for p, by one class: (17 + 3 * 1)^2 / (17^2 + 3) = 1.37 effective
     # classes of 4, while 20 images drawn evenly from four have 20 * 4 / 23 = 3.48 on average.
     tree = taxonomy_from_parents(
-        [*"abcdef"], {"r": [], "p": ["r"], "q": ["r"], **{c: ["pq"[c > "d"]] for c in "abcdef"}}
+        [*"abcdefgh"], {"r": [], "p": ["r"], "q": ["r"], **{c: ["pq"[c > "d"]] for c in "abcdefgh"}}
     )
-    labels = np.array([0] * 17 + [1, 2, 3, 4, 4, 5, 5])
+    labels = np.array([0] * 17 + [1, 2, 3, 4, 5, 6, 7])
     dense = np.zeros((len(labels), 1))
     dense[:20] = 1
     result = score_dictionary(sparse(dense), labels, tree, replace(QUICK, top_n=20))
@@ -256,7 +256,7 @@ def reference(dense: np.ndarray, labels: np.ndarray, tax: Taxonomy, spec: ScoreS
             size, n_leaves = sum(inside), len(under[tolerant])
             expected = (size + n_leaves - 1) / (size * n_leaves)
             row["coverage_top"] = min(1.0, expected / sum((n / size) ** 2 for n in inside))
-            if under[tolerant] == everything:
+            if 2 * n_leaves > len(everything):
                 row["coverage_top"] = 0.0
             row["lch_tau_share"] = size / len(top)
             pairs = [
@@ -267,6 +267,7 @@ def reference(dense: np.ndarray, labels: np.ndarray, tax: Taxonomy, spec: ScoreS
             ]
             for name, heights in (("", tax.height), ("_contracted", tax.height_contracted)):
                 row[f"pair_lch{name}"] = np.mean(heights[pairs]) if pairs else None
+            assert internal or row["coverage_top"] == 0 or n_leaves == 1
             row["coherent"] = internal and len(inside) >= 2 and row["coverage_top"] >= 0.5
             cuts = sorted({min(c, len(firing)) for c in (*spec.cutoffs, len(firing))})
             for kind, nodes in {
@@ -537,7 +538,7 @@ def documented_names() -> dict[str, list[str]]:
     text = (ROOT / "docs" / "scores.md").read_text()
     documented = {}
     for section in text.split("\n## ")[1:]:
-        rows = re.findall(r"^\| `([^|]*)` \|", section, flags=re.MULTILINE)
+        rows = re.findall(r"^\| `([^|]*)` \|", section.split("\n### ")[0], flags=re.MULTILINE)
         documented[section.splitlines()[0]] = [name for row in rows for name in row.split("`, `")]
     return documented
 

@@ -1,7 +1,5 @@
 """Tables and figures from small results made by hand."""
 
-import gzip
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -111,29 +109,50 @@ def test_tables_name_the_dictionary_of_every_row(tmp_path):
         for name, width in (("a", None), ("b", 4))
     ]
     files: dict[str, list[str]] = {"quality": [], "scores": [], "latents": [], "nodes": []}
+    scored = {"status": ["scored", "rare"], "hierarchical": [True, None]}
+    contents = {
+        "latents": pd.DataFrame({"latent": [0, 1], **scored}),
+        "nodes": pd.DataFrame({"best_latent": [1.0, np.nan]}),
+    }
     for identity in identities:
         name = identity["dictionary"]
         for kind, value in (("quality", {"fve": 0.5, "width": 4}), ("scores", {"n_live": 3})):
             write_json(tmp_path / f"{name}_{kind}.json", value)
             files[kind].append(str(tmp_path / f"{name}_{kind}.json"))
-        for kind in ("latents", "nodes"):
+        for kind, content in contents.items():
             path = tmp_path / f"{name}_{kind}.parquet"
-            pd.DataFrame({"latent": [0, 1]}).to_parquet(path)
+            content.to_parquet(path)
             files[kind].append(str(path))
+    # The second dictionary has another seed; the first is a baseline without any.
+    seeds = {"seed_similarity": [0.8, 0.2], "seed_similarity_null": 0.1, "recurrence": [1.0, 0.5]}
+    frame = pd.DataFrame({"dictionary": "b", "latent": [0, 1], "n_other_seeds": 2, **seeds})
+    frame.to_parquet(tmp_path / "recurrence.parquet")
     for run in ("first", "second"):
         (tmp_path / run).mkdir()
         tabulate(
             identities,
-            **files,
-            metrics_table=tmp_path / run / "metrics.csv",
-            latents_table=tmp_path / run / "latents.csv.gz",
-            nodes_table=tmp_path / run / "nodes.csv.gz",
+            files["quality"],
+            files["scores"],
+            {name: files[name] for name in contents},
+            [str(tmp_path / "recurrence.parquet")],
+            {
+                name: str(tmp_path / run / f"{name}.csv{'' if name == 'metrics' else '.gz'}")
+                for name in ("metrics", *contents)
+            },
         )
     metrics = pd.read_csv(tmp_path / "first" / "metrics.csv")
     assert metrics["dictionary"].tolist() == ["a", "b"]
     assert metrics["width"].tolist() == [4, 4]
-    first, second = (
-        (tmp_path / run / "latents.csv.gz").read_bytes() for run in ("first", "second")
-    )
-    assert gzip.decompress(first).decode() == "dictionary,latent\na,0\na,1\nb,0\nb,1\n"
-    assert first == second
+    # Only the first latent is scored, and it is hierarchical.
+    assert metrics["recurrence"].tolist()[1] == metrics["recurrence_hierarchical"].tolist()[1] == 1
+    assert metrics["recurrence"].isna().tolist() == [True, False]
+    latents, nodes = (pd.read_csv(tmp_path / "first" / f"{n}.csv.gz") for n in contents)
+    assert latents["dictionary"].tolist() == ["a", "a", "b", "b"]
+    assert latents["recurrence"].tolist()[2:] == [1.0, 0.5]
+    assert nodes["best_recurrence"].tolist()[2] == 0.5
+    assert nodes["best_recurrence"].isna().tolist() == [True, True, False, True]
+    for name in contents:
+        first, second = (
+            (tmp_path / r / f"{name}.csv.gz").read_bytes() for r in ("first", "second")
+        )
+        assert first == second

@@ -5,6 +5,7 @@ One finished run in a copy of the checkout serves every test; each test edits th
 """
 
 import os
+import re
 import shutil
 
 import pandas as pd
@@ -12,8 +13,10 @@ import pandas as pd
 from checkouts import SMALL
 
 # What follows when dictionaries come or go, and when those shown as images change, too.
-TABLES = {"tabulate": 1, "plot_scores": 1, "plot_quality": 1}
+FIGURES = {"plot_scores": 1, "plot_sensitivity": 1, "plot_quality": 1}
+TABLES = FIGURES | {"tabulate": 1, "compare": 1, "contrast_drawn": 1}
 SUMMARY = TABLES | {"plot_top_images": 1}
+MATCHED = {"match_seeds": 2}
 
 
 def test_tables_hold_every_dictionary_latent_and_null(finished):
@@ -32,6 +35,30 @@ def test_tables_hold_every_dictionary_latent_and_null(finished):
     assert set(latents["dictionary"]) == set(metrics["dictionary"])
 
 
+def test_docs_define_every_column_of_every_table(finished, root):
+    tables = finished.folder / "results" / "small" / "tables"
+    text = (root / "docs" / "scores.md").read_text()
+    for section in text.split("\n### ")[1:]:
+        name = re.fullmatch(r"`tables/(.+)`", section.splitlines()[0])[1]
+        rows = re.findall(r"^\| `([^|]*)` \|", section.split("\n## ")[0], flags=re.MULTILINE)
+        documented = [column for row in rows for column in row.split("`, `")]
+        found = pd.read_csv(tables / name).columns.tolist()
+        if name.removesuffix(".csv.gz") in ("latents", "nodes"):
+            # What follows the dictionary's name is in the section of the parquet file.
+            found = [column for column in found if column in documented]
+        assert found == documented, name
+    listed = re.findall(r"`tables/(\S+)`", text)
+    assert {"seeds.csv", "trends.csv", "comparisons.csv", "probes.csv"} <= set(listed)
+
+
+def test_probes_read_more_than_chance_in_the_last_block(finished):
+    probes = pd.read_csv(finished.folder / "results" / "small" / "tables" / "probes.csv")
+    late = probes[probes["layer"] == 8].set_index(["level", "probe"])
+    assert (late["accuracy"] > 2 * late["chance"])["leaf"].all()
+    accuracy = late["accuracy"].xs("linear", level="probe")
+    assert accuracy["leaf"] < accuracy["family"] < accuracy["domain"]
+
+
 def test_last_block_holds_hierarchy_beyond_its_nulls_and_beyond_the_second(finished):
     metrics = pd.read_csv(finished.folder / "results" / "small" / "tables" / "metrics.csv")
     topk = metrics[metrics["variant"] == "topk"]
@@ -48,7 +75,7 @@ def test_last_block_holds_hierarchy_beyond_its_nulls_and_beyond_the_second(finis
 
 def test_figures_are_images(finished):
     figures = finished.folder / "results" / "small" / "figures"
-    for name in ("scores", "quality", "top_images"):
+    for name in ("scores", "sensitivity", "quality", "top_images"):
         assert (figures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -60,7 +87,7 @@ def test_second_run_elsewhere_makes_the_same_bytes(finished, tmp_path, config):
     finally:
         finished.write(SMALL)
     assert result.returncode == 0, result.stdout + result.stderr
-    for name in ("metrics.csv", "latents.csv.gz", "nodes.csv.gz"):
+    for name in ("metrics.csv", "latents.csv.gz", "nodes.csv.gz", "sensitivity.csv.gz"):
         first = finished.folder / "results" / "small" / "tables" / name
         assert first.read_bytes() == (tmp_path / "again" / "tables" / name).read_bytes()
 
@@ -72,13 +99,19 @@ def test_no_change_runs_nothing(checkout):
 def test_added_width_trains_only_its_dictionaries(checkout, config):
     config["experiments"]["trained"]["sweep"]["variants"]["topk"]["width"] = [48, 96]
     checkout.write(config)
-    assert checkout.planned() == {"train_sae": 4, "encode": 4, "score_dictionary": 4} | SUMMARY
+    assert (
+        checkout.planned()
+        == {"train_sae": 4, "encode": 4, "score_dictionary": 4} | MATCHED | SUMMARY
+    )
 
 
 def test_added_seed_trains_only_its_dictionaries(checkout, config):
     config["experiments"]["trained"]["sweep"]["variants"]["topk"]["seed"] = [0, 1]
     checkout.write(config)
-    assert checkout.planned() == {"train_sae": 4, "encode": 4, "score_dictionary": 4} | TABLES
+    assert (
+        checkout.planned()
+        == {"train_sae": 4, "encode": 4, "score_dictionary": 4} | MATCHED | TABLES
+    )
 
 
 def test_added_variant_trains_only_its_dictionaries(checkout, config):
@@ -88,9 +121,7 @@ def test_added_variant_trains_only_its_dictionaries(checkout, config):
         "train_sae": 2,
         "encode": 2,
         "score_dictionary": 2,
-        "tabulate": 1,
-        "plot_scores": 1,
-        "plot_quality": 1,
+        **TABLES,
     }
 
 
@@ -105,9 +136,10 @@ def test_layer_added_as_a_pass_extracts_only_that_layer(checkout, config):
         "train_sae": 3,
         "encode": 3,
         "score_dictionary": 3,
-        "tabulate": 1,
-        "plot_scores": 1,
-        "plot_quality": 1,
+        "match_seeds": 1,
+        "probe_layer": 1,
+        "tabulate_probes": 1,
+        **TABLES,
     }
 
 
@@ -202,19 +234,19 @@ def test_regrouped_passes_run_nothing(checkout, config):
 def test_dropped_sparsity_remakes_tables_and_figures(checkout, config):
     config["experiments"]["trained"]["sweep"]["variants"]["topk"]["sparsity"] = [4]
     checkout.write(config)
-    assert checkout.planned() == TABLES
+    assert checkout.planned() == MATCHED | TABLES
 
 
 def test_figure_format_redraws_figures(checkout, config):
     config["figures"]["formats"] = ["png", "svg"]
     checkout.write(config)
-    assert checkout.planned() == {"plot_scores": 1, "plot_quality": 1, "plot_top_images": 1}
+    assert checkout.planned() == FIGURES | {"plot_top_images": 1}
 
 
 def test_figure_resolution_redraws_figures(checkout, config):
     config["figures"]["dpi"] = 100
     checkout.write(config)
-    assert checkout.planned() == {"plot_scores": 1, "plot_quality": 1, "plot_top_images": 1}
+    assert checkout.planned() == FIGURES | {"plot_top_images": 1}
 
 
 def test_scoring_option_rescores_without_training(checkout, config):
@@ -244,7 +276,15 @@ def test_code_that_reads_activations_retrains_without_extraction(checkout):
     checkout.edit(
         "store.py", "    manifest = Path(manifest)\n", "    manifest = Path(str(manifest))\n"
     )
-    assert checkout.planned() == {"train_sae": 6, "encode": 6, "score_dictionary": 6} | SUMMARY
+    assert checkout.planned() == {
+        "train_sae": 6,
+        "encode": 6,
+        "score_dictionary": 6,
+        "probe_layer": 2,
+        "tabulate_probes": 1,
+        **MATCHED,
+        **SUMMARY,
+    }
 
 
 def test_code_that_writes_activations_extracts_again(checkout):
@@ -261,7 +301,10 @@ def test_code_that_writes_activations_extracts_again(checkout):
 
 def test_code_that_training_reaches_retrains_without_extraction(checkout):
     checkout.edit("variants/topk.py", "LOGGED_STEPS = 100", "LOGGED_STEPS = 50")
-    assert checkout.planned() == {"train_sae": 4, "encode": 4, "score_dictionary": 4} | SUMMARY
+    assert (
+        checkout.planned()
+        == {"train_sae": 4, "encode": 4, "score_dictionary": 4} | MATCHED | SUMMARY
+    )
 
 
 def test_code_of_one_figure_redraws_that_figure(checkout):
@@ -271,7 +314,7 @@ def test_code_of_one_figure_redraws_that_figure(checkout):
 
 def test_code_of_all_figures_redraws_them(checkout):
     checkout.edit("figures.py", 'context="paper"', 'context="talk"')
-    assert checkout.planned() == {"plot_scores": 1, "plot_quality": 1, "plot_top_images": 1}
+    assert checkout.planned() == FIGURES | {"plot_top_images": 1}
 
 
 def test_command_line_overrides_the_configuration(checkout):

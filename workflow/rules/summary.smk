@@ -12,7 +12,11 @@ TABLES = [
         *(["drawn.csv"] if has_planted() else []),
     )
 ]
-FIGURES = [path for name in ("scores", "quality", "top_images") for path in figure_files(name)]
+FIGURES = [
+    path
+    for name in ("scores", "sensitivity", "quality", "top_images")
+    for path in figure_files(name)
+]
 
 
 rule tabulate:
@@ -158,6 +162,25 @@ rule plot_scores:
         code=code_of("plot_scores"),
     script:
         "../scripts/plot_scores.py"
+
+
+rule plot_sensitivity:
+    input:
+        metrics=rules.tabulate.output.metrics,
+        sensitivity=rules.tabulate.output.sensitivity,
+    output:
+        figure("sensitivity"),
+    log:
+        f"{RESULTS}/logs/plot_sensitivity.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_sensitivity.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={"dpi": config["figures"]["dpi"]},
+        code=code_of("plot_sensitivity"),
+    script:
+        "../scripts/plot_sensitivity.py"
 
 
 rule plot_quality:

@@ -24,11 +24,22 @@ SCORES = {
     "pair_lch_contracted": "pair-LCH height (contracted tree)",
     "best_internal_mcc": "best MCC with an internal node",
 }
+SENSITIVE = {
+    "lch_tau_height_contracted": SCORES["lch_tau_height_contracted"],
+    "coverage_top": SCORES["coverage_top"],
+    "coverage_tau": "ontological coverage, active classes",
+    "coherent_share": SCORES["coherent_share"],
+}
 TRAINED = "topk SAE"
 PERMUTED = "topk SAE, leaves permuted (null)"
 SHUFFLED = "topk SAE, labels shuffled (null)"
 RANDOM = "topk SAE, random backbone"
-BASELINES = {"neurons": "raw neurons", "pca": "principal components", "untrained": "untrained SAE"}
+BASELINES = {
+    "neurons": "raw neurons",
+    "pca": "principal components",
+    "kmeans": "k-means directions",
+    "untrained": "untrained SAE",
+}
 # Colour-blind-safe; a null has the colour of what it is the null of.
 STYLES = {
     TRAINED: ("#0072B2", ""),
@@ -37,6 +48,7 @@ STYLES = {
     RANDOM: ("#D55E00", ""),
     BASELINES["neurons"]: ("#009E73", (6, 1, 1, 1)),
     BASELINES["pca"]: ("#CC79A7", (6, 1, 1, 1)),
+    BASELINES["kmeans"]: ("#E69F00", (6, 1, 1, 1)),
     BASELINES["untrained"]: ("#7F7F7F", (6, 1, 1, 1)),
 }
 SHOWN_LATENTS = 10
@@ -80,15 +92,53 @@ def plot_scores(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
     _save(grid.figure, paths, dpi)
 
 
+def plot_sensitivity(
+    sensitivity: pd.DataFrame, metrics: pd.DataFrame, paths: Sequence[str], dpi: int
+) -> None:
+    """Draw heights and coverages of the trained dictionaries for every N, τ and ρ of the grid."""
+    _style()
+    keep = (metrics["variant"] == "topk") & (metrics["weights"] != "random")
+    table = sensitivity.merge(metrics.loc[keep, ["dictionary", "layer"]], on="dictionary")
+    if table.empty:
+        _save(_remark("no trained dictionary on a trained backbone"), paths, dpi)
+        return
+    parts = []
+    for score, label in SENSITIVE.items():
+        for suffix, series in (("", TRAINED), ("_null_permuted", PERMUTED)):
+            part = table[["layer", "top_n", "tau", "rho", f"{score}{suffix}"]]
+            part = part.rename(columns={f"{score}{suffix}": "value"})
+            parts.append(part.assign(series=series, score=label))
+    grid = sns.relplot(
+        pd.concat(parts, ignore_index=True).rename(columns={"top_n": "N", "tau": "τ"}),
+        kind="line",
+        x="layer",
+        y="value",
+        hue="N",
+        size="τ",
+        style="series",
+        palette="crest",
+        sizes=(0.7, 2.2),
+        dashes={TRAINED: "", PERMUTED: (4, 2)},
+        col="score",
+        height=2.9,
+        aspect=1.1,
+        errorbar=None,
+        legend="full",
+        facet_kws={"sharey": False},
+    )
+    grid.set_titles("{col_name}")
+    grid.set_axis_labels("layer (block)", "")
+    grid.set(xticks=sorted(table["layer"].unique()))
+    _save(grid.figure, paths, dpi)
+
+
 def plot_quality(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
     """Draw reconstruction and dead latents against sparsity for the trained dictionaries."""
     _style()
     trained = metrics[(metrics["variant"] == "topk") & (metrics["weights"] != "random")]
     if trained.empty:
         # A study of baselines or of random weights alone.
-        figure = plt.figure(figsize=(4, 1))
-        figure.text(0.5, 0.5, "no trained dictionary on a trained backbone", ha="center")
-        _save(figure, paths, dpi)
+        _save(_remark("no trained dictionary on a trained backbone"), paths, dpi)
         return
     table = trained.rename(
         columns={"fve": "variance explained (FVE)", "dead_share": "dead latents (share)"}
@@ -217,6 +267,12 @@ def _melt(rows: pd.DataFrame, series: str, suffix: str) -> pd.DataFrame:
     named = rows[["layer", "experiment", "seed", *columns]].rename(columns=columns)
     melted = named.melt(id_vars=["layer", "experiment", "seed"], var_name="score")
     return melted.assign(series=series)
+
+
+def _remark(text: str) -> Figure:
+    figure = plt.figure(figsize=(4, 1))
+    figure.text(0.5, 0.5, text, ha="center")
+    return figure
 
 
 def _style() -> None:

@@ -6,12 +6,15 @@ import numpy as np
 
 from cladescope.compiled import compiled
 from cladescope.firings import ClassCounts, Halves
-from cladescope.tree import INTERNAL, ROOT, Tree
+from cladescope.tree import INTERNAL, Tree
 
 # Slack for turning a share of images into a whole number of them: 0.55 x 100 is 55.00000000000001.
 SHARE_SLACK = 1e-9
 COHERENT_SHARE = 0.5
 """Share of its node's classes that a coherent latent covers, and of its images under the node."""
+
+LEAST_BITS = 1.0 - 1e-9
+"""Information content that a node must have to be covered: at most half of the classes."""
 
 
 class Located(NamedTuple):
@@ -38,9 +41,9 @@ def locate(halves: Halves, tree: Tree, tau: float, rho: float, place: np.ndarray
     )
     inside, n_classes, squares = under_node(halves.top, tree, lch_tau, place)
     n_top = np.minimum(halves.score.n_firing, halves.top_n)
-    # To cover the root says nothing: random images do.
-    below_root = tree.kind[lch_tau] != ROOT
-    even = np.where(below_root, evenness(inside, squares, tree.n_leaves[lch_tau]), 0.0)
+    # To cover most classes says nothing: random images do.
+    specific = tree.ic[lch_tau] >= LEAST_BITS
+    even = np.where(specific, evenness(inside, squares, tree.n_leaves[lch_tau]), 0.0)
     internal = tree.kind[lch_tau] == INTERNAL
     with np.errstate(invalid="ignore"):
         lch_share = under_node(halves.top, tree, lch, place)[0] / n_top
