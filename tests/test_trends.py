@@ -36,9 +36,8 @@ def test_mean_and_spread_over_seeds() -> None:
 
 def test_rank_correlation_by_hand() -> None:
     # Ranks 1 2 3 4 and 1 2.5 2.5 4: covariance 4.5, variances 5 and 4.5.
-    value = spearman(np.array([1, 2, 4, 8]), np.array([0, 3, 3, 9]))
-    assert value == pytest.approx(4.5 / np.sqrt(5 * 4.5))
-    assert spearman(np.arange(3), np.ones(3)) == 0
+    values = spearman(np.array([1, 2, 4, 8]), np.array([[0, 3, 3, 9], [1, 1, 1, 1]]))
+    assert values.tolist() == pytest.approx([4.5 / np.sqrt(5 * 4.5), 0])
 
 
 def test_trend_and_first_layer_beyond_the_null() -> None:
@@ -118,8 +117,8 @@ def test_latents_of_another_seed_are_found_again(tmp_path) -> None:
 
 
 def test_drawn_nodes_are_compared_at_their_size() -> None:
-    # Drawn: sizes 2 (recovered), 3 (not), 20 (recovered). Undrawn: 2 (not), 30 (recovered), 7 (no
-    # drawn node near it). Size 2 has 2 and 3 near: .5 - 0; size 30 has 20: 1 - 1. Mean .25.
+    # Sizes 2-3: drawn 1 and 0, undrawn 0; weight 2 * 1 / 3, difference 1/2. Sizes 16-31: drawn 1,
+    # undrawn 1; weight 1/2, difference 0. Size 7: no drawn node. (1/3) / (2/3 + 1/2) = 2/7.
     sizes = {"d2": 2, "d3": 3, "d20": 20, "u2": 2, "u30": 30, "u7": 7}
     hits = {"d2": True, "d3": False, "d20": True, "u2": False, "u30": True, "u7": True}
     nodes = pd.DataFrame(
@@ -133,8 +132,8 @@ def test_drawn_nodes_are_compared_at_their_size() -> None:
     )
     drawn = pd.DataFrame({"wnid": list(sizes), "drawn": [w[0] == "d" for w in sizes]})
     found = contrast_drawn(nodes, table([{"dictionary": "x"}]), drawn).iloc[0]
-    assert (found["n_drawn"], found["n_undrawn"], found["n_undrawn_matched"]) == (3, 3, 2)
+    assert (found["n_drawn"], found["n_undrawn"], found["n_matched"]) == (3, 3, 5)
     assert found["recovered_drawn"] == pytest.approx(2 / 3)
-    assert found["matched_difference"] == pytest.approx(0.25)
+    assert found["matched_difference"] == pytest.approx(2 / 7)
     assert found["matched_difference_null_permuted"] == pytest.approx(0)
-    assert found["matched_difference_low"] <= 0.25 <= found["matched_difference_high"]
+    assert found["matched_difference_low"] <= 2 / 7 <= found["matched_difference_high"]

@@ -12,7 +12,7 @@ import numpy as np
 
 from cladescope.compiled import compiled
 from cladescope.firings import Halves
-from cladescope.tree import LEAF, ROOT, Tree
+from cladescope.tree import LEAF, Tree
 
 
 class BestNode(NamedTuple):
@@ -60,7 +60,7 @@ def align(
         sides.append((half.start, half.label, size, inverse, float(len(half.labels))))
     edges = np.array(sorted(set(cutoffs)), np.int64)
     node, mcc, hits, cutoff, node_latent, node_mcc, finders = _align(
-        *sides, *tree.upward, tree.kind, place, edges, threshold
+        *sides, *tree.upward_below_root, tree.kind, place, edges, threshold
     )
     sizes = sides[1][2]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -138,7 +138,7 @@ def _align(
     finders = np.zeros(n_nodes, np.int32)
 
     hits_a, hits_b = np.zeros(n_nodes, np.int32), np.zeros(n_nodes, np.int32)
-    touched, wanted = np.empty(n_nodes, np.int32), np.empty(n_nodes, np.int32)
+    touched, wanted = np.empty(n_nodes + 1, np.int32), np.empty(n_nodes, np.int32)
     is_wanted = np.zeros(n_nodes, np.bool_)
     value, at_cut = np.full(n_nodes, -np.inf), np.zeros(n_nodes, np.int64)
     for j in range(n_latents):
@@ -149,11 +149,10 @@ def _align(
             c = place[label_a[i]]
             for u in range(up_start[c], up_start[c + 1]):
                 v = up_node[u]
-                if kind[v] != ROOT:
-                    if hits_a[v] == 0:
-                        touched[n_touched] = v
-                        n_touched += 1
-                    hits_a[v] += 1
+                # Without a branch: whether a node is new is hard to foresee.
+                touched[n_touched] = v
+                n_touched += hits_a[v] == 0
+                hits_a[v] += 1
             r = i + 1 - start_a[j]
             last = r == n_firing
             if last or (cut < every and r == cutoffs[cut]):
@@ -184,8 +183,7 @@ def _align(
         for i in range(start_b[j], start_b[j + 1]):
             c = place[label_b[i]]
             for u in range(up_start[c], up_start[c + 1]):
-                if is_wanted[up_node[u]]:
-                    hits_b[up_node[u]] += 1
+                hits_b[up_node[u]] += is_wanted[up_node[u]]
             r = i + 1 - start_b[j]
             last = r == n_firing
             if last or (cut < every and r == cutoffs[cut]):

@@ -7,8 +7,6 @@ import pandas as pd
 
 from cladescope.nulls import INTERVAL
 
-SIZE_RATIO = 1.5
-"""Nodes are of matched size if neither has more classes than the other times this."""
 RESAMPLES = 1000
 
 
@@ -18,10 +16,11 @@ def contrast_drawn(
     """Compare recovery of the planted world's drawn and undrawn nodes.
 
     Which nodes are drawn was declared with the drawings, before any score (docs/planted.md). For
-    every experiment, token, layer and variant: recovered share of either kind; and, for matched
-    sizes, the mean over the undrawn nodes of the drawn nodes' recovery within `SIZE_RATIO` of
-    their size minus their own, with a 95% bootstrap interval over the nodes. The same difference
-    under the permuted-leaf null stands beside it.
+    every experiment, token, layer and variant: recovered share of either kind, and their
+    difference at matched size, Σ w (d − u) / Σ w over strata of the number of classes (2–3, 4–7,
+    8–15, ...), where d and u are the shares of the n_d drawn and n_u undrawn nodes of a stratum
+    and w = n_d n_u / (n_d + n_u) (Mantel & Haenszel 1959). A 95% bootstrap interval over the nodes
+    and the same difference under the permuted-leaf null stand beside it.
 
     Parameters
     ----------
@@ -57,32 +56,33 @@ def _matched(
 ) -> dict[Any, float]:
     values = by_node["recovered"].to_numpy(float)
     null = by_node["recovered_null_permuted"].to_numpy(float)
-    size = np.log(by_node["n_leaves"].to_numpy(float))
-    drawn, undrawn = np.flatnonzero(flag), np.flatnonzero(~flag)
-    resamples = [
-        _difference(
-            random.choice(drawn, len(drawn)), random.choice(undrawn, len(undrawn)), size, values
-        )
-        for _ in range(RESAMPLES if len(drawn) and len(undrawn) else 0)
-    ]
+    stratum = np.floor(np.log2(by_node["n_leaves"].to_numpy(float))).astype(int)
+    every = np.arange(len(flag))
+    resamples = []
+    for _ in range(RESAMPLES):
+        nodes = random.choice(every, len(every))
+        resamples.append(_difference(flag[nodes], stratum[nodes], values[nodes]))
     known = [value for value in resamples if not np.isnan(value)]
     low, high = np.percentile(known, INTERVAL) if known else (np.nan, np.nan)
-    near = np.abs(size[undrawn][:, None] - size[drawn]) <= np.log(SIZE_RATIO) + 1e-9
+    both = np.intersect1d(stratum[flag], stratum[~flag])
     return {
-        "n_undrawn_matched": int(near.any(1).sum()),
-        "matched_difference": _difference(drawn, undrawn, size, values),
+        "n_matched": int(np.isin(stratum, both).sum()),
+        "matched_difference": _difference(flag, stratum, values),
         "matched_difference_low": low,
         "matched_difference_high": high,
-        "matched_difference_null_permuted": _difference(drawn, undrawn, size, null),
+        "matched_difference_null_permuted": _difference(flag, stratum, null),
     }
 
 
-def _difference(
-    drawn: np.ndarray, undrawn: np.ndarray, size: np.ndarray, values: np.ndarray
-) -> float:
-    near = np.abs(size[undrawn][:, None] - size[drawn]) <= np.log(SIZE_RATIO) + 1e-9
-    matched = near.any(1)
-    if not matched.any():
+def _difference(flag: np.ndarray, stratum: np.ndarray, values: np.ndarray) -> float:
+    n = stratum.max() + 1
+    n_drawn, n_undrawn = (np.bincount(stratum[kind], minlength=n) for kind in (flag, ~flag))
+    both = (n_drawn > 0) & (n_undrawn > 0)
+    if not both.any():
         return np.nan
-    others = (near @ values[drawn])[matched] / near.sum(1)[matched]
-    return float((others - values[undrawn][matched]).mean())
+    drawn, undrawn = (
+        np.bincount(stratum[kind], values[kind], minlength=n)[both] for kind in (flag, ~flag)
+    )
+    n_drawn, n_undrawn = n_drawn[both], n_undrawn[both]
+    weight = n_drawn * n_undrawn / (n_drawn + n_undrawn)
+    return float(weight @ (drawn / n_drawn - undrawn / n_undrawn) / weight.sum())

@@ -88,7 +88,7 @@ class ScoreSpec:
     """Rank cut-offs of the node alignment, in images, besides "every image that fires"."""
     split_selection: bool = True
     """Choose on one half of the images and score on the other; else use all images for both."""
-    matched_latents: int = 64
+    matched_latents: int = 32
     """Number of latents that `node_recovery_matched` is about."""
     null_draws: int = 100
     """Leaf permutations for the nulls of the dictionary's scores; the first ones of `p_draws`."""

@@ -73,9 +73,12 @@ class Tree:
     @cached_property
     def upward(self) -> tuple[np.ndarray, np.ndarray]:
         """Nodes at or above each class: int64 (n_classes + 1,) starts, int32 positions."""
-        labels, nodes = np.nonzero(self.covers)
-        start = np.searchsorted(labels, np.arange(len(self.covers) + 1))
-        return start.astype(np.int64), nodes.astype(np.int32)
+        return _lists(self.covers)
+
+    @cached_property
+    def upward_below_root(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same without the root."""
+        return _lists(self.covers & (self.kind != ROOT))
 
     @cached_property
     def below(self) -> np.ndarray:
@@ -131,6 +134,13 @@ class PairTables:
 
     Source: Lin 1998, An information-theoretic definition of similarity.
     """
+
+
+def _lists(member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """List the columns that are true in each row: starts and the end, columns."""
+    rows, columns = np.nonzero(member)
+    start = np.searchsorted(rows, np.arange(len(member) + 1))
+    return start.astype(np.int64), columns.astype(np.int32)
 
 
 def _small(heights: np.ndarray) -> np.ndarray:

@@ -111,22 +111,27 @@ def _correlation(
         chosen = random.integers(len(part), size=RESAMPLES)
         noise = random.standard_normal(RESAMPLES) * part["error"].to_numpy()[chosen]
         draws[:, column] = part["value"].to_numpy()[chosen] + noise
-    observed = spearman(layers, np.array([part["value"].mean() for part in by_layer]))
-    low, high = np.percentile([spearman(layers, draw) for draw in draws], INTERVAL)
+    mean = np.array([[part["value"].mean() for part in by_layer]])
+    low, high = np.percentile(spearman(layers, draws), INTERVAL)
+    observed = float(spearman(layers, mean)[0])
     return {"correlation": observed, "correlation_low": low, "correlation_high": high}
 
 
-def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Rank correlation, with mean ranks for ties; 0 if either is constant."""
-    a, b = (_ranks(values) for values in (x, y))
-    scale = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / scale) if scale > 0 else 0.0
+def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Rank correlation of x (n,) with each row of y (rows, n), mean ranks for ties.
+
+    0 if x or the row is constant.
+    """
+    a, b = _ranks(x[None]), _ranks(y)
+    scale = np.sqrt((a * a).sum(1) * (b * b).sum(1))
+    return np.divide((a * b).sum(1), scale, out=np.zeros(len(y)), where=scale > 0)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
-    mean = np.cumsum(count) - (count + 1) / 2
-    return mean[inverse] - mean[inverse].mean()
+    """Ranks within each row, centred."""
+    above = values[:, :, None] > values[:, None, :]
+    below = values[:, :, None] < values[:, None, :]
+    return (above.sum(2) - below.sum(2)) / 2
 
 
 def _first_beyond(
@@ -150,9 +155,10 @@ def _first_beyond(
 def _differences(a: pd.DataFrame, b: pd.DataFrame) -> Iterator[dict[str, object]]:
     seeds = sorted(set(a["seed"].dropna()) & set(b["seed"].dropna()))
     pairs = [(a[a["seed"] == seed], b[b["seed"] == seed]) for seed in seeds] or [(a, b)]
+    tables = [tuple(_columns(part) for part in pair) for pair in pairs]
     for score in SCORES:
         for basis in ("raw", "l0", "fve"):
-            found = [_difference(x, y, score, basis) for x, y in pairs]
+            found = [_difference(x, y, score, basis) for x, y in tables]
             found = [value for value in found if not np.isnan(value)]
             if found:
                 yield {
@@ -165,22 +171,26 @@ def _differences(a: pd.DataFrame, b: pd.DataFrame) -> Iterator[dict[str, object]
                 }
 
 
-def _difference(a: pd.DataFrame, b: pd.DataFrame, score: str, basis: str) -> float:
-    a, b = a.dropna(subset=[score]), b.dropna(subset=[score])
-    if a.empty or b.empty:
+def _columns(part: pd.DataFrame) -> dict[str, np.ndarray]:
+    columns = {score: part[score].to_numpy(float) for score in SCORES}
+    return columns | {"l0": np.log2(part["l0"].to_numpy(float)), "fve": part["fve"].to_numpy(float)}
+
+
+def _difference(
+    a: dict[str, np.ndarray], b: dict[str, np.ndarray], score: str, basis: str
+) -> float:
+    has_a, has_b = ~np.isnan(a[score]), ~np.isnan(b[score])
+    if not has_a.any() or not has_b.any():
         return np.nan
+    ya, yb = a[score][has_a], b[score][has_b]
     if basis == "raw":
-        return float(a[score].mean() - b[score].mean())
-    (xa, ya), (xb, yb) = (_curve(part, score, basis) for part in (a, b))
+        return float(ya.mean() - yb.mean())
+    xa, xb = a[basis][has_a], b[basis][has_b]
+    order_a, order_b = np.argsort(xa, kind="stable"), np.argsort(xb, kind="stable")
+    xa, ya, xb, yb = xa[order_a], ya[order_a], xb[order_b], yb[order_b]
     at_a, at_b = (xa >= xb[0]) & (xa <= xb[-1]), (xb >= xa[0]) & (xb <= xa[-1])
     gaps = [*(ya[at_a] - np.interp(xa[at_a], xb, yb)), *(np.interp(xb[at_b], xa, ya) - yb[at_b])]
     return float(np.mean(gaps)) if gaps else np.nan
-
-
-def _curve(part: pd.DataFrame, score: str, basis: str) -> tuple[np.ndarray, np.ndarray]:
-    x = np.log2(part["l0"]) if basis == "l0" else part["fve"]
-    order = np.argsort(x.to_numpy(), kind="stable")
-    return x.to_numpy()[order], part[score].to_numpy(float)[order]
 
 
 def _name(kind: dict[str, object]) -> str:
