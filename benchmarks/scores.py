@@ -131,9 +131,8 @@ def main() -> None:
             job = in_a_process(width, null_draws=draws, p_draws=draws, bootstrap_draws=0)
             times[width, draws].append(job[1])
     for (width, draws), seconds in times.items():
-        print(
-            f"{width} latents, {draws} draws: {statistics.median(seconds):.1f} processor s {seconds}"
-        )
+        median = statistics.median(seconds)
+        print(f"{width} latents, {draws} draws: {median:.1f} processor seconds {seconds}")
     compare_with_nltk(imagenet_taxonomy())
 
 

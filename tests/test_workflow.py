@@ -173,7 +173,11 @@ EVERYTHING_AFTER_IMAGES = {
     "train_sae": 6,
     "encode": 6,
     "score_dictionary": 6,
-} | SUMMARY
+    "probe_layer": 2,
+    "tabulate_probes": 1,
+    **MATCHED,
+    **SUMMARY,
+}
 
 
 def test_precision_extracts_again_and_leaves_images_and_taxonomy(checkout, config):
