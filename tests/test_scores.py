@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cladescope.codes import Codes
+from cladescope.firings import split_halves
 from cladescope.locating import evenness
 from cladescope.nulls import benjamini_hochberg, leaf_permutations
 from cladescope.score_tables import (
@@ -552,3 +553,110 @@ def documented_suffixes() -> dict[str, list[str]]:
         for suffixes, names in rows
         for suffix in re.findall(r"`(_\w+)`", suffixes)
     }
+
+
+# ---------------------------------------------------------------- two halves
+
+
+def test_choices_of_one_half_are_measured_on_the_other() -> None:
+    random = np.random.default_rng(5)
+    tax = random_taxonomy(random, 9)
+    labels = random.integers(0, 9, 400)
+    liked = random.random((12, 9)) < 0.3
+    dense = random.random((400, 12)) * (
+        random.random((400, 12)) < np.where(liked[:, labels].T, 0.6, 0.1)
+    )
+    spec = replace(WHOLE, top_n=12, cutoffs=(10, 30), null_draws=0, p_draws=0, shuffle_draws=0)
+    split = replace(spec, split_selection=True)
+    first = split_halves(labels, spec.seed)
+    assert abs(int(first.sum()) - 200) <= 9
+    for c in range(9):
+        assert abs(2 * first[labels == c].sum() - (labels == c).sum()) <= 1
+    rows = score_dictionary(sparse(dense), labels, tax, split).latents.to_pylist()
+    alone = score_dictionary(sparse(dense[first]), labels[first], tax, spec).latents.to_pylist()
+    under = {wnid: tax.ancestors[labels[~first], n] for n, wnid in enumerate(tax.nodes)}
+    compared = 0
+    for latent, (row, choice) in enumerate(zip(rows, alone, strict=True)):
+        if row["status"] != "scored":
+            continue
+        for name in ("lch_wnid", "lch_tau_height", "top_class", "best_wnid", "best_internal_wnid"):
+            assert row[name] == choice[name]
+        z = dense[~first][:, latent]
+        order = np.argsort(-z, kind="stable")[: np.count_nonzero(z)]
+        # A cut-off in images stays, "every image that fires" is another number on the other half.
+        cut = choice["best_cutoff"] if choice["best_cutoff"] in spec.cutoffs else len(order)
+        above = np.isin(np.arange(len(z)), order[:cut])
+        expected = np.corrcoef(above, under[choice["best_wnid"]])[0, 1]
+        assert (row["best_cutoff"], row["best_mcc"]) == (cut, pytest.approx(expected))
+        top = order[: spec.top_n]
+        assert row["lch_tau_share"] == under[choice["lch_tau_wnid"]][top].mean()
+        assert row["purity"] == np.mean(
+            np.array(tax.leaves)[labels[~first][top]] == row["top_class"]
+        )
+        compared += 1
+    assert compared >= 8
+
+
+def test_two_halves_take_the_gain_from_choosing_away(world: Taxonomy) -> None:
+    # Random images: the best of 41 nodes and several cut-offs looks better than nothing.
+    spec = replace(WHOLE, null_draws=0, p_draws=0, shuffle_draws=3)
+    codes = random_sets(200, 12, seed=7)
+    one, two = (
+        score_dictionary(
+            codes, LABELS, world, replace(spec, top_n=16, split_selection=split)
+        ).scores
+        for split in (False, True)
+    )
+    for null in ("shuffled", "random"):
+        assert one[f"best_internal_mcc_null_{null}"] > 0.03
+        assert abs(two[f"best_internal_mcc_null_{null}"]) < 0.005
+
+
+def test_matched_recovery_is_the_mean_over_subsets() -> None:
+    # Nodes p and q of SMALL: p has two finders among four latents, q has one. Of the six pairs of
+    # latents five hold a finder of p, three one of q: (5/6 + 3/6) / 2 = 2/3.
+    labels = np.tile(np.arange(4), 10)
+    dense = np.zeros((40, 4))
+    dense[np.isin(labels, [0, 1]), 0] = 1
+    dense[np.isin(labels, [0, 1]), 1] = 1
+    dense[np.isin(labels, [2, 3]), 2] = 1
+    dense[:, 3] = 1
+    spec = replace(WHOLE, top_n=8, matched_latents=2, null_draws=0, p_draws=0, shuffle_draws=0)
+    result = score_dictionary(sparse(dense), labels, SMALL, spec)
+    assert dict(
+        zip(*(result.nodes[n].to_pylist() for n in ("wnid", "n_finders")), strict=True)
+    ) == {
+        "p": 2,
+        "q": 1,
+    }
+    assert result.scores["node_recovery_matched"] == pytest.approx(2 / 3)
+
+
+def test_absorption_splitting_and_relations_by_hand() -> None:
+    # Latent 0 is p's but misses the images 0-9 of a, on which latent 1, a's, fires; so 10 of the 20
+    # images of a with latent 1 on are absorbed, and none of b's are missed. Latent 2 is b's and
+    # fires within latent 0.
+    tree = taxonomy_from_parents(
+        [*"abcdef"], {"r": [], "p": ["r"], "q": ["r"], **{c: ["pq"[c > "b"]] for c in "abcdef"}}
+    )
+    labels = np.repeat(np.arange(6), 20)
+    dense = np.zeros((120, 3))
+    dense[10:40, 0] = 1
+    dense[:20, 1] = 1
+    dense[20:40, 2] = 1
+    # A latent of one of p's two classes has an MCC of .63 with p, latent 0 one of .82.
+    spec = replace(WHOLE, top_n=10, cutoffs=(10,), null_draws=0, p_draws=0, mcc_threshold=0.7)
+    result = score_dictionary(sparse(dense), labels, tree, spec)
+    edges = {row["child_wnid"]: row for row in result.edges.to_pylist()}
+    assert set(edges) == {"a", "b"}
+    assert (edges["a"]["parent_latent"], edges["a"]["child_latent"]) == (0, 1)
+    assert (edges["a"]["absorption"], edges["a"]["parent_misses"]) == (0.5, 0.0)
+    assert (edges["b"]["absorption"], edges["b"]["parent_misses"]) == (0.0, 0.5)
+    assert (result.scores["absorption"], result.scores["splitting"]) == (0.25, 0.0)
+    (relation,) = result.relations.to_pylist()
+    assert (relation["child"], relation["parent"], relation["containment"]) == (2, 0, 1.0)
+    assert (relation["child_wnid"], relation["parent_wnid"]) == ("b", "p")
+    assert relation["consistent"] is True
+    # Without latent 0 nobody recovers p, though both of its children are: split.
+    parts = score_dictionary(sparse(dense[:, 1:]), labels, tree, spec).scores
+    assert (parts["splitting"], parts["n_edges"]) == (1.0, 0)

@@ -217,7 +217,7 @@ def test_random_sets_agree_with_sets_of_synsets(imagenet: Taxonomy, synsets: lis
 
 def test_random_pairs_agree_with_nltk(imagenet: Taxonomy, synsets: list) -> None:
     random = np.random.default_rng(1)
-    counts, nltk_answers = np.zeros((2000, 1000)), []
+    counts, nltk_answers = np.zeros((50_000, 1000), np.int8), []
     for row in range(len(counts)):
         first = random.integers(1000)
         second = (first + random.integers(1, 40 if row % 2 else 1000)) % 1000
