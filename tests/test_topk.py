@@ -1,3 +1,5 @@
+"""The TopK step: compiled loops against float64 arithmetic, and against torch's gradients."""
+
 import subprocess
 import sys
 
@@ -5,91 +7,146 @@ import numpy as np
 import pytest
 import torch
 
-from cladescope.encoding import encode
-from cladescope.quality import measure_quality
-from cladescope.variants import fit_dictionary
+from cladescope.dictionary import Dictionary
+from cladescope.variants import kernels
 from cladescope.variants.adam import Adam
-from cladescope.variants.base import FitSpec, Recipe
-from cladescope.variants.topk import TopK, _batches, _schedule, _train, aux_loss
+from cladescope.variants.autograd import Autograd, aux_loss
+from cladescope.variants.dense_topk import TopK
+from cladescope.variants.sparse_topk import PARAMETERS, SparseTopK
 
-RECIPE = Recipe(
-    images=40_000,
-    batch_size=128,
-    learning_rate=4e-4,
-    warmup_share=0.05,
-    decay_share=0.2,
-    dead_share=0.05,
-    aux_coefficient=1 / 32,
-)
+WIDTH, D, K, BATCH = 100, 24, 5, 1100
 
 
-@pytest.fixture(scope="module")
-def planted():
-    """Sparse combinations of 24 known directions in 16 dimensions, off centre and off scale."""
-    rng = np.random.default_rng(99)
-    directions = rng.standard_normal((24, 16))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    z = (rng.random((3000, 24)) < 0.08) * rng.uniform(0.5, 1.5, (3000, 24))
-    return (7 * (z @ directions) + 3).astype(np.float32), directions
-
-
-@pytest.fixture(scope="module")
-def trained(planted):
-    return fit_dictionary("topk", planted[0], FitSpec(32, 3, 0, RECIPE))
-
-
-def test_learns_what_initialisation_lacks(planted, trained):
-    x, directions = planted
-    quality = measure_quality(trained.dictionary, encode(trained.dictionary, x), x)
-    start = fit_dictionary("untrained", x, FitSpec(32, 3, 0)).dictionary
-    assert quality["fve"] > measure_quality(start, encode(start, x), x)["fve"] + 0.2
-    assert quality["l0"] <= 3
-    learned, untrained = (
-        np.abs(directions @ d.decoder.T).max(1).mean() for d in (trained.dictionary, start)
+def dictionary(width=WIDTH, d=D, k=K, seed=3):
+    rng = np.random.default_rng(seed)
+    decoder = rng.standard_normal((width, d))
+    decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
+    return Dictionary(
+        encoder=(0.3 * decoder + 0.05 * rng.standard_normal((width, d))).astype(np.float32),
+        encoder_bias=(0.1 * rng.standard_normal(width)).astype(np.float32),
+        decoder=decoder.astype(np.float32),
+        decoder_bias=(0.1 * rng.standard_normal(d)).astype(np.float32),
+        mean=np.zeros(d, np.float32),
+        scale=1.0,
+        k=k,
     )
-    assert learned > untrained + 0.15
 
 
-def test_same_seed_same_bytes_other_seed_other_weights(planted, trained, tmp_path):
-    again = fit_dictionary("topk", planted[0], FitSpec(32, 3, 0, RECIPE))
-    for name, fit in (("a", trained), ("b", again)):
-        fit.dictionary.save(tmp_path / f"{name}.safetensors", {})
-    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
-    assert trained.log == again.log
-    short = Recipe(**{**vars(RECIPE), "images": 1280})
-    one, two = (
-        fit_dictionary("topk", planted[0], FitSpec(32, 3, seed, short)).dictionary
-        for seed in (0, 1)
-    )
-    assert not np.array_equal(one.decoder, two.decoder)
+@pytest.fixture
+def x():
+    return np.random.default_rng(4).standard_normal((BATCH, D), dtype=np.float32)
 
 
-def test_decoder_rows_have_unit_norm(trained):
-    norms = np.linalg.norm(trained.dictionary.decoder, axis=1)
-    assert norms == pytest.approx(np.ones(32), abs=1e-5)
+@pytest.fixture
+def dead():
+    return np.isin(np.arange(WIDTH), np.random.default_rng(5).choice(WIDTH, 40, replace=False))
 
 
-def test_log_covers_the_run(trained):
-    assert trained.log["images"][-1] == RECIPE.images // 128 * 128
-    assert trained.log["loss"][-1] < trained.log["loss"][0]
-    assert len({len(column) for column in trained.log.values()}) == 1
+def dense_gradients(start, x, dead, coefficient):
+    """Gradients of the loss, by torch in float64."""
+    sae = TopK(start, K).double()
+    target = torch.from_numpy(x).double()
+    pre = sae.pre_activations(target)
+    z = sae.activate(pre)
+    loss = sae.loss(target, z)
+    residual = (target - sae.decode(z)).detach()
+    aux = aux_loss(sae, residual, pre, torch.from_numpy(dead))
+    (loss + coefficient * aux).backward()
+    gradients = {name: getattr(sae, name).grad.numpy() for name in PARAMETERS}
+    decoder = start.decoder.astype(float)
+    along = (gradients["decoder"] * decoder).sum(1, keepdims=True)
+    gradients["decoder"] = gradients["decoder"] - along * decoder
+    return loss.item(), aux.item(), gradients
 
 
-def sae(k=2, width=12, d=8):
-    draw = np.random.default_rng(3).standard_normal
-    return TopK(
-        *(draw(shape).astype(np.float32) for shape in ((width, d), width, (width, d), d)), k=k
-    )
+@pytest.mark.parametrize("coefficient", [0.0, 0.5])
+def test_gradients_are_those_of_the_dense_loss(x, dead, coefficient):
+    start = dictionary()
+    subject = SparseTopK(start, coefficient)
+    report = subject.step(x, 1e-3, dead)
+    loss, aux, expected = dense_gradients(start, x, dead, coefficient)
+    assert report.losses["loss"] == pytest.approx(loss, rel=1e-5)
+    assert report.losses["aux_loss"] == pytest.approx(aux if coefficient else 0, rel=1e-5)
+    norm = np.sqrt(sum(np.square(gradient).sum() for gradient in expected.values()))
+    assert report.gradient_norm == pytest.approx(norm, rel=1e-4)
+    for name, gradient in expected.items():
+        # After the first step from zero, Adam's mean is a tenth of the gradient.
+        assert 10 * subject.means[name] == pytest.approx(
+            gradient, rel=1e-3, abs=1e-5 * np.abs(gradient).max()
+        ), name
+
+
+def test_aux_gradient_reaches_dead_latents_only(x, dead):
+    with_aux, without = SparseTopK(dictionary(), 0.5), SparseTopK(dictionary(), 0.0)
+    for subject in (with_aux, without):
+        subject.step(x, 1e-3, dead)
+    for name in ("encoder", "decoder", "encoder_bias"):
+        change = with_aux.means[name] - without.means[name]
+        assert np.abs(change[dead]).sum() > 0
+        assert not change[~dead].any()
+
+
+@pytest.mark.parametrize("coefficient", [0.0, 0.5])
+def test_steps_follow_the_plain_implementation(x, dead, coefficient):
+    start = dictionary()
+    fast = SparseTopK(start, coefficient)
+    plain = Autograd(TopK(start, K), coefficient, 0)
+    for _ in range(5):
+        one, two = (learner.step(x, 1e-3, dead) for learner in (fast, plain))
+        assert one.losses == pytest.approx(two.losses, rel=1e-4)
+        assert np.abs(one.firing - two.firing).sum() <= 1e-3 * BATCH * K
+    slow = plain.state()
+    for name in PARAMETERS:
+        # Where a gradient is rounding noise, Adam's step has an arbitrary sign.
+        far = np.abs(fast.parameters[name] - slow[name]) > 1e-4
+        assert far.mean() < 2e-3, name
+
+
+def test_threads_change_no_bit(x, dead):
+    one, three = SparseTopK(dictionary(), 0.5, 1), SparseTopK(dictionary(), 0.5, 3)
+    for _ in range(3):
+        assert one.step(x, 1e-3, dead).losses == three.step(x, 1e-3, dead).losses
+    for name, value in one.state().items():
+        assert np.array_equal(value, three.state()[name]), name
+
+
+@pytest.mark.parametrize(("width", "k"), [(20, 1), (33, 5), (64, 64), (100, 32), (4100, 32)])
+@pytest.mark.parametrize("kind", ["distinct", "ties", "few positive", "none positive"])
+def test_selection_is_a_stable_sort(width, k, kind):
+    rng = np.random.default_rng(0)
+    pre = rng.standard_normal((40, width), dtype=np.float32)
+    if kind == "ties":
+        pre = np.round(2 * pre)
+    elif kind == "few positive":
+        pre -= 2.5
+    elif kind == "none positive":
+        pre = -np.abs(pre)
+    latents, values = np.empty((40, k), np.int32), np.empty((40, k), np.float32)
+    kernels.select_largest(pre, k, latents, values)
+    for row in range(40):
+        best = np.argsort(-pre[row], kind="stable")[:k]
+        best = np.sort(best[pre[row, best] > 0])
+        fires = values[row] > 0
+        assert latents[row, fires].tolist() == best.tolist()
+        assert np.array_equal(values[row, fires], pre[row, best])
+
+
+def test_decoder_rows_keep_unit_norm(x, dead):
+    subject = SparseTopK(dictionary(), 0.5)
+    for _ in range(20):
+        subject.step(x, 1e-2, dead)
+    norms = np.linalg.norm(subject.parameters["decoder"], axis=1)
+    assert norms == pytest.approx(np.ones(WIDTH), abs=1e-5)
 
 
 def test_aux_loss_is_what_the_paper_writes():
-    subject = sae()
+    subject = TopK(dictionary(12, 8, 2), 2)
     x = torch.from_numpy(np.random.default_rng(4).standard_normal((10, 8)).astype(np.float32))
     dead = torch.zeros(12, dtype=torch.bool)
     dead[[1, 4, 5, 7, 9]] = True
     residual = torch.randn(10, 8, generator=torch.Generator().manual_seed(0))
     pre = subject.pre_activations(x)
-    # k_aux is the power of two below d / 2 = 4: the four largest of the five dead ones.
+    # k_aux is the power of two at d / 2 = 4: the four largest of the five dead ones.
     error, centred = 0.0, 0.0
     for row, target in zip(pre.detach().double(), residual.double(), strict=True):
         chosen = sorted(dead.nonzero()[:, 0].tolist(), key=lambda j: -row[j])[:4]
@@ -99,38 +156,6 @@ def test_aux_loss_is_what_the_paper_writes():
     assert aux_loss(subject, residual, pre, dead).item() == pytest.approx(
         (error / centred).item(), rel=1e-5
     )
-
-
-def test_aux_gradient_reaches_the_encoder_of_dead_latents_only():
-    subject = sae()
-    dead = torch.arange(12) >= 6
-    x = torch.randn(10, 8, generator=torch.Generator().manual_seed(0))
-    aux_loss(subject, x, subject.pre_activations(x), dead).backward()
-    assert subject.encoder.grad[dead].abs().sum() > 0
-    assert subject.decoder.grad[dead].abs().sum() > 0
-    assert subject.encoder.grad[~dead].abs().sum() == 0
-
-
-def test_aux_loss_revives_dead_latents(planted):
-    """At the start 6 of 32 latents outdo the others everywhere; 24 directions are to be found."""
-    start = fit_dictionary("untrained", planted[0], FitSpec(32, 3, 0)).dictionary
-    bias = np.where(np.arange(32) < 6, 1, 0).astype(np.float32)
-    silent = {}
-    for coefficient in (0.0, 1 / 32):
-        subject = TopK(start.encoder, bias, start.decoder, start.decoder_bias, k=3)
-        recipe = Recipe(**{**vars(RECIPE), "aux_coefficient": coefficient})
-        log = _train(subject, torch.from_numpy(start.normalise(planted[0])), recipe, seed=0)
-        silent[coefficient] = log["dead_share"][-1]
-    assert silent[0.0] > 0.4
-    assert silent[1 / 32] < 0.2
-
-
-def test_projected_gradient_is_orthogonal_to_the_rows():
-    subject = sae()
-    subject.normalise_decoder()
-    subject.decoder.grad = torch.randn(12, 8, generator=torch.Generator().manual_seed(0))
-    subject.project_gradient()
-    assert (subject.decoder.grad * subject.decoder).sum(1).abs().max() < 1e-6
 
 
 def test_adam_equals_the_one_of_torch():
@@ -147,33 +172,19 @@ def test_adam_equals_the_one_of_torch():
     assert torch.allclose(ours[0], theirs[0], rtol=1e-6, atol=1e-7)
 
 
-def test_training_does_without_the_compiler(root):
-    """torch.optim imports torch._dynamo, which takes longer than training a small dictionary."""
+@pytest.mark.parametrize(
+    ("variant", "sparsity", "absent"), [("topk", 2, "torch"), ("relu", 0.5, "torch._dynamo")]
+)
+def test_training_imports_only_what_it_needs(root, variant, sparsity, absent):
+    """Imports take longer than training a small dictionary: torch's compiler takes five seconds."""
     code = (
         "import sys, numpy as np; from cladescope.variants import fit_dictionary;"
         "from cladescope.variants.base import FitSpec, Recipe;"
-        "x = np.random.default_rng(0).standard_normal((64, 8));"
-        "fit_dictionary('topk', x, FitSpec(16, 2, 0, Recipe(64, 32, 1e-4, 0, 0, 0, 0.1)));"
-        "assert 'torch' in sys.modules and 'torch._dynamo' not in sys.modules"
+        "from cladescope.variants.batches import InMemory;"
+        "x = InMemory(np.random.default_rng(0).standard_normal((64, 8)));"
+        f"spec = FitSpec(16, {sparsity}, 0, Recipe(64, 32, 1e-4, 0, 0, 0, 0.1));"
+        f"fit_dictionary({variant!r}, x, spec);"
+        f"assert {absent!r} not in sys.modules"
     )
     environment = {"PYTHONPATH": str(root / "workflow" / "lib")}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
-
-
-def test_batches_visit_every_image_once_per_pass():
-    rows = torch.cat(list(_batches(10, 4, 5, seed=0)))
-    assert sorted(rows[:10].tolist()) == list(range(10))
-    assert sorted(rows[10:].tolist()) == list(range(10))
-    assert rows[:10].tolist() != rows[10:].tolist()
-
-
-def test_schedule_rises_holds_and_falls():
-    rates = [_schedule(step, 100, RECIPE) for step in range(100)]
-    assert rates[0] == pytest.approx(1 / 5)
-    assert rates[4:80] == [1.0] * 76
-    assert rates[-1] == pytest.approx(1 / 20)
-
-
-def test_divergence_names_step_and_rate(planted):
-    with pytest.raises(FloatingPointError, match=r"diverged at step .* learning rate"):
-        fit_dictionary("topk", planted[0] * np.float32(np.nan), FitSpec(32, 3, 0, RECIPE))

@@ -261,7 +261,7 @@ def test_scoring_option_rescores_without_training(checkout, config):
 
 def test_comments_and_docstrings_rerun_nothing(checkout):
     checkout.edit("scores.py", '"""', '"""Some other words. ')
-    checkout.edit("variants/topk.py", "def _train(", "# a remark\ndef _train(")
+    checkout.edit("variants/loop.py", "def train(", "# a remark\ndef train(")
     checkout.edit("store.py", "import math\n", "import math  # for ceil\n")
     assert checkout.planned() == {}
 
@@ -304,7 +304,7 @@ def test_code_that_writes_activations_extracts_again(checkout):
 
 
 def test_code_that_training_reaches_retrains_without_extraction(checkout):
-    checkout.edit("variants/topk.py", "LOGGED_STEPS = 100", "LOGGED_STEPS = 50")
+    checkout.edit("variants/loop.py", "LOGGED_STEPS = 100", "LOGGED_STEPS = 50")
     assert (
         checkout.planned()
         == {"train_sae": 4, "encode": 4, "score_dictionary": 4} | MATCHED | SUMMARY

@@ -14,6 +14,7 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.gete
 
 from cladescope.config import (
     SPLITS,
+    TRAINED,
     ConfigError,
     complete_config,
     expand_passes,

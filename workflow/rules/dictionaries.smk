@@ -20,7 +20,7 @@ rule train_sae:
             "width": dictionary_of(w).width,
             "sparsity": dictionary_of(w).sparsity,
             "seed": dictionary_of(w).seed,
-            "recipe": config["training"] if w.variant == "topk" else None,
+            "recipe": config["training"] if w.variant in TRAINED else None,
         },
         code=lambda w: code_of("train_sae", f"variants/{w.variant}.py"),
     script:
@@ -32,6 +32,7 @@ rule encode:
         manifest=f"{RESULTS}/{{experiment}}/activations/eval/{{token}}/L{{layer}}.json",
         weights=rules.train_sae.output.weights,
         about=rules.train_sae.output.about,
+        index=lambda w: dataset_file(w, "images/eval.parquet"),
     output:
         codes=f"{DICTIONARY}/codes.parquet",
         quality=f"{DICTIONARY}/quality.json",

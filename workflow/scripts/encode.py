@@ -1,13 +1,15 @@
 from cladescope.dictionary import Dictionary
 from cladescope.encoding import encode
 from cladescope.files import write_json
+from cladescope.images import ImageIndex
 from cladescope.jobs import start_log
-from cladescope.quality import measure_quality
 from cladescope.store import read_activations
 
 start_log(snakemake.log[0])
-dictionary = Dictionary.load(snakemake.input.weights)
-activations = read_activations(snakemake.input.manifest)[:, 0]
-codes = encode(dictionary, activations)
+codes, quality = encode(
+    Dictionary.load(snakemake.input.weights),
+    read_activations(snakemake.input.manifest),
+    ImageIndex.load(snakemake.input.index).labels,
+)
 codes.save(snakemake.output.codes)
-write_json(snakemake.output.quality, measure_quality(dictionary, codes, activations))
+write_json(snakemake.output.quality, quality)

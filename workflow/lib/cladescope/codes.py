@@ -1,6 +1,5 @@
 """Sparse codes: which latents fire on which images, and how strongly. Never dense."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,12 +43,3 @@ class Codes:
             n_images=int(metadata[b"n_images"]),
             width=int(metadata[b"width"]),
         )
-
-    def dense_blocks(self, rows: int = 4096) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (first image, float32 (rows, width)) blocks, for work that is linear in z."""
-        for start in range(0, self.n_images, rows):
-            stop = min(start + rows, self.n_images)
-            low, high = np.searchsorted(self.image, (start, stop))
-            block = np.zeros((stop - start, self.width), np.float32)
-            block[self.image[low:high] - start, self.latent[low:high]] = self.activation[low:high]
-            yield start, block

@@ -16,6 +16,9 @@ from jsonschema import Draft202012Validator
 
 SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 SPLITS = ("train", "eval")
+TRAINED = ("topk", "batchtopk", "matryoshka", "relu", "jumprelu")
+SPARSITY = {"relu": "l1_", "jumprelu": "l0_"}
+"""How names write a variant's sparsity, where it is not k."""
 
 
 class ConfigError(ValueError):
@@ -34,15 +37,15 @@ class DictionarySpec:
     layer: int
     variant: str
     width: int | None = None
-    sparsity: int | None = None
+    sparsity: float | None = None
     seed: int | None = None
 
     @property
     def name(self) -> str:
-        """Folder name within the variant, for example `w256_k8_s0`; `full` without a grid."""
+        """Folder name within the variant: `w256_k8_s0`, `w256_l1_0.5_s0`; `full` without a grid."""
         if self.width is None:
             return "full"
-        return f"w{self.width}_k{self.sparsity}_s{self.seed}"
+        return f"w{self.width}_{SPARSITY.get(self.variant, 'k')}{self.sparsity}_s{self.seed}"
 
     @property
     def folder(self) -> str:
@@ -313,7 +316,7 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
             yield f"{key}: the name is taken by another folder of the results; choose another"
         yield from _layer_faults(key, experiment)
         for variant, grid in experiment["sweep"]["variants"].items():
-            if grid and max(grid["sparsity"]) > min(grid["width"]):
+            if grid and variant != "relu" and max(grid["sparsity"]) > min(grid["width"]):
                 yield (
                     f"{key}.sweep.variants.{variant}.sparsity: {max(grid['sparsity'])} exceeds the "
                     f"width {min(grid['width'])}; the largest valid k is {min(grid['width'])}"

@@ -2,10 +2,10 @@
 
 With x' = (x − mean) / scale,
 
-    z = TopK_k(ReLU(W_enc (x' − b_dec) + b_enc)),    x̂' = W_decᵀ z + b_dec,
+    p = W_enc (x' − b_dec) + b_enc,    z = TopK_k(p · [p > θ]),    x̂' = W_decᵀ z + b_dec,
 
-where k = None keeps every positive value. docs/dictionaries.md describes the files, so that other
-code can encode, too.
+where k = None keeps every value, and without thresholds θ = 0. docs/dictionaries.md describes the
+files, so that other code can encode, too.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from safetensors.numpy import load_file, save_file
 
 from cladescope.files import read_json, write_aside, write_json
 
-FORMAT = "cladescope-dictionary-1"
-TENSORS = ("encoder", "encoder_bias", "decoder", "decoder_bias", "mean")
+FORMAT = "cladescope-dictionary-2"
+TENSORS = ("encoder", "encoder_bias", "decoder", "decoder_bias", "mean", "threshold")
 
 
 @dataclass(frozen=True)
@@ -36,25 +36,36 @@ class Dictionary:
     scale: float
     """Root mean square of the centred training activations over images and dimensions."""
     k: int | None = None
-    """Latents kept per image; None keeps every positive one."""
+    """Latents kept per token; None keeps every one above its threshold."""
+    threshold: Float[np.ndarray, " one_or_width"] | None = None
+    """θ ≥ 0, of all latents or of each; None for 0."""
 
     @property
     def width(self) -> int:
         """Number of latents."""
         return len(self.encoder)
 
-    def normalise(self, x: Float[np.ndarray, "images d"]) -> Float[np.ndarray, "images d"]:
+    def normalise(self, x: Float[np.ndarray, "tokens d"]) -> Float[np.ndarray, "tokens d"]:
         """Return x' = (x − mean) / scale as float32."""
         return (x.astype(np.float32) - self.mean) / np.float32(self.scale)
 
-    def decode(self, z: Float[np.ndarray, "images width"]) -> Float[np.ndarray, "images d"]:
+    def encode(self, x: Float[np.ndarray, "tokens d"]) -> Float[np.ndarray, "tokens width"]:
+        """Return the activations z ≥ 0 of normalised activations x'."""
+        z = (x - self.decoder_bias) @ self.encoder.T + self.encoder_bias
+        z[z <= (0 if self.threshold is None else self.threshold)] = 0
+        return np.where(_largest(z, self.k), z, 0) if self.k and self.k < self.width else z
+
+    def decode(self, z: Float[np.ndarray, "tokens width"]) -> Float[np.ndarray, "tokens d"]:
         """Return the reconstruction x̂' in normalised units."""
         return z @ self.decoder + self.decoder_bias
 
     def save(self, path: str | Path, identity: dict[str, Any]) -> None:
         """Write `path` (safetensors) and beside it a JSON file with scale, k and `identity`."""
         path = Path(path)
-        tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in TENSORS}
+        fields = {name: getattr(self, name) for name in TENSORS}
+        tensors = {
+            name: np.ascontiguousarray(value) for name, value in fields.items() if value is not None
+        }
         with write_aside(path) as aside:
             save_file(tensors, aside)
         write_json(
@@ -70,3 +81,12 @@ class Dictionary:
         if about.get("format") != FORMAT:
             raise ValueError(f"{path} is not a dictionary of format {FORMAT}; train it again")
         return cls(**load_file(path), scale=about["scale"], k=about["k"])
+
+
+def _largest(z: Float[np.ndarray, "tokens width"], k: int) -> Bool[np.ndarray, "tokens width"]:
+    """Mark the k largest positive values of each row; among equals the lower latent wins."""
+    threshold = -np.partition(-z, k - 1, axis=1)[:, k - 1 : k]
+    above = z > threshold
+    room = k - above.sum(1, keepdims=True)
+    tied = (z == threshold) & (z > 0)
+    return above | (tied & (tied.cumsum(1) <= room))

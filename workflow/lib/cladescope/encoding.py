@@ -1,31 +1,51 @@
-"""From activations to sparse codes. Needs numpy only: no encoding job waits for torch."""
+"""From activations to sparse codes and their quality. Needs numpy only: no job waits for torch."""
+
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from cladescope.codes import Codes
 from cladescope.dictionary import Dictionary
+from cladescope.downstream import downstream_accuracy
+from cladescope.quality import Reconstruction, redundant_share
+
+ROWS = 4096
+"""Tokens that are dense at a time."""
 
 
-def encode(dictionary: Dictionary, x: Float[np.ndarray, "images d"], rows: int = 4096) -> Codes:
-    """Return the sparse codes of raw activations, computed in blocks of `rows` images."""
-    k = dictionary.k
+def encode(
+    dictionary: Dictionary,
+    x: Float[np.ndarray, "images tokens d"],
+    labels: Int[np.ndarray, " images"],
+) -> tuple[Codes, dict[str, Any]]:
+    """Return the codes of one split, and how well the dictionary does on it.
+
+    A latent's activation on an image is the largest over the image's tokens. Quality is over
+    tokens; docs/dictionaries.md lists its columns. `labels` are the images' classes.
+    """
+    n_images, tokens, d = x.shape
+    quality = Reconstruction(dictionary.width)
     parts = []
-    for start in range(0, len(x), rows):
-        centred = dictionary.normalise(x[start : start + rows]) - dictionary.decoder_bias
-        z = np.maximum(centred @ dictionary.encoder.T + dictionary.encoder_bias, 0)
-        image, latent = np.nonzero(_keep_largest(z, k) if k else z)
-        parts.append((image + start, latent, z[image, latent]))
+    original, reconstruction = np.empty((2, n_images, d), np.float32)
+    per_block = max(1, ROWS // tokens)
+    for start in range(0, n_images, per_block):
+        images = slice(start, start + per_block)
+        target = dictionary.normalise(x[images].reshape(-1, d))
+        z = dictionary.encode(target)
+        guess = dictionary.decode(z)
+        quality.add(target, guess, z)
+        original[images] = target.reshape(-1, tokens, d).mean(1)
+        reconstruction[images] = guess.reshape(-1, tokens, d).mean(1)
+        strongest = z.reshape(-1, tokens, dictionary.width).max(1)
+        image, latent = np.nonzero(strongest)
+        parts.append((image + start, latent, strongest[image, latent]))
     image, latent, activation = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Codes(
-        image.astype(np.int32), latent.astype(np.int32), activation, len(x), dictionary.width
+    codes = Codes(
+        image.astype(np.int32), latent.astype(np.int32), activation, n_images, dictionary.width
     )
-
-
-def _keep_largest(z: Float[np.ndarray, "images width"], k: int) -> np.ndarray:
-    """Mark the k largest positive values of each row; among equals the lower latent wins."""
-    threshold = -np.partition(-z, k - 1, axis=1)[:, k - 1 : k]
-    above = z > threshold
-    room = k - above.sum(1, keepdims=True)
-    tied = (z == threshold) & (z > 0)
-    return above | (tied & (tied.cumsum(1) <= room))
+    return codes, {
+        **quality.result(),
+        "redundant_share": redundant_share(dictionary.decoder),
+        **downstream_accuracy(original, reconstruction, labels),
+    }

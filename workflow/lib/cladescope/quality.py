@@ -1,36 +1,81 @@
-"""How well a dictionary reconstructs held-out activations, and how sparsely."""
+"""How well a dictionary reconstructs held-out activations, how sparsely, and how redundantly."""
 
 import numpy as np
 from jaxtyping import Float
 
-from cladescope.codes import Codes
-from cladescope.dictionary import Dictionary
-
 DENSE_RATE = 0.5
+RARE_RATE = 1e-3
+L0_QUANTILES = {"l0_q05": 0.05, "l0_median": 0.5, "l0_q95": 0.95}
+DUPLICATE_COSINE = 0.9
 
 
-def measure_quality(
-    dictionary: Dictionary, codes: Codes, x: Float[np.ndarray, "images d"]
-) -> dict[str, float | int]:
-    """Return reconstruction and sparsity on one split, accumulated in float64.
+class Reconstruction:
+    """Reconstruction and sparsity of one split, accumulated in float64 block by block."""
 
-    - `fve`: fraction of variance explained, 1 − Σ‖x−x̂‖² / Σ‖x−x̄‖² over the whole split, x̄ being
-      the split's own mean (0 for the mean predictor, 1 for the identity);
-    - `l0`: mean number of latents that fire per image;
-    - `dead_share`: share of latents that fire on no image of the split;
-    - `dense_share`: share of latents that fire on more than half of its images.
+    def __init__(self, width: int):
+        self._n = 0
+        self._sum: float | np.ndarray = 0.0
+        self._errors: list[np.ndarray] = []
+        self._norms: list[np.ndarray] = []
+        self._firing = np.zeros(width, np.int64)
+        self._l0 = np.zeros(width + 1, np.int64)
+
+    def add(
+        self,
+        x: Float[np.ndarray, "tokens d"],
+        guess: Float[np.ndarray, "tokens d"],
+        z: Float[np.ndarray, "tokens width"],
+    ) -> None:
+        """Take in a block: normalised activations, their reconstruction and the codes."""
+        self._n += len(x)
+        self._sum = self._sum + x.sum(0, dtype=float)
+        self._norms.append(np.square(x, dtype=float).sum(1))
+        self._errors.append(np.square(x - guess, dtype=float).sum(1))
+        fires = z > 0
+        self._firing += fires.sum(0)
+        self._l0 += np.bincount(fires.sum(1), minlength=len(self._l0))
+
+    def result(self) -> dict[str, float | int]:
+        """Return the columns of one dictionary.
+
+        - `width`: number of latents;
+        - `fve`: fraction of variance explained, 1 − Σ‖x−x̂‖² / Σ‖x−x̄‖² over the whole split, x̄ being
+          the split's own mean (0 for the mean predictor, 1 for the identity);
+        - `nmse`: mean over tokens of ‖x−x̂‖² / ‖x'‖², in which every token counts the same;
+        - `l0`, `l0_q05`, `l0_median`, `l0_q95`: latents that fire on a token, mean and quantiles;
+        - `dead_share`, `rare_share`, `dense_share`: share of latents that fire on no token of the
+          split, on some but less than a thousandth, on more than half.
+        """
+        errors, norms = np.concatenate(self._errors), np.concatenate(self._norms)
+        total = norms.sum() - float(np.square(self._sum).sum()) / self._n
+        cumulative = self._l0.cumsum()
+        rate = self._firing / self._n
+        quantiles = {
+            name: int(np.searchsorted(cumulative, share * self._n))
+            for name, share in L0_QUANTILES.items()
+        }
+        return {
+            "width": len(self._firing),
+            "fve": float(1 - errors.sum() / total),
+            "nmse": float((errors[norms > 0] / norms[norms > 0]).mean()),
+            "l0": float(self._firing.sum() / self._n),
+            **quantiles,
+            "dead_share": float((rate == 0).mean()),
+            "rare_share": float(((rate > 0) & (rate < RARE_RATE)).mean()),
+            "dense_share": float((rate > DENSE_RATE).mean()),
+        }
+
+
+def redundant_share(decoder: Float[np.ndarray, "width d"], rows: int = 1024) -> float:
+    """Return the share of decoder rows with another row at a cosine of 0.9 or more.
+
+    Computed in blocks of `rows`: a matrix of width² is never in memory.
     """
-    target = dictionary.normalise(x)
-    residual = sum(
-        float(np.square(target[start : start + len(z)] - dictionary.decode(z), dtype=float).sum())
-        for start, z in codes.dense_blocks()
-    )
-    total = float(np.square(target - target.mean(0, dtype=float), dtype=float).sum())
-    firing = np.bincount(codes.latent, minlength=codes.width)
-    return {
-        "width": codes.width,
-        "fve": 1 - residual / total,
-        "l0": len(codes.image) / codes.n_images,
-        "dead_share": float((firing == 0).mean()),
-        "dense_share": float((firing > DENSE_RATE * codes.n_images).mean()),
-    }
+    norms = np.linalg.norm(decoder, axis=1, keepdims=True)
+    unit = decoder / np.where(norms > 0, norms, 1)
+    near = 0
+    for start in range(0, len(unit), rows):
+        cosine = unit[start : start + rows] @ unit.T
+        cosine[np.arange(len(cosine)), np.arange(start, start + len(cosine))] = -1
+        near += int((cosine.max(1) >= DUPLICATE_COSINE).sum())
+    return near / len(unit)

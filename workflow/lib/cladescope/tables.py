@@ -52,7 +52,9 @@ def tabulate(
         latents = pd.read_parquet(tables["latents"][number], columns=["status", "hierarchical"])
         means = _recurrence_means(latents, of_seeds[number])
         rows.append({**identity, **measured, **scored, **means})
-    metrics = pd.DataFrame(rows).astype({"sparsity": "Int64", "seed": "Int64"})
+    metrics = pd.DataFrame(rows).astype({"sparsity": "Float64", "seed": "Int64"})
+    # Whole numbers where every sparsity is one.
+    metrics["sparsity"] = metrics["sparsity"].convert_dtypes()
     write_csv([metrics], outputs["metrics"])
     for kind, files in tables.items():
         parts = (

@@ -1,30 +1,39 @@
 """From activations to a saved dictionary of any variant."""
 
+import hashlib
+import json
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float
 
 from cladescope.files import write_aside
 from cladescope.variants import fit_dictionary
-from cladescope.variants.base import FitSpec
+from cladescope.variants.base import FitSpec, Job
+from cladescope.variants.batches import Source
 
 
 def train_dictionary(
     variant: str,
-    x: Float[np.ndarray, "images d"],
+    source: Source,
     spec: FitSpec,
     weights: str | Path,
     log: str | Path,
+    made_from: list[str],
+    threads: int = 1,
 ) -> None:
-    """Fit `variant` to x and write the dictionary, then its training log as parquet.
+    """Fit `variant` to a source and write the dictionary, then its training log as parquet.
 
-    The log of a variant that is not trained has no rows.
+    The log of a variant that is not trained has no rows. An interrupted run leaves its state beside
+    `weights`, and a run of the same variant, `spec` and `made_from` (what else the result depends
+    on: data, code) continues from it.
     """
-    fit = fit_dictionary(variant, x, spec)
-    fit.dictionary.save(weights, {"variant": variant, **asdict(spec)})
+    identity = {"variant": variant, **asdict(spec)}
+    key = hashlib.sha256(json.dumps([identity, made_from], sort_keys=True).encode()).hexdigest()
+    checkpoint = Path(weights).with_name(".checkpoint.safetensors")
+    fit = fit_dictionary(variant, source, spec, Job(threads, checkpoint, key))
+    fit.dictionary.save(weights, identity)
     with write_aside(log) as aside:
         pq.write_table(pa.table(fit.log), aside)
+    checkpoint.unlink(missing_ok=True)

@@ -2,16 +2,14 @@
 
 from importlib import import_module
 
-import numpy as np
-from jaxtyping import Float
-
-from cladescope.variants.base import Fit, FitSpec
+from cladescope.variants.base import Fit, FitSpec, Job
+from cladescope.variants.batches import Source
 
 
-def fit_dictionary(variant: str, x: Float[np.ndarray, "images d"], spec: FitSpec) -> Fit:
-    """Fit `variant` to activations x.
+def fit_dictionary(variant: str, source: Source, spec: FitSpec, job: Job | None = None) -> Fit:
+    """Fit `variant` to a source of activations.
 
-    The module is imported by name, so that baselines start without torch; a rule's code
+    The module is imported by name, so that a job loads only what its variant needs; a rule's code
     fingerprint therefore names the variant's module explicitly.
     """
-    return import_module(f"cladescope.variants.{variant}").fit(x, spec)
+    return import_module(f"cladescope.variants.{variant}").fit(source, spec, job or Job())

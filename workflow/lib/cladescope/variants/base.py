@@ -1,17 +1,25 @@
 """What every dictionary variant shares: its specification, its result and its initialisation."""
 
+import math
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from cladescope.dictionary import Dictionary
+from cladescope.variants.batches import Source
 
 ENCODER_SCALE = 0.1
 """Encoder rows start at this multiple of the decoder's.
 
 SAELens's default; here it raised held-out FVE by 5 points over 1.0.
 """
+DATA_SHARE = 0.9
+"""Share of the data in the rows that a decoder starts from; the rest is noise."""
+ADAM_BETAS = (0.9, 0.999)
+ADAM_EPSILON = 1e-8
 
 
 @dataclass(frozen=True)
@@ -20,12 +28,13 @@ class Recipe:
 
     images: int
     batch_size: int
+    """Rows (tokens) per step."""
     learning_rate: float
     """Peak rate at width 16384."""
     warmup_share: float
     decay_share: float
     dead_share: float
-    """A latent is dead when it has not fired for this share of the run's images."""
+    """A latent is dead when it has not fired for this share of the run."""
     aux_coefficient: float
 
 
@@ -34,9 +43,21 @@ class FitSpec:
     """One point of the sweep. Baselines have neither width, sparsity nor seed."""
 
     width: int | None = None
-    sparsity: int | None = None
+    sparsity: float | None = None
+    """k, L1 coefficient or L0 target: the variant says which."""
     seed: int | None = None
     recipe: Recipe | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """How a fit is run; nothing here changes its result."""
+
+    threads: int = 1
+    checkpoint: Path | None = None
+    """Where an interrupted run leaves its state; None to leave none."""
+    key: str = ""
+    """What the state belongs to; a state with another key is ignored."""
 
 
 @dataclass(frozen=True)
@@ -44,47 +65,81 @@ class Fit:
     """A fitted dictionary and what was logged on the way."""
 
     dictionary: Dictionary
-    log: dict[str, list[float]] = field(default_factory=dict)
+    log: dict[str, np.ndarray] = field(default_factory=dict)
     """Columns of equal length, one entry per logged step; empty if nothing was trained."""
 
 
-def normalisation(x: Float[np.ndarray, "images d"]) -> tuple[np.ndarray, float]:
-    """Return the mean (float32) and the root mean square of what is left, over all entries.
+class Step(NamedTuple):
+    """What one training step reports."""
+
+    losses: dict[str, float]
+    """Parts of the loss before the step, each without its coefficient."""
+    squared_error: float
+    """Σ‖x' − x̂'‖² over the batch."""
+    firing: Int[np.ndarray, " width"]
+    """Rows on which each latent fired."""
+    gradient_norm: float
+
+
+def aux_latents(d: int) -> int:
+    """Return AuxK's k: the power of two at or below d / 2 (Gao et al. 2024, section A.2)."""
+    return 1 << max(0, (d // 2).bit_length() - 1)
+
+
+def normalisation(source: Source) -> tuple[np.ndarray, float]:
+    """Return the mean (float64) and the root mean square of what is left, over all entries.
 
     Raises
     ------
     ValueError
         If all activations are equal.
     """
-    mean = x.mean(0, dtype=np.float64)
-    scale = float(np.sqrt(np.square(x - mean).mean()))
-    if scale == 0:
+    blocks = range(len(source.block_lengths()))
+    total = sum(source.read_block(0, block).sum(0, dtype=np.float64) for block in blocks)
+    mean = total / source.n_rows
+    squares = sum(float(np.square(source.read_block(0, block) - mean).sum()) for block in blocks)
+    if squares == 0:
         raise ValueError("all activations are equal, there is nothing to learn; check the layer")
-    return mean.astype(np.float32), scale
+    return mean, math.sqrt(squares / (source.n_rows * source.d))
 
 
-def initial_dictionary(x: Float[np.ndarray, "images d"], spec: FitSpec) -> Dictionary:
-    """Return the TopK SAE at initialisation: random unit decoder rows, encoder along them."""
-    assert spec.width and spec.sparsity and spec.seed is not None
-    mean, scale = normalisation(x)
-    rows = np.random.default_rng(spec.seed).standard_normal((spec.width, x.shape[1]))
-    decoder = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+def initial_dictionary(source: Source, spec: FitSpec, k: int | None = None) -> Dictionary:
+    """Return the sparse autoencoder at initialisation: decoder rows towards random data points.
+
+    The encoder lies along the decoder. Where points are fewer than latents, noise keeps the rows
+    apart.
+    """
+    assert spec.width and spec.seed is not None
+    mean, scale = normalisation(source)
+    rng = np.random.default_rng(spec.seed)
+    block = source.read_block(0, 0)
+    points = block[rng.choice(len(block), spec.width, replace=len(block) < spec.width)] - mean
+    rows = DATA_SHARE * _unit(points) + (1 - DATA_SHARE) * _unit(rng.standard_normal(points.shape))
+    decoder = _unit(rows).astype(np.float32)
     return Dictionary(
         encoder=np.float32(ENCODER_SCALE) * decoder,
         encoder_bias=np.zeros(spec.width, np.float32),
         decoder=decoder,
-        decoder_bias=np.zeros(x.shape[1], np.float32),
-        mean=mean,
+        decoder_bias=np.zeros(source.d, np.float32),
+        mean=mean.astype(np.float32),
         scale=scale,
-        k=spec.sparsity,
+        k=k,
     )
 
 
-def signed_dictionary(
-    x: Float[np.ndarray, "images d"], directions: Float[np.ndarray, "n d"]
-) -> Dictionary:
+def signed_dictionary(source: Source, directions: Float[np.ndarray, "n d"]) -> Dictionary:
     """Return a dictionary with two latents per orthonormal direction, one for each sign."""
-    mean, scale = normalisation(x)
+    mean, scale = normalisation(source)
     rows = np.concatenate([directions, -directions]).astype(np.float32)
-    zeros = np.zeros(len(rows), np.float32)
-    return Dictionary(rows, zeros, rows, np.zeros(x.shape[1], np.float32), mean, scale)
+    return Dictionary(
+        encoder=rows,
+        encoder_bias=np.zeros(len(rows), np.float32),
+        decoder=rows,
+        decoder_bias=np.zeros(source.d, np.float32),
+        mean=mean.astype(np.float32),
+        scale=scale,
+    )
+
+
+def _unit(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)

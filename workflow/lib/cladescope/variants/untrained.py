@@ -1,11 +1,10 @@
-"""Control: a TopK sparse autoencoder at initialisation."""
+"""Control: a TopK sparse autoencoder at initialisation. `sparsity` is k."""
 
-import numpy as np
-from jaxtyping import Float
-
-from cladescope.variants.base import Fit, FitSpec, initial_dictionary
+from cladescope.variants.base import Fit, FitSpec, Job, initial_dictionary
+from cladescope.variants.batches import Source
 
 
-def fit(x: Float[np.ndarray, "images d"], spec: FitSpec) -> Fit:
+def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
     """Return the dictionary that `topk` starts from with the same width, sparsity and seed."""
-    return Fit(initial_dictionary(x, spec))
+    assert spec.sparsity
+    return Fit(initial_dictionary(source, spec, k=int(spec.sparsity)))

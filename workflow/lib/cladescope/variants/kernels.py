@@ -1,0 +1,317 @@
+"""Compiled loops of the sparse TopK step: what numpy would do with large temporary arrays.
+
+Every kernel works on one block of rows or of latents and releases the interpreter's lock, so that
+threads can share a batch; no result depends on how many there are. Compiled code is kept beside
+this file, or in the user's cache folder where this one cannot be written.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+GROUP = 32
+"""Columns that share one maximum in the selection; 16 to 64 differ by less than 5%."""
+
+BISECTIONS = 14
+
+# Sums may be reordered to use vector registers; NaN and infinity keep their meaning, so that a
+# diverged run is noticed.
+REORDER = {"reassoc", "contract", "nsz", "arcp"}
+
+
+def _kernel(fastmath: Any) -> Callable[[Callable], Callable]:
+    options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
+
+    def compile_late(function: Callable) -> Callable:
+        try:
+            return njit(cache=True, **options)(function)
+        except RuntimeError:  # No folder can be written: compile in every process.
+            return njit(**options)(function)
+
+    return compile_late
+
+
+@_kernel(REORDER | {"nnan"})
+def _bound(values: np.ndarray, k: int) -> np.float32:
+    """Return a bound ≥ 0 that at least k of the values reach, if k are positive, and few more."""
+    low = max(values.min(), np.float32(0))
+    high = values.max()
+    for _ in range(BISECTIONS):
+        middle = np.float32(0.5) * (low + high)
+        reaching = np.int32(0)
+        for i in range(len(values)):
+            reaching += np.int32(values[i] >= middle)
+        if reaching >= k:
+            low = middle
+            if reaching <= k + k // 8:
+                break
+        else:
+            high = middle
+    return low
+
+
+@_kernel(REORDER | {"nnan"})
+def select_largest(pre: np.ndarray, k: int, latents: np.ndarray, values: np.ndarray) -> None:
+    """Find each row's k largest positive entries, exactly.
+
+    In a wide row the maxima of column groups give a first bound that at least k entries reach, and
+    only groups that reach it are looked into. Among equals the lower latent is kept.
+
+    Parameters
+    ----------
+    pre
+        float32 (rows, width), pre-activations.
+    k
+        Entries to keep.
+    latents, values
+        int32 and float32 (rows, k), written: by increasing latent; a value of 0 is an empty place.
+    """
+    rows, width = pre.shape
+    groups = width // GROUP
+    grouped = groups >= 2 * k
+    largest = np.empty(groups, np.float32)
+    columns = np.empty(width, np.int32)
+    candidates = np.empty(width, np.float32)
+    for row in range(rows):
+        z = pre[row]
+        found = 0
+        if grouped:
+            for group in range(groups):
+                start = group * GROUP
+                top = z[start]
+                for offset in range(1, GROUP):
+                    top = max(top, z[start + offset])
+                largest[group] = top
+            bound = _bound(largest, k)
+            for group in range(groups):
+                if largest[group] >= bound:
+                    for column in range(group * GROUP, group * GROUP + GROUP):
+                        candidates[found] = z[column]
+                        columns[found] = column
+                        found += z[column] >= bound
+            rest = groups * GROUP
+        else:
+            bound = _bound(z, k)
+            rest = 0
+        for column in range(rest, width):
+            candidates[found] = z[column]
+            columns[found] = column
+            found += z[column] >= bound
+        if found > 2 * k:
+            bound = _bound(candidates[:found], k)
+            kept = 0
+            for i in range(found):
+                candidates[kept] = candidates[i]
+                columns[kept] = columns[i]
+                kept += candidates[i] >= bound
+            found = kept
+        while found > k:
+            # Drop the smallest; among equals the last.
+            drop = found - 1
+            for i in range(found - 2, -1, -1):
+                if candidates[i] < candidates[drop]:
+                    drop = i
+            for i in range(drop, found - 1):
+                candidates[i] = candidates[i + 1]
+                columns[i] = columns[i + 1]
+            found -= 1
+        for place in range(k):
+            value = candidates[place] if place < found else np.float32(0)
+            values[row, place] = max(value, np.float32(0))
+            latents[row, place] = columns[place] if value > 0 else 0
+
+
+@_kernel(REORDER)
+def decode(
+    x: np.ndarray,
+    decoder: np.ndarray,
+    bias: np.ndarray,
+    latents: np.ndarray,
+    values: np.ndarray,
+    scale: np.float32,
+    residual: np.ndarray,
+    gradient: np.ndarray,
+) -> float:
+    """Write scale · (x̂ − x), and the loss's gradient by each latent's value.
+
+    Parameters
+    ----------
+    x
+        float32 (rows, d).
+    decoder, bias
+        float32 (width, d) and (d,).
+    latents, values
+        As `select_largest` wrote them.
+    scale
+        2 / (batch · d), the derivative of the mean square.
+    residual, gradient
+        float32 (rows, d) and (rows, k), written; the gradient is 0 at empty places.
+
+    Returns
+    -------
+    float
+        Sum of the squared errors.
+    """
+    rows, d = x.shape
+    total = 0.0
+    for row in range(rows):
+        error = residual[row]
+        for i in range(d):
+            error[i] = bias[i] - x[row, i]
+        for place in range(values.shape[1]):
+            value = values[row, place]
+            if value > 0:
+                direction = decoder[latents[row, place]]
+                for i in range(d):
+                    error[i] += value * direction[i]
+        squares = np.float32(0)
+        for i in range(d):
+            squares += error[i] * error[i]
+            error[i] *= scale
+        total += float(squares)
+        for place in range(values.shape[1]):
+            slope = np.float32(0)
+            if values[row, place] > 0:
+                direction = decoder[latents[row, place]]
+                for i in range(d):
+                    slope += error[i] * direction[i]
+            gradient[row, place] = slope
+    return total
+
+
+@_kernel(False)
+def sort_by_latent(
+    latents: np.ndarray, values: np.ndarray, starts: np.ndarray, places: np.ndarray
+) -> None:
+    """List the places where each latent fires, in the order of the rows (a counting sort).
+
+    `places[starts[j] : starts[j + 1]]` are the flat positions in (rows, k) at which latent j has a
+    positive value; int64 (width + 1,) and (rows · k,), written.
+    """
+    rows, k = latents.shape
+    width = len(starts) - 1
+    starts[:] = 0
+    for row in range(rows):
+        for place in range(k):
+            if values[row, place] > 0:
+                starts[latents[row, place] + 1] += 1
+    for latent in range(width):
+        starts[latent + 1] += starts[latent]
+    for row in range(rows):
+        for place in range(k):
+            if values[row, place] > 0:
+                latent = latents[row, place]
+                places[starts[latent]] = row * k + place
+                starts[latent] += 1
+    for latent in range(width, 0, -1):
+        starts[latent] = starts[latent - 1]
+    starts[0] = 0
+
+
+@_kernel(REORDER)
+def update_latents(
+    first: int,
+    last: int,
+    batch: tuple[np.ndarray, ...],
+    sparse: tuple[np.ndarray, ...],
+    extra: tuple[np.ndarray, ...],
+    encoder: np.ndarray,
+    decoder: np.ndarray,
+    bias: np.ndarray,
+    moments: tuple[np.ndarray, ...],
+    adam: tuple[np.float32, ...],
+) -> tuple[float, np.ndarray]:
+    """Sum each latent's gradients over the rows it fires on and take Adam's step at once.
+
+    The gradient of a latent needs no more memory than two rows, which stay in the cache. Decoder
+    gradients lose their part along the row, and the row returns to unit norm.
+
+    Parameters
+    ----------
+    first, last
+        Range of latents.
+    batch
+        x (what the encoder saw) and residual (as `decode` wrote it), float32 (batch, d).
+    sparse
+        values and gradient (batch, k), starts and places as `sort_by_latent` wrote them.
+    extra
+        Further gradients of some latents: position (int32 (width,), -1 for none), encoder and
+        decoder rows (n, d), biases (n,).
+    encoder, decoder, bias
+        float32 (width, d), (width, d), (width,): updated.
+    moments
+        Mean and square of Adam for encoder, decoder and bias: updated.
+    adam
+        float32: step size, first and second beta, 1 / (1 - second beta^t), epsilon.
+
+    Returns
+    -------
+    float, float32 (d,)
+        Squared norm of the gradients, and Σ_j (bias gradient of j) · encoder row j.
+    """
+    x, residual = batch
+    values, gradient, starts, places = sparse
+    position, extra_encoder, extra_decoder, extra_bias = extra
+    encoder_mean, encoder_square, decoder_mean, decoder_square, bias_mean, bias_square = moments
+    step, beta1, beta2, correction, epsilon = adam
+    rest1 = np.float32(1) - beta1
+    rest2 = np.float32(1) - beta2
+    k = values.shape[1]
+    d = x.shape[1]
+    up = np.empty(d, np.float32)
+    down = np.empty(d, np.float32)
+    through = np.zeros(d, np.float32)
+    norm = 0.0
+    for latent in range(first, last):
+        up[:] = 0
+        down[:] = 0
+        slopes = np.float32(0)
+        for entry in range(starts[latent], starts[latent + 1]):
+            row = places[entry] // k
+            place = places[entry] % k
+            value = values[row, place]
+            slope = gradient[row, place]
+            slopes += slope
+            for i in range(d):
+                up[i] += slope * x[row, i]
+                down[i] += value * residual[row, i]
+        if position[latent] >= 0:
+            other = position[latent]
+            slopes += extra_bias[other]
+            for i in range(d):
+                up[i] += extra_encoder[other, i]
+                down[i] += extra_decoder[other, i]
+        along = np.float32(0)
+        for i in range(d):
+            through[i] += slopes * encoder[latent, i]
+            along += down[i] * decoder[latent, i]
+        squares = slopes * slopes
+        length = np.float32(0)
+        for i in range(d):
+            slope = down[i] - along * decoder[latent, i]
+            squares += slope * slope + up[i] * up[i]
+            mean = beta1 * decoder_mean[latent, i] + rest1 * slope
+            square = beta2 * decoder_square[latent, i] + rest2 * slope * slope
+            decoder_mean[latent, i] = mean
+            decoder_square[latent, i] = square
+            moved = decoder[latent, i] - step * mean / (math.sqrt(square * correction) + epsilon)
+            decoder[latent, i] = moved
+            length += moved * moved
+        shrink = np.float32(1) / math.sqrt(length)
+        for i in range(d):
+            decoder[latent, i] *= shrink
+            mean = beta1 * encoder_mean[latent, i] + rest1 * up[i]
+            square = beta2 * encoder_square[latent, i] + rest2 * up[i] * up[i]
+            encoder_mean[latent, i] = mean
+            encoder_square[latent, i] = square
+            encoder[latent, i] -= step * mean / (math.sqrt(square * correction) + epsilon)
+        mean = beta1 * bias_mean[latent] + rest1 * slopes
+        square = beta2 * bias_square[latent] + rest2 * slopes * slopes
+        bias_mean[latent] = mean
+        bias_square[latent] = square
+        bias[latent] -= step * mean / (math.sqrt(square * correction) + epsilon)
+        norm += float(squares)
+    return norm, through

@@ -1,0 +1,192 @@
+"""The TopK step on a processor: the mathematics of `variants.autograd`, without dense work.
+
+After the encoder's matrix product nothing of size (batch, width) is written: each row decodes from
+its k decoder rows, and each latent's gradients come from the rows it fires on. Work is cut into
+blocks of fixed size, which threads share and whose sums are taken in order, so that the result does
+not depend on the number of threads. Neither torch nor its compiler is imported.
+"""
+
+import math
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from threadpoolctl import threadpool_limits
+
+from cladescope.dictionary import Dictionary
+from cladescope.variants import kernels
+from cladescope.variants.base import ADAM_BETAS, ADAM_EPSILON, Step, aux_latents
+
+ROWS = 512
+"""Rows whose dense pre-activations exist at a time, per thread; they stay in the cache."""
+LATENTS = 512
+"""Latents that one thread updates at a time."""
+
+PARAMETERS = ("encoder", "decoder", "encoder_bias", "decoder_bias")
+
+
+class SparseTopK:
+    """A TopK SAE in training."""
+
+    def __init__(self, start: Dictionary, aux_coefficient: float, threads: int = 1):
+        assert start.k
+        self.k = start.k
+        self.aux_coefficient = aux_coefficient
+        self.parameters = {name: getattr(start, name).copy() for name in PARAMETERS}
+        self.means = {name: np.zeros_like(value) for name, value in self.parameters.items()}
+        self.squares = {name: np.zeros_like(value) for name, value in self.parameters.items()}
+        self.steps = 0
+        # Blocks are the unit of parallel work, so the matrix products themselves take one thread.
+        self._limits = threadpool_limits(1, user_api="blas")
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._local = threading.local()
+
+    def step(
+        self, x: Float[np.ndarray, "batch d"], rate: float, dead: Bool[np.ndarray, " width"]
+    ) -> Step:
+        """Take one step on normalised activations; AuxK works on the latents marked dead."""
+        encoder, decoder = self.parameters["encoder"], self.parameters["decoder"]
+        encoder_bias, decoder_bias = (self.parameters[f"{n}_bias"] for n in ("encoder", "decoder"))
+        (width, d), batch = encoder.shape, len(x)
+        centred = x - decoder_bias
+        chosen = np.flatnonzero(dead) if self.aux_coefficient else np.empty(0, int)
+        pre_dead = np.empty((batch, len(chosen)), np.float32)
+        latents = np.empty((batch, self.k), np.int32)
+        values, gradient = np.empty((2, batch, self.k), np.float32)
+        residual = np.empty_like(x)
+
+        def forward(start: int) -> float:
+            rows = slice(start, start + ROWS)
+            pre = self._buffer(min(ROWS, batch - start), width)
+            np.matmul(centred[rows], encoder.T, out=pre)
+            pre += encoder_bias
+            kernels.select_largest(pre, self.k, latents[rows], values[rows])
+            pre_dead[rows] = pre[:, chosen]
+            return kernels.decode(
+                x[rows],
+                decoder,
+                decoder_bias,
+                latents[rows],
+                values[rows],
+                np.float32(2 / (batch * d)),
+                residual[rows],
+                gradient[rows],
+            )
+
+        squared_error = sum(self._map(forward, range(0, batch, ROWS)))
+        starts = np.empty(width + 1, np.int64)
+        places = np.empty(latents.size, np.int64)
+        kernels.sort_by_latent(latents, values, starts, places)
+        aux, extra = self._aux_gradients(centred, residual, pre_dead, chosen)
+
+        self.steps += 1
+        adam = self._adam(rate)
+        sparse = (values, gradient, starts, places)
+        moments = tuple(
+            kind[name]
+            for name in ("encoder", "decoder", "encoder_bias")
+            for kind in (self.means, self.squares)
+        )
+
+        def update(first: int) -> tuple[float, np.ndarray]:
+            return kernels.update_latents(
+                first,
+                min(first + LATENTS, width),
+                (centred, residual),
+                sparse,
+                extra,
+                encoder,
+                decoder,
+                encoder_bias,
+                moments,
+                adam,
+            )
+
+        parts = list(self._map(update, range(0, width, LATENTS)))
+        slope = residual.sum(0) - sum(through for _, through in parts)
+        self._move("decoder_bias", slope, adam)
+        norm = math.sqrt(sum(squares for squares, _ in parts) + float(slope @ slope))
+        losses = {"loss": squared_error / (batch * d), "aux_loss": aux}
+        return Step(losses, squared_error, np.diff(starts), norm)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return everything that later steps depend on."""
+        kinds = {"": self.parameters, "mean.": self.means, "square.": self.squares}
+        arrays = {kind + name: kinds[kind][name] for kind in kinds for name in PARAMETERS}
+        return {**arrays, "steps": np.array(self.steps)}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from what `state` returned."""
+        for prefix, kind in (
+            ("", self.parameters),
+            ("mean.", self.means),
+            ("square.", self.squares),
+        ):
+            for name in PARAMETERS:
+                kind[name] = state[prefix + name]
+        self.steps = int(state["steps"])
+
+    def finished(self, batches: Iterable[np.ndarray]) -> dict[str, Any]:
+        """Return the fields of the trained `Dictionary`."""
+        return {**self.parameters, "k": self.k}
+
+    def _buffer(self, rows: int, width: int) -> np.ndarray:
+        """Return this thread's memory for dense pre-activations; fresh pages cost a sixth more."""
+        if not hasattr(self._local, "pre"):
+            self._local.pre = np.empty((ROWS, width), np.float32)
+        return self._local.pre[:rows]
+
+    def _map(self, work: Callable[[int], Any], starts: range) -> Iterable[Any]:
+        return self._pool.map(work, starts) if self._pool else map(work, starts)
+
+    def _adam(self, rate: float) -> tuple[np.float32, ...]:
+        first, second = ADAM_BETAS
+        values = (
+            rate / (1 - first**self.steps),
+            first,
+            second,
+            1 / (1 - second**self.steps),
+            ADAM_EPSILON,
+        )
+        return tuple(np.float32(value) for value in values)
+
+    def _move(self, name: str, slope: np.ndarray, adam: tuple[np.float32, ...]) -> None:
+        step, first, second, correction, epsilon = adam
+        mean = self.means[name] = first * self.means[name] + (1 - first) * slope
+        square = self.squares[name] = second * self.squares[name] + (1 - second) * slope**2
+        self.parameters[name] -= step * mean / (np.sqrt(square * correction) + epsilon)
+
+    def _aux_gradients(
+        self,
+        x: Float[np.ndarray, "batch d"],
+        residual: Float[np.ndarray, "batch d"],
+        pre: Float[np.ndarray, "batch dead"],
+        chosen: np.ndarray,
+    ) -> tuple[float, tuple[np.ndarray, ...]]:
+        """Return AuxK's loss and its gradients, for the dead latents alone.
+
+        `residual` is scaled as `kernels.decode` writes it.
+        """
+        width, d = self.parameters["encoder"].shape
+        position = np.full(width, -1, np.int32)
+        if not len(chosen):
+            nothing = np.empty((0, d), np.float32)
+            return 0.0, (position, nothing, nothing, np.empty(0, np.float32))
+        position[chosen] = np.arange(len(chosen))
+        batch = len(x)
+        error = residual * np.float32(-batch * d / 2)
+        k_aux = aux_latents(d)
+        if len(chosen) > k_aux:
+            bound = np.partition(pre, len(chosen) - k_aux, axis=1)[:, len(chosen) - k_aux]
+            pre = np.where(pre >= bound[:, None], pre, 0)
+        z = np.maximum(pre, 0)
+        decoder = self.parameters["decoder"][chosen]
+        miss = z @ decoder - error
+        total = float(np.square(error - error.mean(0)).sum())
+        loss = float(np.square(miss).sum()) / total
+        miss *= np.float32(2 * self.aux_coefficient / total)
+        slopes = (miss @ decoder.T) * (z > 0)
+        return loss, (position, slopes.T @ x, z.T @ miss, slopes.sum(0))
