@@ -1,0 +1,244 @@
+"""TopK SAEs of other libraries, each driven by its public interface with its own defaults.
+
+A contestant takes the run's plan and offers `step(x)` on a float32 tensor (batch, d), and
+`reconstruct(x)`, which returns the reconstruction and the activations (batch, width).
+"""
+
+import importlib.util
+import sys
+import types
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run, the same for every contestant."""
+
+    d: int
+    width: int
+    k: int
+    batch: int
+    steps: int
+    seed: int
+    threads: int
+    sample: np.ndarray
+    """float32 (rows, d): training data, for initialisations that use some."""
+
+
+class Plain:
+    """Dense encode, torch.topk, scatter, dense decode, autograd, torch.optim.Adam."""
+
+    def __init__(self, plan: Plan):
+        generator = torch.Generator().manual_seed(plan.seed)
+        rows = torch.randn(plan.width, plan.d, generator=generator)
+        rows /= rows.norm(dim=1, keepdim=True)
+        self.k = plan.k
+        self.encoder = torch.nn.Parameter(rows.clone())
+        self.decoder = torch.nn.Parameter(rows.clone())
+        self.encoder_bias = torch.nn.Parameter(torch.zeros(plan.width))
+        self.decoder_bias = torch.nn.Parameter(torch.zeros(plan.d))
+        parameters = [self.encoder, self.decoder, self.encoder_bias, self.decoder_bias]
+        self.optimizer = torch.optim.Adam(parameters, lr=2e-4 / (plan.width / 2**14) ** 0.5)
+
+    def reconstruct(self, x):
+        pre = (x - self.decoder_bias) @ self.encoder.T + self.encoder_bias
+        values, latents = pre.topk(self.k, sorted=False)
+        z = torch.zeros_like(pre).scatter(1, latents, values.relu())
+        return z @ self.decoder + self.decoder_bias, z
+
+    def step(self, x):
+        loss = (self.reconstruct(x)[0] - x).square().mean()
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        with torch.no_grad():
+            self.decoder /= self.decoder.norm(dim=1, keepdim=True)
+
+
+class Cladescope:
+    """This project's step on a processor, with the default recipe."""
+
+    def __init__(self, plan: Plan):
+        from cladescope.config import load_schema
+        from cladescope.variants import loop
+        from cladescope.variants.base import FitSpec, Recipe, initial_dictionary
+        from cladescope.variants.batches import InMemory
+        from cladescope.variants.sparse_topk import SparseTopK
+
+        options = load_schema()["$defs"]["training"]["properties"]
+        defaults = {name: option["default"] for name, option in options.items()}
+        defaults |= {"images": plan.steps * plan.batch, "batch_size": plan.batch}
+        self.plan = plan
+        self.recipe = Recipe(**defaults)
+        self.loop = loop
+        self.start = initial_dictionary(
+            InMemory(plan.sample), FitSpec(plan.width, plan.k, plan.seed), plan.k
+        )
+        self.learner = SparseTopK(self.start, self.recipe.aux_coefficient, plan.threads)
+        self.peak = self.recipe.learning_rate / (plan.width / loop.REFERENCE_WIDTH) ** 0.5
+        self.silent = np.zeros(plan.width, np.int64)
+        self.taken = 0
+
+    def step(self, x):
+        factor = self.loop.schedule(min(self.taken, self.plan.steps - 1), self.plan.steps, self.recipe)
+        dead = self.silent >= self.recipe.dead_share * self.plan.steps * self.plan.batch
+        report = self.learner.step(self.start.normalise(x.numpy()), self.peak * factor, dead)
+        self.silent += len(x)
+        self.silent[report.firing > 0] = 0
+        self.taken += 1
+
+    def reconstruct(self, x):
+        from dataclasses import replace
+
+        finished = replace(self.start, **self.learner.finished([]))
+        z = finished.encode(finished.normalise(x.numpy()))
+        guess = finished.decode(z) * np.float32(finished.scale) + finished.mean
+        return torch.from_numpy(guess), torch.from_numpy(z)
+
+
+class Sparsify:
+    """eai-sparsify: SparseCoder and the calls of its Trainer, schedule-free signum."""
+
+    def __init__(self, plan: Plan):
+        from schedulefree import ScheduleFreeWrapper
+        from sparsify.config import SparseCoderConfig
+        from sparsify.sign_sgd import SignSGD
+        from sparsify.sparse_coder import SparseCoder
+
+        torch.manual_seed(plan.seed)
+        config = SparseCoderConfig(num_latents=plan.width, k=plan.k)
+        self.sae = SparseCoder(plan.d, config, dtype=torch.float32)
+        self.sae.b_dec.data = torch.from_numpy(plan.sample.mean(0))
+        rate = 5e-3 / (plan.width / 2**14) ** 0.5
+        self.optimizer = ScheduleFreeWrapper(SignSGD(self.sae.parameters(), lr=rate), momentum=0.95)
+        self.optimizer.train()
+        self.silent = torch.zeros(plan.width, dtype=torch.long)
+        # Its default is ten million tokens, more than such a run has.
+        self.dead_after = min(10_000_000, plan.steps * plan.batch // 10)
+
+    def step(self, x):
+        self.optimizer.train()
+        self.sae.set_decoder_norm_to_unit_norm()
+        out = self.sae(x, dead_mask=self.silent > self.dead_after)
+        (out.fvu + out.auxk_loss / 32).backward()
+        self.sae.remove_gradient_parallel_to_decoder_directions()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.silent += len(x)
+        self.silent[out.latent_indices.flatten()] = 0
+
+    def reconstruct(self, x):
+        self.optimizer.eval()
+        out = self.sae(x)
+        z = torch.zeros(len(x), len(self.silent))
+        return out.sae_out, z.scatter(1, out.latent_indices, out.latent_acts)
+
+
+class DictionaryLearning:
+    """dictionary-learning: TopKTrainer."""
+
+    def __init__(self, plan: Plan):
+        _without_init("dictionary_learning")
+        from dictionary_learning.trainers.top_k import TopKTrainer
+
+        self.trainer = TopKTrainer(
+            steps=plan.steps,
+            activation_dim=plan.d,
+            dict_size=plan.width,
+            k=plan.k,
+            layer=0,
+            lm_name="benchmark",
+            warmup_steps=max(1, plan.steps // 20),
+            decay_start=max(2, plan.steps * 4 // 5),
+            seed=plan.seed,
+            device="cpu",
+        )
+        self.trainer.dead_feature_threshold = min(10_000_000, plan.steps * plan.batch // 10)
+        self.taken = 0
+
+    def step(self, x):
+        self.trainer.update(self.taken, x)
+        self.taken += 1
+
+    def reconstruct(self, x):
+        return self.trainer.ae(x, output_features=True)
+
+
+class SAELens:
+    """sae-lens: TopKTrainingSAE and SAETrainer, in its sparse mode."""
+
+    def __init__(self, plan: Plan):
+        from sae_lens.config import SAETrainerConfig
+        from sae_lens.saes.topk_sae import TopKTrainingSAE, TopKTrainingSAEConfig
+        from sae_lens.training.sae_trainer import SAETrainer
+
+        torch.manual_seed(plan.seed)
+        config = TopKTrainingSAEConfig(
+            d_in=plan.d,
+            d_sae=plan.width,
+            k=plan.k,
+            dtype="float32",
+            device="cpu",
+            use_sparse_activations=True,
+            rescale_acts_by_decoder_norm=False,
+        )
+        self.sae = TopKTrainingSAE(config)
+        self.sae.b_dec.data = torch.from_numpy(plan.sample.mean(0))
+        run = SAETrainerConfig(
+            total_training_samples=plan.steps * plan.batch,
+            train_batch_size_samples=plan.batch,
+            lr_end=3e-4,
+            dead_feature_window=max(1, plan.steps // 10),
+        )
+        self.trainer = SAETrainer(run, self.sae, data_provider=iter(()))
+
+    def step(self, x):
+        self.trainer.step(x)
+        self.trainer.n_training_steps += 1
+
+    def reconstruct(self, x):
+        z = self.sae.encode(x)
+        return self.sae.decode(z), z.to_dense() if z.is_sparse else z
+
+
+class Overcomplete:
+    """overcomplete: TopKSAE, train_sae and its auxiliary loss."""
+
+    def __init__(self, plan: Plan):
+        _without_init("overcomplete")
+        from overcomplete.sae import TopKSAE, train_sae
+        from overcomplete.sae.losses import top_k_auxiliary_loss
+
+        torch.manual_seed(plan.seed)
+        self.sae = TopKSAE(plan.d, nb_concepts=plan.width, top_k=plan.k)
+        self.optimizer = torch.optim.Adam(self.sae.parameters(), lr=5e-4)
+        self.train, self.loss = train_sae, top_k_auxiliary_loss
+
+    def step(self, x):
+        self.train(self.sae, [x], self.loss, self.optimizer, nb_epochs=1, monitoring=0)
+
+    def reconstruct(self, x):
+        self.sae.train()
+        _, z, guess = self.sae(x)
+        return guess, z
+
+
+def _without_init(package: str) -> None:
+    """Import a package's modules without its __init__, which wants more than it uses here."""
+    spec = importlib.util.find_spec(package)
+    module = types.ModuleType(package)
+    module.__path__ = list(spec.submodule_search_locations)
+    sys.modules[package] = module
+
+
+CONTESTANTS = {
+    "plain": Plain,
+    "cladescope": Cladescope,
+    "sparsify": Sparsify,
+    "dictionary_learning": DictionaryLearning,
+    "sae_lens": SAELens,
+    "overcomplete": Overcomplete,
+}

@@ -1,0 +1,265 @@
+"""TopK SAE training beside other libraries: speed, memory, held-out quality, dead latents.
+
+In an environment of its own, because the peers pin other versions:
+
+    python -m venv peers && peers/bin/pip install -r benchmarks/requirements-sae.in
+    PYTHONPATH=workflow/lib peers/bin/python benchmarks/sae.py speed --d 384 768 --width 4096 16384
+    PYTHONPATH=workflow/lib peers/bin/python benchmarks/sae.py quality --d 384 --width 2048 \
+        --batch 2048 --samples 983040 --seeds 3
+    PYTHONPATH=workflow/lib peers/bin/python benchmarks/sae.py quality --width 256 --k 8 --batch 256 \
+        --samples 200000 --activations results/demo/trained/activations/{}/cls/L8.json
+
+Every contestant works in a process of its own; they take turns, round by round, so that a change of
+the machine's load meets all of them. Ratios are medians over rounds of ratios within a round.
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("SPARSIFY_DISABLE_TRITON", "1")
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np
+
+TRAIN, HELD_OUT = 65_536, 16_384
+TRUE_LATENTS, TRUE_L0 = 4096, 24
+
+
+def synthetic(d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return train and held-out rows made of a known dictionary, and its rows (n, d).
+
+    Non-negative coefficients, frequencies that fall as a power of the rank, a mean and noise.
+    """
+    rng = np.random.default_rng(seed)
+    truth = rng.standard_normal((TRUE_LATENTS, d), dtype=np.float32)
+    truth /= np.linalg.norm(truth, axis=1, keepdims=True)
+    rate = (np.arange(TRUE_LATENTS) + 20.0) ** -0.8
+    rate = np.minimum(rate * TRUE_L0 / rate.sum(), 0.5)
+    mean = rng.standard_normal(d).astype(np.float32) / 2
+    blocks = []
+    for _ in range(0, TRAIN + HELD_OUT, 4096):
+        fires = rng.random((4096, TRUE_LATENTS), dtype=np.float32) < rate
+        size = np.abs(rng.standard_normal((4096, TRUE_LATENTS), dtype=np.float32)) + 0.5
+        noise = rng.standard_normal((4096, d), dtype=np.float32)
+        blocks.append(np.where(fires, size, np.float32(0)) @ truth + mean + 0.08 * noise)
+    x = _standardised(np.concatenate(blocks))
+    return x[:TRAIN], x[TRAIN:], truth
+
+
+def stored(pattern: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return train and evaluation rows of an activation store, standardised alike."""
+    from cladescope.store import read_activations
+
+    parts = [read_activations(pattern.format(split)) for split in ("train", "eval")]
+    rows = [part.reshape(-1, part.shape[-1]).astype(np.float32) for part in parts]
+    whole = _standardised(np.concatenate(rows), rows[0])
+    return whole[: len(rows[0])], whole[len(rows[0]) :]
+
+
+def _standardised(x: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:
+    """Centre and scale by one number: not every contestant does so itself."""
+    reference = x[:TRAIN] if reference is None else reference
+    mean = reference.mean(0, dtype=float).astype(np.float32)
+    return (x - mean) / np.float32(np.square(reference - mean).mean() ** 0.5)
+
+
+def batches(n: int, size: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield row numbers in the same order for every contestant."""
+    rng = np.random.default_rng(seed)
+    while True:
+        order = rng.permutation(n)
+        for start in range(0, n - size + 1, size):
+            yield order[start : start + size]
+
+
+def contest(pipe, name: str, plan: dict, paths: tuple[str, str]) -> None:
+    """Serve one contestant: `run n` steps, `score`."""
+    sys.stdout = Path(os.devnull).open("w")
+    warnings.filterwarnings("ignore")
+    import torch
+
+    torch.set_num_threads(plan["threads"])
+    from peers import CONTESTANTS, Plan
+
+    train, held_out = (np.load(path, mmap_mode="r") for path in paths)
+    order = batches(len(train), plan["batch"], plan["seed"])
+    before = _peak_memory()
+    contestant = CONTESTANTS[name](Plan(**plan, sample=np.array(train)))
+    pipe.send("ready")
+    while (command := pipe.recv()) is not None:
+        if command == "score":
+            pipe.send(_score(contestant, held_out))
+            continue
+        seconds = []
+        for _ in range(command):
+            x = torch.from_numpy(train[np.sort(next(order))])
+            started = time.perf_counter()
+            contestant.step(x)
+            seconds.append(time.perf_counter() - started)
+        pipe.send((median(seconds), _peak_memory() - before))
+
+
+def _score(contestant, x: np.ndarray) -> dict:
+    import torch
+
+    error, fires = 0.0, 0
+    with torch.no_grad():
+        for start in range(0, len(x), 2048):
+            rows = torch.from_numpy(np.array(x[start : start + 2048]))
+            guess, z = contestant.reconstruct(rows)
+            error += float((guess - rows).double().square().sum())
+            fires = fires + (z > 0).sum(0)
+    total = float(np.square(x - x.mean(0, dtype=float), dtype=float).sum())
+    return {"fve": 1 - error / total, "dead": float((fires == 0).double().mean())}
+
+
+def _peak_memory() -> float:
+    """Return the largest resident set so far, in MB."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+class Arena:
+    """The contestants' processes."""
+
+    def __init__(self, names: list[str], plan: dict, paths: tuple[str, str]):
+        context = multiprocessing.get_context("spawn")
+        self.pipes = {}
+        for name in names:
+            here, there = context.Pipe()
+            context.Process(target=contest, args=(there, name, plan, paths), daemon=True).start()
+            there.close()
+            try:
+                here.recv()
+                self.pipes[name] = here
+            except EOFError:
+                print(f"{name} does not run here", flush=True)
+
+    def ask(self, command) -> dict:
+        """Give every contestant the command in turn and return their answers."""
+        answers = {}
+        for name, pipe in self.pipes.items():
+            pipe.send(command)
+            answers[name] = pipe.recv()
+        return answers
+
+    def close(self) -> None:
+        """End the processes."""
+        for pipe in self.pipes.values():
+            pipe.send(None)
+
+
+def gemm_seconds(d: int, width: int, batch: int, threads: int) -> float:
+    """Return the time of the encoder's product, which no exact step can do without."""
+    import torch
+
+    torch.set_num_threads(threads)
+    x, weights, z = torch.randn(batch, d), torch.randn(width, d), torch.empty(batch, width)
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        torch.mm(x, weights.T, out=z)
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
+def speed(options: argparse.Namespace, folder: Path) -> None:
+    """Print seconds a step, the ratio to the plain step, the share of the limit, and memory."""
+    for d in options.d:
+        paths = _save(folder, *synthetic(d)[:2])
+        for width in options.width:
+            steps = options.rounds * options.per_round + 2
+            plan = _plan(options, d, width, steps, 0)
+            arena = Arena(options.only, plan, paths)
+            arena.ask(2)
+            rounds, limits = [], []
+            for _ in range(options.rounds):
+                limits.append(gemm_seconds(d, width, options.batch, options.threads))
+                rounds.append(arena.ask(options.per_round))
+            arena.close()
+            print(f"\nd {d}, width {width}, k {options.k}, batch {options.batch}")
+            print(f"{'':20} {'ms/step':>8} {'x plain':>16} {'% of limit':>10} {'MB':>6}")
+            for name in arena.pipes:
+                times = [answers[name][0] for answers in rounds]
+                ratios = [answers["plain"][0] / answers[name][0] for answers in rounds]
+                share = median(limit / t for limit, t in zip(limits, times, strict=True))
+                spread = f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+                print(
+                    f"{name:20} {1e3 * median(times):8.0f} {spread:>16} {100 * share:10.0f} "
+                    f"{rounds[-1][name][1]:6.0f}",
+                    flush=True,
+                )
+
+
+def quality(options: argparse.Namespace, folder: Path) -> None:
+    """Print held-out FVE and the share of latents that never fire, for each seed."""
+    for width in options.width:
+        for seed in range(options.seeds):
+            if options.activations:
+                train, held_out = stored(options.activations)
+            else:
+                train, held_out, _ = synthetic(options.d[0])
+            steps = options.samples // options.batch
+            plan = _plan(options, train.shape[1], width, steps, seed)
+            arena = Arena(options.only, plan, _save(folder, train, held_out))
+            arena.ask(steps)
+            print(f"\nwidth {width}, k {options.k}, {steps} x {options.batch}, seed {seed}")
+            for name, score in arena.ask("score").items():
+                print(f"{name:20} FVE {score['fve']:.4f}  dead {score['dead']:.3f}", flush=True)
+            arena.close()
+
+
+def _plan(options: argparse.Namespace, d: int, width: int, steps: int, seed: int) -> dict:
+    return {
+        "d": d,
+        "width": width,
+        "k": options.k,
+        "batch": options.batch,
+        "steps": steps,
+        "seed": seed,
+        "threads": options.threads,
+    }
+
+
+def _save(folder: Path, train: np.ndarray, held_out: np.ndarray) -> tuple[str, str]:
+    paths = str(folder / "train.npy"), str(folder / "held_out.npy")
+    for path, values in zip(paths, (train, held_out), strict=True):
+        np.save(path, values)
+    return paths
+
+
+def main() -> None:
+    """Read the options and run one of the two comparisons."""
+    names = ["plain", "cladescope", "sparsify", "dictionary_learning", "sae_lens", "overcomplete"]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["speed", "quality"])
+    parser.add_argument("--d", type=int, nargs="+", default=[384])
+    parser.add_argument("--width", type=int, nargs="+", default=[4096])
+    parser.add_argument("--k", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=4096)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--per-round", type=int, default=3)
+    parser.add_argument("--samples", type=int, default=90_112)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--activations", help="manifest of a store, {} for the split")
+    parser.add_argument("--only", nargs="+", default=names, choices=names)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        {"speed": speed, "quality": quality}[options.what](options, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
