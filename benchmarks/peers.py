@@ -83,11 +83,15 @@ class Cladescope:
         self.taken = 0
 
     def step(self, x):
-        factor = self.loop.schedule(min(self.taken, self.plan.steps - 1), self.plan.steps, self.recipe)
-        dead = self.silent >= self.recipe.dead_share * self.plan.steps * self.plan.batch
-        report = self.learner.step(self.start.normalise(x.numpy()), self.peak * factor, dead)
+        # The timed steps may go on beyond the plan's end.
+        step = min(self.taken, self.plan.steps - 1)
+        rate = self.peak * self.loop.schedule(step, self.plan.steps, self.recipe)
+        rows = self.plan.steps * self.plan.batch
+        dead = self.silent >= self.recipe.dead_share * rows
+        report = self.learner.step(self.start.normalise(x.numpy()), rate, dead)
         self.silent += len(x)
         self.silent[report.firing > 0] = 0
+        self.learner.lift(self.silent >= self.recipe.lift_share * rows, rate)
         self.taken += 1
 
     def reconstruct(self, x):

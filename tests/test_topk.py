@@ -182,7 +182,7 @@ def test_training_imports_only_what_it_needs(root, variant, sparsity, absent):
         "from cladescope.variants.base import FitSpec, Recipe;"
         "from cladescope.variants.batches import InMemory;"
         "x = InMemory(np.random.default_rng(0).standard_normal((64, 8)));"
-        f"spec = FitSpec(16, {sparsity}, 0, Recipe(64, 32, 1e-4, 0, 0, 0, 0.1));"
+        f"spec = FitSpec(16, {sparsity}, 0, Recipe(64, 32, 1e-4, 0, 0, 0, 0, 0.1));"
         f"fit_dictionary({variant!r}, x, spec);"
         f"assert {absent!r} not in sys.modules"
     )

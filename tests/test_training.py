@@ -19,9 +19,10 @@ from cladescope.variants.matryoshka import prefix_sizes
 RECIPE = Recipe(
     images=40_000,
     batch_size=128,
-    learning_rate=4e-4,
+    learning_rate=4e-3,
     warmup_share=0.05,
     decay_share=0.2,
+    lift_share=0.005,
     dead_share=0.05,
     aux_coefficient=1 / 32,
 )
@@ -49,7 +50,7 @@ def fits(planted):
 
 
 def quality_of(dictionary, x):
-    return encode(dictionary, x[:, None], np.zeros(len(x), int))[1]
+    return encode(dictionary, [x[:, None]], np.zeros(len(x), int))[1]
 
 
 @pytest.mark.parametrize("variant", SPARSITY)
@@ -165,12 +166,28 @@ def test_aux_loss_revives_dead_latents(planted):
     start.encoder_bias[:6] = 1
     silent = {}
     for coefficient in (0.0, 1 / 32):
-        recipe = Recipe(**{**vars(RECIPE), "aux_coefficient": coefficient})
+        # A share above 1: never.
+        recipe = Recipe(**{**vars(RECIPE), "aux_coefficient": coefficient, "lift_share": 2})
         learner = SparseTopK(start, coefficient)
         log = loop.train(learner, start, source, FitSpec(32, 3, 0, recipe), loop.Job())
         silent[coefficient] = log["dead_share"][-1]
     assert silent[0.0] > 0.4
     assert silent[1 / 32] < 0.2
+
+
+@pytest.mark.parametrize("variant", ["topk", "batchtopk", "jumprelu"])
+def test_lift_wakes_latents_that_others_outdo(planted, variant):
+    x = planted[0]
+    # One direction rules: without help most latents never fire.
+    x = x + 200 * np.random.default_rng(0).standard_normal((len(x), 1)) * planted[1][:1]
+    silent = {}
+    for share in (0.01, 2):
+        recipe = Recipe(**{**vars(RECIPE), "aux_coefficient": 0.0, "lift_share": share})
+        spec = FitSpec(32, 3, 0, recipe)
+        fit = fit_dictionary(variant, InMemory(x.astype(np.float32)), spec)
+        silent[share] = quality_of(fit.dictionary, x)["dead_share"]
+    assert silent[2] > 0.1
+    assert silent[0.01] < silent[2] / 2
 
 
 @pytest.mark.parametrize("variant", ["topk", "relu"])
@@ -195,7 +212,7 @@ x = np.random.default_rng(0).standard_normal((2000, 16)).astype(np.float32)
 train_dictionary(
     variant,
     InMemory(x),
-    FitSpec(32, 3, 0, Recipe(40_000, 128, 1e-3, 0.05, 0.2, 0.02, 0.1)),
+    FitSpec(32, 3, 0, Recipe(40_000, 128, 1e-3, 0.05, 0.2, 0.01, 0.02, 0.1)),
     weights=f"{folder}/sae.safetensors",
     log=f"{folder}/training.parquet",
     made_from=["data"],

@@ -1,14 +1,14 @@
 from cladescope.dictionary import Dictionary
-from cladescope.encoding import encode
+from cladescope.encoding import encode, image_blocks
 from cladescope.files import write_json
 from cladescope.images import ImageIndex
 from cladescope.jobs import start_log
-from cladescope.store import read_activations
+from cladescope.store import ActivationStore
 
 start_log(snakemake.log[0])
 codes, quality = encode(
     Dictionary.load(snakemake.input.weights),
-    read_activations(snakemake.input.manifest),
+    image_blocks(ActivationStore.open(snakemake.input.manifest)),
     ImageIndex.load(snakemake.input.index).labels,
 )
 codes.save(snakemake.output.codes)

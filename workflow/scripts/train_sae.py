@@ -1,16 +1,14 @@
 from pathlib import Path
 
 from cladescope.jobs import start_log
-from cladescope.store import read_activations
-from cladescope.training import train_dictionary
+from cladescope.training import open_source, train_dictionary
 from cladescope.variants.base import FitSpec, Recipe
-from cladescope.variants.batches import InMemory
 
 start_log(snakemake.log[0])
 spec = snakemake.params.spec
 train_dictionary(
     snakemake.wildcards.variant,
-    InMemory(read_activations(snakemake.input.manifest)),
+    open_source(snakemake.input.manifest, snakemake.threads),
     FitSpec(**{**spec, "recipe": Recipe(**spec["recipe"]) if spec["recipe"] else None}),
     weights=snakemake.output.weights,
     log=snakemake.output.log,

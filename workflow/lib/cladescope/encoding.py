@@ -1,14 +1,16 @@
 """From activations to sparse codes and their quality. Needs numpy only: no job waits for torch."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from cladescope.codes import Codes
 from cladescope.dictionary import Dictionary
 from cladescope.downstream import downstream_accuracy
 from cladescope.quality import Reconstruction, redundant_share
+from cladescope.store import ActivationStore
 
 ROWS = 4096
 """Tokens that are dense at a time."""
@@ -16,22 +18,29 @@ ROWS = 4096
 
 def encode(
     dictionary: Dictionary,
-    x: Float[np.ndarray, "images tokens d"],
+    blocks: Iterable[Float[np.ndarray, "images tokens d"]],
     labels: Int[np.ndarray, " images"],
 ) -> tuple[Codes, dict[str, Any]]:
     """Return the codes of one split, and how well the dictionary does on it.
 
     A latent's activation on an image is the largest over the image's tokens. Quality is over
-    tokens; docs/dictionaries.md lists its columns. `labels` are the images' classes.
+    tokens; docs/dictionaries.md lists its columns.
+
+    Parameters
+    ----------
+    blocks
+        Raw activations of the split's images in their order, cut as memory allows.
+    labels
+        Class of each image.
     """
-    n_images, tokens, d = x.shape
     quality = Reconstruction(dictionary.width)
     parts = []
-    original, reconstruction = np.empty((2, n_images, d), np.float32)
-    per_block = max(1, ROWS // tokens)
-    for start in range(0, n_images, per_block):
-        images = slice(start, start + per_block)
-        target = dictionary.normalise(x[images].reshape(-1, d))
+    original, reconstruction = np.empty((2, len(labels), len(dictionary.mean)), np.float32)
+    start = 0
+    for x in blocks:
+        _, tokens, d = x.shape
+        images = slice(start, start + len(x))
+        target = dictionary.normalise(x.reshape(-1, d))
         z = dictionary.encode(target)
         guess = dictionary.decode(z)
         quality.add(target, guess, z)
@@ -40,12 +49,24 @@ def encode(
         strongest = z.reshape(-1, tokens, dictionary.width).max(1)
         image, latent = np.nonzero(strongest)
         parts.append((image + start, latent, strongest[image, latent]))
+        start += len(x)
     image, latent, activation = (np.concatenate(column) for column in zip(*parts, strict=True))
     codes = Codes(
-        image.astype(np.int32), latent.astype(np.int32), activation, n_images, dictionary.width
+        image.astype(np.int32), latent.astype(np.int32), activation, start, dictionary.width
     )
     return codes, {
         **quality.result(),
         "redundant_share": redundant_share(dictionary.decoder),
         **downstream_accuracy(original, reconstruction, labels),
     }
+
+
+def image_blocks(store: ActivationStore) -> Iterator[Shaped[np.ndarray, "images tokens d"]]:
+    """Yield a store's images in order, a few thousand tokens at a time."""
+    n_images, tokens, _ = store.shape
+    per_block = max(1, ROWS // tokens)
+    # One token per image fits in memory, where its checksums are verified.
+    whole = store.read() if tokens == 1 else None
+    for start in range(0, n_images, per_block):
+        images = np.arange(start, min(start + per_block, n_images))
+        yield store.gather(images) if whole is None else whole[images]

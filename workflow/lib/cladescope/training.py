@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cladescope.files import write_aside
+from cladescope.store import ActivationStore
 from cladescope.variants import fit_dictionary
 from cladescope.variants.base import FitSpec, Job
-from cladescope.variants.batches import Source
+from cladescope.variants.batches import InMemory, Source, Streamed
 
 
 def train_dictionary(
@@ -37,3 +38,13 @@ def train_dictionary(
     with write_aside(log) as aside:
         pq.write_table(pa.table(fit.log), aside)
     checkpoint.unlink(missing_ok=True)
+
+
+def open_source(manifest: str | Path, threads: int = 1) -> Source:
+    """Return a store as a source of training rows.
+
+    One token per image is read into memory and verified; several are streamed, read ahead by
+    `threads`.
+    """
+    store = ActivationStore.open(manifest)
+    return InMemory(store.read()) if store.shape[1] == 1 else Streamed(store, threads)

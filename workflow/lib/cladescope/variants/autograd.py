@@ -37,7 +37,7 @@ class Autoencoder(torch.nn.Module):
     """Parameters of a sparse autoencoder; a variant says how latents fire and what they cost."""
 
     revives: ClassVar[bool] = True
-    """Whether dead latents are trained on the residual (AuxK)."""
+    """Whether silent latents are lifted and trained on the residual (AuxK)."""
 
     def __init__(self, start: Dictionary, sparsity: float):
         super().__init__()
@@ -112,6 +112,12 @@ class Autograd:
             sae.decoder.div_(sae.decoder.norm(dim=1, keepdim=True))
         firing = (z > 0).sum(0).cpu().numpy()
         return Step(losses, float(residual.square().sum()), firing, norm)
+
+    @torch.no_grad()
+    def lift(self, latents: Bool[np.ndarray, " width"], by: float) -> None:
+        """Raise the encoder bias of some latents, unless the variant lets latents die."""
+        if self.sae.revives:
+            self.sae.encoder_bias[torch.from_numpy(latents).to(self.device)] += by
 
     @torch.no_grad()
     def _project_gradient(self) -> None:

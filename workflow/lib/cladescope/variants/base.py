@@ -33,8 +33,10 @@ class Recipe:
     """Peak rate at width 16384."""
     warmup_share: float
     decay_share: float
+    lift_share: float
+    """A latent that has not fired for this share of the run is lifted."""
     dead_share: float
-    """A latent is dead when it has not fired for this share of the run."""
+    """A latent that has not fired for this share of the run is dead, a matter for AuxK."""
     aux_coefficient: float
 
 
@@ -89,18 +91,19 @@ def aux_latents(d: int) -> int:
 def normalisation(source: Source) -> tuple[np.ndarray, float]:
     """Return the mean (float64) and the root mean square of what is left, over all entries.
 
+    Measured on the first block: on everything where it fits in memory, else on a random sample.
+
     Raises
     ------
     ValueError
         If all activations are equal.
     """
-    blocks = range(len(source.block_lengths()))
-    total = sum(source.read_block(0, block).sum(0, dtype=np.float64) for block in blocks)
-    mean = total / source.n_rows
-    squares = sum(float(np.square(source.read_block(0, block) - mean).sum()) for block in blocks)
-    if squares == 0:
+    block = next(source.blocks())
+    mean = block.mean(0, dtype=np.float64)
+    scale = math.sqrt(np.square(block - mean).mean())
+    if scale == 0:
         raise ValueError("all activations are equal, there is nothing to learn; check the layer")
-    return mean, math.sqrt(squares / (source.n_rows * source.d))
+    return mean, scale
 
 
 def initial_dictionary(source: Source, spec: FitSpec, k: int | None = None) -> Dictionary:
@@ -112,7 +115,7 @@ def initial_dictionary(source: Source, spec: FitSpec, k: int | None = None) -> D
     assert spec.width and spec.seed is not None
     mean, scale = normalisation(source)
     rng = np.random.default_rng(spec.seed)
-    block = source.read_block(0, 0)
+    block = next(source.blocks())
     points = block[rng.choice(len(block), spec.width, replace=len(block) < spec.width)] - mean
     rows = DATA_SHARE * _unit(points) + (1 - DATA_SHARE) * _unit(rng.standard_normal(points.shape))
     decoder = _unit(rows).astype(np.float32)

@@ -21,6 +21,8 @@ from cladescope.variants.batches import Source, batches
 from cladescope.variants.checkpoint import load_checkpoint, save_checkpoint
 
 REFERENCE_WIDTH = 2**14
+RATE_EXPONENT = 1 / 8
+"""How the best learning rate falls with the width; measured, see docs/dictionaries.md."""
 LOGGED_STEPS = 100
 DENSE_RATE = 0.5
 DIVERGED = 10.0
@@ -34,7 +36,10 @@ class Learner(Protocol):
     def step(
         self, x: Float[np.ndarray, "batch d"], rate: float, dead: Bool[np.ndarray, " width"]
     ) -> Step:
-        """Take one step on normalised activations."""
+        """Take one step on normalised activations; AuxK works on the latents marked dead."""
+
+    def lift(self, latents: Bool[np.ndarray, " width"], by: float) -> None:
+        """Raise the encoder bias of some latents."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Return everything that later steps depend on."""
@@ -59,7 +64,8 @@ def train(
     assert spec.recipe and spec.width and spec.seed is not None
     recipe = spec.recipe
     steps = n_steps(recipe, source)
-    peak = recipe.learning_rate / math.sqrt(spec.width / REFERENCE_WIDTH)
+    peak = peak_rate(recipe, spec.width)
+    rows_in_run = steps * recipe.batch_size
     interval = max(1, steps // LOGGED_STEPS)
     first = 0
     silent = np.zeros(spec.width, np.int64)
@@ -74,7 +80,7 @@ def train(
     stream = batches(source, recipe.batch_size, spec.seed, first, steps)
     for step, rows in enumerate(progress(stream, steps - first, "training"), first):
         rate = peak * schedule(step, steps, recipe)
-        dead = silent >= recipe.dead_share * steps * recipe.batch_size
+        dead = silent >= recipe.dead_share * rows_in_run
         report = learner.step(start.normalise(rows), rate, dead)
         log.add(report, len(rows))
         error = report.squared_error / rows.size
@@ -87,6 +93,8 @@ def train(
             )
         silent += len(rows)
         silent[report.firing > 0] = 0
+        # As far as Adam would go in a step if every row asked for it.
+        learner.lift(silent >= recipe.lift_share * rows_in_run, rate)
         if (step + 1) % interval == 0 or step == steps - 1:
             images = (step + 1) * recipe.batch_size // source.tokens
             log.close_interval(step + 1, images, float(dead.mean()), rate)
@@ -110,6 +118,11 @@ def train(
 def n_steps(recipe: Recipe, source: Source) -> int:
     """Return the length of a run in steps; a step takes `batch_size` tokens."""
     return max(1, recipe.images * source.tokens // recipe.batch_size)
+
+
+def peak_rate(recipe: Recipe, width: int) -> float:
+    """Return the learning rate between warm-up and decay."""
+    return recipe.learning_rate * (REFERENCE_WIDTH / width) ** RATE_EXPONENT
 
 
 def schedule(step: int, steps: int, recipe: Recipe) -> float:

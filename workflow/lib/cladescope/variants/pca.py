@@ -9,11 +9,8 @@ from cladescope.variants.batches import Source
 def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
     """Return latents ReLU(±⟨v_i, x'⟩) for the eigenvectors v_i of the covariance; width 2d."""
     mean, _ = normalisation(source)
-    covariance = np.zeros((source.d, source.d))
-    for block in range(len(source.block_lengths())):
-        centred = source.read_block(0, block) - mean
-        covariance += centred.T @ centred
-    _, vectors = np.linalg.eigh(covariance)
+    centred = next(source.blocks()) - mean
+    _, vectors = np.linalg.eigh(centred.T @ centred)
     components = vectors.T[::-1]
     # An eigenvector's sign is arbitrary: make its largest entry positive.
     largest = np.take_along_axis(components, np.abs(components).argmax(1)[:, None], axis=1)

@@ -112,6 +112,10 @@ class SparseTopK:
         losses = {"loss": squared_error / (batch * d), "aux_loss": aux}
         return Step(losses, squared_error, np.diff(starts), norm)
 
+    def lift(self, latents: Bool[np.ndarray, " width"], by: float) -> None:
+        """Raise the encoder bias of some latents."""
+        self.parameters["encoder_bias"][latents] += np.float32(by)
+
     def state(self) -> dict[str, np.ndarray]:
         """Return everything that later steps depend on."""
         kinds = {"": self.parameters, "mean.": self.means, "square.": self.squares}
