@@ -17,6 +17,8 @@ FIGURES = {"plot_scores": 1, "plot_sensitivity": 1, "plot_quality": 1}
 TABLES = FIGURES | {"tabulate": 1, "compare": 1, "contrast_drawn": 1}
 SUMMARY = TABLES | {"plot_top_images": 1}
 MATCHED = {"match_seeds": 2}
+CURVES = {"plot_training_curves": 1}
+TRAINED = {"train_sae": 4, "encode": 4, "score_dictionary": 4} | MATCHED | CURVES
 
 
 def test_tables_hold_every_dictionary_latent_and_null(finished):
@@ -75,7 +77,7 @@ def test_last_block_holds_hierarchy_beyond_its_nulls_and_beyond_the_second(finis
 
 def test_figures_are_images(finished):
     figures = finished.folder / "results" / "small" / "figures"
-    for name in ("scores", "sensitivity", "quality", "top_images"):
+    for name in ("scores", "sensitivity", "quality", "training_curves", "top_images"):
         assert (figures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -99,19 +101,13 @@ def test_no_change_runs_nothing(checkout):
 def test_added_width_trains_only_its_dictionaries(checkout, config):
     config["experiments"]["trained"]["sweep"]["variants"]["topk"]["width"] = [48, 96]
     checkout.write(config)
-    assert (
-        checkout.planned()
-        == {"train_sae": 4, "encode": 4, "score_dictionary": 4} | MATCHED | SUMMARY
-    )
+    assert checkout.planned() == TRAINED | SUMMARY
 
 
 def test_added_seed_trains_only_its_dictionaries(checkout, config):
     config["experiments"]["trained"]["sweep"]["variants"]["topk"]["seed"] = [0, 1]
     checkout.write(config)
-    assert (
-        checkout.planned()
-        == {"train_sae": 4, "encode": 4, "score_dictionary": 4} | MATCHED | TABLES
-    )
+    assert checkout.planned() == TRAINED | TABLES
 
 
 def test_added_variant_trains_only_its_dictionaries(checkout, config):
@@ -139,6 +135,7 @@ def test_layer_added_as_a_pass_extracts_only_that_layer(checkout, config):
         "match_seeds": 1,
         "probe_layer": 1,
         "tabulate_probes": 1,
+        **CURVES,
         **TABLES,
     }
 
@@ -238,19 +235,19 @@ def test_regrouped_passes_run_nothing(checkout, config):
 def test_dropped_sparsity_remakes_tables_and_figures(checkout, config):
     config["experiments"]["trained"]["sweep"]["variants"]["topk"]["sparsity"] = [4]
     checkout.write(config)
-    assert checkout.planned() == MATCHED | TABLES
+    assert checkout.planned() == MATCHED | CURVES | TABLES
 
 
 def test_figure_format_redraws_figures(checkout, config):
     config["figures"]["formats"] = ["png", "svg"]
     checkout.write(config)
-    assert checkout.planned() == FIGURES | {"plot_top_images": 1}
+    assert checkout.planned() == FIGURES | CURVES | {"plot_top_images": 1}
 
 
 def test_figure_resolution_redraws_figures(checkout, config):
     config["figures"]["dpi"] = 100
     checkout.write(config)
-    assert checkout.planned() == FIGURES | {"plot_top_images": 1}
+    assert checkout.planned() == FIGURES | CURVES | {"plot_top_images": 1}
 
 
 def test_scoring_option_rescores_without_training(checkout, config):
@@ -287,6 +284,7 @@ def test_code_that_reads_activations_retrains_without_extraction(checkout):
         "probe_layer": 2,
         "tabulate_probes": 1,
         **MATCHED,
+        **CURVES,
         **SUMMARY,
     }
 
@@ -305,10 +303,7 @@ def test_code_that_writes_activations_extracts_again(checkout):
 
 def test_code_that_training_reaches_retrains_without_extraction(checkout):
     checkout.edit("variants/loop.py", "LOGGED_STEPS = 100", "LOGGED_STEPS = 50")
-    assert (
-        checkout.planned()
-        == {"train_sae": 4, "encode": 4, "score_dictionary": 4} | MATCHED | SUMMARY
-    )
+    assert checkout.planned() == TRAINED | SUMMARY
 
 
 def test_code_of_one_figure_redraws_that_figure(checkout):
@@ -318,7 +313,7 @@ def test_code_of_one_figure_redraws_that_figure(checkout):
 
 def test_code_of_all_figures_redraws_them(checkout):
     checkout.edit("figures.py", 'context="paper"', 'context="talk"')
-    assert checkout.planned() == FIGURES | {"plot_top_images": 1}
+    assert checkout.planned() == FIGURES | CURVES | {"plot_top_images": 1}
 
 
 def test_command_line_overrides_the_configuration(checkout):

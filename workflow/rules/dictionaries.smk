@@ -1,5 +1,9 @@
 DICTIONARY = f"{RESULTS}/{{experiment}}/dictionaries/{{token}}/L{{layer}}/{{variant}}/{{name}}"
 
+TRAINED_SWEEP = {
+    folder: dictionary for folder, dictionary in SWEEP.items() if dictionary.variant in TRAINED
+}
+
 
 rule train_sae:
     input:
@@ -25,6 +29,27 @@ rule train_sae:
         code=lambda w: code_of("train_sae", f"variants/{w.variant}.py"),
     script:
         "../scripts/train_sae.py"
+
+
+rule plot_training_curves:
+    input:
+        logs=[f"{RESULTS}/{folder}/training.parquet" for folder in TRAINED_SWEEP],
+    output:
+        figure("training_curves"),
+    log:
+        f"{RESULTS}/logs/plot_training_curves.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_training_curves.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={
+            "dpi": config["figures"]["dpi"],
+            "sweep": [identity_of(dictionary) for dictionary in TRAINED_SWEEP.values()],
+        },
+        code=code_of("plot_training_curves"),
+    script:
+        "../scripts/plot_training_curves.py"
 
 
 rule encode:

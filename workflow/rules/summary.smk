@@ -14,7 +14,7 @@ TABLES = [
 ]
 FIGURES = [
     path
-    for name in ("scores", "sensitivity", "quality", "top_images")
+    for name in ("scores", "sensitivity", "quality", "training_curves", "top_images")
     for path in figure_files(name)
 ]
 

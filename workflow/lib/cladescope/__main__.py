@@ -30,6 +30,14 @@ def main() -> int:
     plan.add_argument("config", type=Path)
     plan.add_argument("--teraflops", type=float, default=TERAFLOPS)
     plan.set_defaults(run=_plan)
+    leave = commands.add_parser("export_saelens", help="write a dictionary in SAELens's format")
+    leave.add_argument("weights", type=Path, help="sae.safetensors, with its JSON beside it")
+    leave.add_argument("folder", type=Path)
+    leave.set_defaults(run=_export_saelens)
+    enter = commands.add_parser("import_saelens", help="make a dictionary of SAELens's files")
+    enter.add_argument("folder", type=Path)
+    enter.add_argument("weights", type=Path)
+    enter.set_defaults(run=_import_saelens)
     arguments = parser.parse_args()
     try:
         return arguments.run(arguments)
@@ -72,6 +80,20 @@ def _plan(arguments: argparse.Namespace) -> int:
 
     for line in describe_plan(make_plan(_load(arguments.config)), arguments.teraflops):
         print(line)
+    return 0
+
+
+def _export_saelens(arguments: argparse.Namespace) -> int:
+    from cladescope.saelens import export_saelens
+
+    export_saelens(arguments.weights, arguments.folder)
+    return 0
+
+
+def _import_saelens(arguments: argparse.Namespace) -> int:
+    from cladescope.saelens import import_saelens
+
+    import_saelens(arguments.folder, arguments.weights)
     return 0
 
 

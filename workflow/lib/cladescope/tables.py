@@ -94,6 +94,15 @@ def tabulate_skipped(tables: Mapping[tuple[str, str], str], path: str | Path) ->
     write_csv([pd.concat(parts)], path)
 
 
+def join_logs(identities: Sequence[Mapping[str, Any]], logs: Sequence[str]) -> pd.DataFrame:
+    """Return the training logs below each other, with their dictionaries' columns beside them."""
+    parts = [
+        pd.read_parquet(log).assign(**identity)
+        for identity, log in zip(identities, logs, strict=True)
+    ]
+    return pd.concat(parts) if parts else pd.DataFrame()
+
+
 def _recurrence_means(latents: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, float | None]:
     names = {name: name for name in _RECURRENCE[1:]} | {"recurrence_hierarchical": "recurrence"}
     if seeds.empty:

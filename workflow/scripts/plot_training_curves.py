@@ -1,0 +1,8 @@
+from cladescope.figures import plot_training_curves
+from cladescope.jobs import start_log
+from cladescope.tables import join_logs
+
+start_log(snakemake.log[0])
+spec = snakemake.params.spec
+logs = join_logs(spec["sweep"], snakemake.input.logs)
+plot_training_curves(logs, snakemake.output, spec["dpi"])
