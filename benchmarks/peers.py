@@ -78,7 +78,7 @@ class Cladescope:
             InMemory(plan.sample), FitSpec(plan.width, plan.k, plan.seed), plan.k
         )
         self.learner = SparseTopK(self.start, self.recipe.aux_coefficient, plan.threads)
-        self.peak = self.recipe.learning_rate / (plan.width / loop.REFERENCE_WIDTH) ** 0.5
+        self.peak = loop.peak_rate(self.recipe, plan.width)
         self.silent = np.zeros(plan.width, np.int64)
         self.taken = 0
 

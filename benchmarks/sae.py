@@ -6,8 +6,8 @@ In an environment of its own, because the peers pin other versions:
     PYTHONPATH=workflow/lib peers/bin/python benchmarks/sae.py speed --d 384 768 --width 4096 16384
     PYTHONPATH=workflow/lib peers/bin/python benchmarks/sae.py quality --d 384 --width 2048 \
         --batch 2048 --samples 983040 --seeds 3
-    PYTHONPATH=workflow/lib peers/bin/python benchmarks/sae.py quality --width 256 --k 8 --batch 256 \
-        --samples 200000 --activations results/demo/trained/activations/{}/cls/L8.json
+    PYTHONPATH=workflow/lib peers/bin/python benchmarks/sae.py quality --width 256 --k 8 \
+        --batch 256 --samples 200000 --activations results/demo/trained/activations/{}/cls/L8.json
 
 Every contestant works in a process of its own; they take turns, round by round, so that a change of
 the machine's load meets all of them. Ratios are medians over rounds of ratios within a round.
@@ -83,7 +83,7 @@ def batches(n: int, size: int, seed: int) -> Iterator[np.ndarray]:
 
 def contest(pipe, name: str, plan: dict, paths: tuple[str, str]) -> None:
     """Serve one contestant: `run n` steps, `score`."""
-    sys.stdout = Path(os.devnull).open("w")
+    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     warnings.filterwarnings("ignore")
     import torch
 
