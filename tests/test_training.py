@@ -9,12 +9,15 @@ import time
 import numpy as np
 import pytest
 
-from cladescope.encoding import encode
+from cladescope.encoding import encode, image_blocks
+from cladescope.store import ActivationStore
+from cladescope.training import open_source
 from cladescope.variants import fit_dictionary, loop
 from cladescope.variants.base import FitSpec, Recipe
 from cladescope.variants.batches import InMemory, batches
 from cladescope.variants.checkpoint import load_checkpoint, save_checkpoint
 from cladescope.variants.matryoshka import prefix_sizes
+from test_store import write
 
 RECIPE = Recipe(
     images=40_000,
@@ -143,6 +146,42 @@ def test_patch_tokens_are_rows():
     assert (source.n_rows, source.d, source.tokens) == (12, 2, 4)
     recipe = Recipe(**{**vars(RECIPE), "images": 96, "batch_size": 8})
     assert loop.n_steps(recipe, source) == 96 * 4 // 8
+
+
+def test_streamed_blocks_hold_every_token_and_start_anywhere(tmp_path, monkeypatch):
+    monkeypatch.setattr("cladescope.variants.batches.BLOCK_ROWS", 30)
+    x = np.arange(60 * 4 * 2, dtype=np.float32).reshape(60, 4, 2)
+    source = open_source(write(tmp_path, x, 3), threads=2)
+    assert (source.n_rows, source.d, source.tokens, source.rows_per_block) == (240, 2, 4, 30)
+    whole = list(batches(source, 10, 1, 0, 30))
+    epoch = np.concatenate(whole[:24])
+    assert sorted(epoch[:, 0]) == list(range(0, 480, 2))
+    assert epoch[:, 0].tolist() != sorted(epoch[:, 0])
+    for first in (1, 14, 29):
+        for one, two in zip(batches(source, 10, 1, first, 30), whole[first:], strict=True):
+            assert np.array_equal(one, two)
+
+
+def test_seeds_shuffle_within_the_same_blocks(tmp_path, monkeypatch):
+    """So that dictionaries of several seeds can train from one reading of a store."""
+    monkeypatch.setattr("cladescope.variants.batches.BLOCK_ROWS", 30)
+    x = np.arange(60 * 4 * 2, dtype=np.float32).reshape(60, 4, 2)
+    source = open_source(write(tmp_path, x, 3))
+    one, two = (np.concatenate(list(batches(source, 10, seed, 0, 3))) for seed in (0, 1))
+    assert one.tolist() != two.tolist()
+    assert sorted(one[:, 0]) == sorted(two[:, 0])
+
+
+def test_patch_tokens_are_encoded_block_by_block(tmp_path, monkeypatch, fits):
+    monkeypatch.setattr("cladescope.encoding.ROWS", 8)
+    x = np.random.default_rng(0).standard_normal((30, 4, 16)).astype(np.float32)
+    classes = np.arange(30) % 3
+    store = ActivationStore.open(write(tmp_path, x, 3))
+    dictionary = fits["topk"].dictionary
+    codes, quality = encode(dictionary, image_blocks(store), classes)
+    expected, whole = encode(dictionary, [x], classes)
+    assert np.array_equal(codes.latent, expected.latent)
+    assert quality == pytest.approx(whole, rel=1e-5)
 
 
 def test_too_few_rows_for_a_batch_says_so():
