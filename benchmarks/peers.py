@@ -1,7 +1,8 @@
 """TopK SAEs of other libraries, each driven by its public interface with its own defaults.
 
-A contestant takes the run's plan and offers `step(x)` on a float32 tensor (batch, d), and
-`reconstruct(x)`, which returns the reconstruction and the activations (batch, width).
+A contestant takes the run's plan and offers `step(x)` on a float32 tensor (batch, d),
+`reconstruct(x)`, which returns the reconstruction and the activations (batch, width), and
+`directions()`, the decoder's rows (width, d).
 """
 
 import importlib.util
@@ -57,6 +58,9 @@ class Plain:
         with torch.no_grad():
             self.decoder /= self.decoder.norm(dim=1, keepdim=True)
 
+    def directions(self):
+        return self.decoder
+
 
 class Cladescope:
     """This project's step on a processor, with the default recipe."""
@@ -102,6 +106,9 @@ class Cladescope:
         guess = finished.decode(z) * np.float32(finished.scale) + finished.mean
         return torch.from_numpy(guess), torch.from_numpy(z)
 
+    def directions(self):
+        return torch.from_numpy(self.learner.parameters["decoder"])
+
 
 class Sparsify:
     """eai-sparsify: SparseCoder and the calls of its Trainer, schedule-free signum."""
@@ -140,6 +147,9 @@ class Sparsify:
         z = torch.zeros(len(x), len(self.silent))
         return out.sae_out, z.scatter(1, out.latent_indices, out.latent_acts)
 
+    def directions(self):
+        return self.sae.W_dec
+
 
 class DictionaryLearning:
     """dictionary-learning: TopKTrainer."""
@@ -169,6 +179,9 @@ class DictionaryLearning:
 
     def reconstruct(self, x):
         return self.trainer.ae(x, output_features=True)
+
+    def directions(self):
+        return self.trainer.ae.decoder.weight.T
 
 
 class SAELens:
@@ -207,6 +220,9 @@ class SAELens:
         z = self.sae.encode(x)
         return self.sae.decode(z), z.to_dense() if z.is_sparse else z
 
+    def directions(self):
+        return self.sae.W_dec
+
 
 class Overcomplete:
     """overcomplete: TopKSAE, train_sae and its auxiliary loss."""
@@ -229,9 +245,14 @@ class Overcomplete:
         _, z, guess = self.sae(x)
         return guess, z
 
+    def directions(self):
+        return self.sae.get_dictionary()
+
 
 def _without_init(package: str) -> None:
     """Import a package's modules without its __init__, which wants more than it uses here."""
+    if package in sys.modules:
+        return
     spec = importlib.util.find_spec(package)
     module = types.ModuleType(package)
     module.__path__ = list(spec.submodule_search_locations)

@@ -82,7 +82,7 @@ def batches(n: int, size: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def contest(pipe, name: str, plan: dict, paths: tuple[str, str]) -> None:
-    """Serve one contestant: `run n` steps, `score`."""
+    """Serve one contestant: so many steps, `score` or `directions`; None ends it."""
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     warnings.filterwarnings("ignore")
     import torch
@@ -102,6 +102,9 @@ def contest(pipe, name: str, plan: dict, paths: tuple[str, str]) -> None:
     while (command := pipe.recv()) is not None:
         if command == "score":
             pipe.send(_score(contestant, held_out))
+            continue
+        if command == "directions":
+            pipe.send(contestant.directions().detach().numpy())
             continue
         seconds = []
         for _ in range(command):
@@ -124,6 +127,20 @@ def _score(contestant, x: np.ndarray) -> dict:
             fires = fires + (z > 0).sum(0)
     total = float(np.square(x - x.mean(0, dtype=float), dtype=float).sum())
     return {"fve": 1 - error / total, "dead": float((fires == 0).double().mean())}
+
+
+def recovery(directions: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Return how well the true dictionary is found, by cosine.
+
+    The mean over true rows of the best learnt row's cosine, and the mean over pairs when each
+    learnt row may be used once (Hungarian matching).
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    cosine = truth @ unit.T
+    pairs = linear_sum_assignment(cosine, maximize=True)
+    return float(cosine.max(1).mean()), float(cosine[pairs].mean())
 
 
 def _peak_memory() -> float:
@@ -206,20 +223,25 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
 
 
 def quality(options: argparse.Namespace, folder: Path) -> None:
-    """Print held-out FVE and the share of latents that never fire, for each seed."""
+    """Print held-out FVE, the share of latents that never fire, and what is found of the truth."""
     for width in options.width:
         for seed in range(options.seeds):
             if options.activations:
-                train, held_out = stored(options.activations)
+                (train, held_out), truth = stored(options.activations), None
             else:
-                train, held_out, _ = synthetic(options.d[0])
+                train, held_out, truth = synthetic(options.d[0])
             steps = options.samples // options.batch
             plan = _plan(options, train.shape[1], width, steps, seed)
             arena = Arena(options.only, plan, _save(folder, train, held_out))
             arena.ask(steps)
             print(f"\nwidth {width}, k {options.k}, {steps} x {options.batch}, seed {seed}")
+            directions = arena.ask("directions")
             for name, score in arena.ask("score").items():
-                print(f"{name:20} FVE {score['fve']:.4f}  dead {score['dead']:.3f}", flush=True)
+                line = f"{name:20} FVE {score['fve']:.4f}  dead {score['dead']:.3f}"
+                if truth is not None:
+                    best, matched = recovery(directions[name], truth)
+                    line += f"  mean max cosine {best:.3f}, matched {matched:.3f}"
+                print(line, flush=True)
             arena.close()
 
 
