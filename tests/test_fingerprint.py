@@ -116,8 +116,8 @@ def test_place_of_the_checkout_does_not_count(library, tmp_path, monkeypatch):
     [
         ("extract_activations", {"ActivationWriter", "load_backbone"}, {"read_activations"}),
         ("extract_activations", {"WebDataset", "decode_image"}, {"list_tars", "read_label_file"}),
-        ("train_sae", {"read_activations", "train_dictionary"}, {"ActivationWriter", "Codes"}),
-        ("encode", {"Codes", "encode", "read_activations"}, {"ActivationWriter", "locate"}),
+        ("train_sae", {"ActivationStore", "train_dictionary"}, {"ActivationWriter", "Codes"}),
+        ("encode", {"Codes", "encode", "ActivationStore"}, {"ActivationWriter", "locate"}),
         ("score_dictionary", {"locate", "Codes"}, {"encode", "index_images", "build_taxonomy"}),
     ],
 )
