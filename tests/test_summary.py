@@ -39,7 +39,7 @@ def metrics():
                         )
                     }
                     identity = {"experiment": weights, "weights": weights, "variant": "topk"}
-                    identity |= {"dataset": "planted", "model": "vit"}
+                    identity |= {"dataset": "planted", "model": "vit", "token": "cls"}
                     rows.append({**identity, "layer": layer, "seed": seed, **scores})
     return pd.DataFrame(rows)
 
@@ -62,7 +62,14 @@ def test_models_have_panels_of_their_own(metrics):
     both = pd.concat([metrics, metrics.assign(model="other")])
     scores = set(scores_by_layer(both)["score"])
     assert len(scores) == 2 * len(SCORES)
-    assert any(score.startswith("planted, other\n") for score in scores)
+    assert any(score.startswith("other\n") for score in scores)
+
+
+def test_tokens_have_panels_of_their_own(metrics):
+    both = pd.concat([metrics, metrics.assign(token="patches")])
+    scores = set(scores_by_layer(both)["score"])
+    assert len(scores) == 2 * len(SCORES)
+    assert any(score.startswith("patches\n") for score in scores)
 
 
 def test_quality_without_a_trained_dictionary_says_so(metrics, tmp_path):

@@ -59,11 +59,12 @@ def plot_scores(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
     """Draw each score by layer, with its nulls, the baselines and the random backbone.
 
     A line is the mean over the widths and sparsities of its arm; its band spans the seeds (of the
-    dictionaries and, where there are several, of the backbones). Every dataset and model has
-    panels of its own.
+    dictionaries and, where there are several, of the backbones). Every dataset, model and token
+    kind has panels of its own.
     """
     _style()
     table = scores_by_layer(metrics)
+    shown = [series for series in STYLES if series in set(table["series"])]
     grid = sns.relplot(
         table,
         kind="line",
@@ -71,8 +72,8 @@ def plot_scores(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
         y="value",
         hue="series",
         style="series",
-        hue_order=list(STYLES),
-        style_order=list(STYLES),
+        hue_order=shown,
+        style_order=shown,
         palette={name: colour for name, (colour, _) in STYLES.items()},
         dashes={name: dash for name, (_, dash) in STYLES.items()},
         markers=dict.fromkeys(STYLES, "o"),
@@ -280,17 +281,15 @@ def strongest_images(codes: Codes, latent: int) -> np.ndarray:
 def scores_by_layer(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return columns layer, experiment, seed, series, score, value.
 
-    `score` names the dataset and the model, too, where there are several.
+    `score` names the dataset, the model and the token, too, where there are several.
     """
-    arms = metrics.groupby(["dataset", "model"], sort=False)
-    if arms.ngroups > 1:
-        return pd.concat(
-            [
-                table.assign(score=f"{dataset}, {model}\n" + table["score"])
-                for (dataset, model), rows in arms
-                for table in [scores_by_layer(rows)]
-            ]
-        )
+    several = [name for name in ("dataset", "model", "token") if metrics[name].nunique() > 1]
+    if several:
+        parts = []
+        for values, rows in metrics.groupby(several, sort=False):
+            table = scores_by_layer(rows)
+            parts.append(table.assign(score=", ".join(values) + "\n" + table["score"]))
+        return pd.concat(parts)
     topk = metrics["variant"] == "topk"
     random = metrics["weights"] == "random"
     parts = [
