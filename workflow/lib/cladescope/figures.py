@@ -288,7 +288,7 @@ def scores_by_layer(metrics: pd.DataFrame) -> pd.DataFrame:
         parts = []
         for values, rows in metrics.groupby(several, sort=False):
             table = scores_by_layer(rows)
-            parts.append(table.assign(score=", ".join(values) + "\n" + table["score"]))
+            parts.append(table.assign(score=", ".join(map(str, values)) + "\n" + table["score"]))
         return pd.concat(parts)
     topk = metrics["variant"] == "topk"
     random = metrics["weights"] == "random"

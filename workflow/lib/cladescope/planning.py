@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cladescope.backbone import Layer, forward_cost, list_layers
-from cladescope.config import SPLITS, PassSpec, expand_passes, expand_sweep
+from cladescope.config import SPLITS, TRAINED, PassSpec, expand_passes, expand_sweep
 from cladescope.images import ImageIndex
 from cladescope.store import ShardPlan, store_files
 
@@ -68,9 +68,6 @@ def make_plan(config: dict[str, Any]) -> Plan:
         if dictionary.variant in TRAINED:
             flops += 2 * d * width * ENCODER_PASSES * config["training"]["images"]
     return Plan(passes, len(sweep), flops, disk)
-
-
-TRAINED = ("topk",)
 
 
 def _plan_pass(job: PassSpec, layers: list[Layer], images: int) -> PassPlan:
