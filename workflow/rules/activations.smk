@@ -45,6 +45,8 @@ for job in expand_passes(config):
         conda:
             ENVIRONMENT
         threads: job.threads
+        resources:
+            **resources_of("extract_activations"),
         params:
             spec={
                 "backbone": job.backbone,

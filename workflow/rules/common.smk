@@ -57,6 +57,27 @@ def code_of(script, *modules):
     )
 
 
+def resources_of(name):
+    """What a profile's `set-resources` says of `name`, for rules whose generated names begin so."""
+
+    def evaluated(resource):
+        def value(wildcards, input, attempt, threads):
+            result = resource.evaluate(
+                wildcards,
+                input=input,
+                attempt=attempt,
+                threads=threads,
+                rulename=name,
+                async_run=workflow.async_run,
+            )
+            return result.value
+
+        return value
+
+    chosen = workflow.resource_settings.overwrite_resources.get(name, {})
+    return {key: evaluated(resource) for key, resource in chosen.items()}
+
+
 def dictionary_of(wildcards):
     """The sweep's entry that a rule's wildcards stand for."""
     folder = "/".join(

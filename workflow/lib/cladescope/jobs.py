@@ -1,6 +1,8 @@
 """What every script does first: a dated log file, errors that reach it, quiet progress."""
 
 import logging
+import os
+import socket
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,10 +13,14 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 
+ALLOTTED = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "SLURM_JOB_PARTITION")
+"""Variables that say what a job was given: threads (torch and BLAS honour them), GPUs, a place."""
+
 
 def start_log(path: str) -> None:
     """Send log records, and the traceback of an uncaught exception, to the file at `path`.
 
+    The first record says where the job runs and what it was given.
     The exception's last line also goes to the terminal, so that the reason is seen without
     opening the log.
     """
@@ -27,6 +33,8 @@ def start_log(path: str) -> None:
         force=True,
     )
     logging.captureWarnings(True)
+    allotted = [f"{name}={os.environ[name]}" for name in ALLOTTED if name in os.environ]
+    logging.info("on %s %s", socket.gethostname(), " ".join(allotted))
 
     def report(
         kind: type[BaseException], error: BaseException, trace: TracebackType | None
