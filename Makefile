@@ -15,7 +15,7 @@ PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
 COMMAND := PYTHONPATH=workflow/lib $(BIN)/python -m cladescope
-.PHONY: help demo run plan layers verify test lint format lock planted-backbone clean
+.PHONY: help demo run plan layers verify unlock test lint format lock planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -38,6 +38,10 @@ layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224
 
 verify: $(VENV)/synced ## read every activation of CONFIG=... again; REPAIR=1 makes damaged shards again
 	$(COMMAND) verify_activations $(CONFIG) $(if $(REPAIR),--repair)
+
+unlock: $(VENV)/synced ## after a run was killed: wait for its Slurm jobs, then free the folder for CONFIG=...
+	$(COMMAND) wait_for_jobs
+	$(BIN)/snakemake --configfile $(CONFIG) --unlock
 
 test: $(VENV)/synced-dev ## run all tests
 	$(BIN)/pytest

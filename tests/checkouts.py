@@ -67,12 +67,17 @@ class Checkout:
             check=False,
         )
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess:
+    def command(
+        self, *arguments: str, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess:
         """Run `python -m cladescope`."""
         return subprocess.run(
             [sys.executable, "-m", "cladescope", *arguments],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(self.folder / "workflow" / "lib")},
+            env={
+                **(environment or os.environ),
+                "PYTHONPATH": str(self.folder / "workflow" / "lib"),
+            },
             capture_output=True,
             text=True,
             check=False,

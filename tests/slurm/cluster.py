@@ -1,6 +1,7 @@
 """A private Slurm of three nodes: no systemd, no terminal, everything in one folder."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -45,7 +46,8 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
 SlurmdParameters=config_overrides
 GresTypes=gpu
 {nodes}
-PartitionName=cpu Nodes=n1,n2 Default=YES
+PartitionName=cpu Nodes=n1,n2 Default=YES LLN=YES PriorityTier=1
+PartitionName=urgent Nodes=n1,n2 PriorityTier=2
 PartitionName=gpu Nodes=g1
 """
 GRES_CONF = """\
@@ -100,6 +102,18 @@ class Cluster:
         ).splitlines()
         return [tuple(line.split("\t")) for line in lines]
 
+    def field(self, job: str, name: str) -> str:
+        """Return what `scontrol show job` says of a job."""
+        shown = dict(re.findall(r"(\w+)=(\S*)", self("scontrol", "show", "job", job)))
+        return shown[name]
+
+    def answers(self) -> bool:
+        """Whether the controller answers."""
+        ping = subprocess.run(
+            ["scontrol", "ping"], env=self.environment, capture_output=True, check=False, timeout=30
+        )
+        return ping.returncode == 0
+
     def start(self, name: str, *command: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.daemons[name] = subprocess.Popen(
@@ -125,6 +139,11 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+
+    def kill(self, name: str) -> None:
+        daemon = self.daemons.pop(name)
+        daemon.kill()
+        daemon.wait()
 
     def wait_for_nodes(self) -> None:
         """Wait until every node answers and is free."""

@@ -48,9 +48,10 @@ def submit(cluster, checkout, *arguments):
 
 
 def results(checkout, *patterns):
+    """Every file of the patterns, by its path below the results."""
     folder = checkout.folder / "results" / "small"
     paths = sorted(path for pattern in patterns for path in folder.glob(pattern))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths if path.is_file()}
 
 
 def remove(checkout, *patterns):
@@ -67,9 +68,10 @@ def allotted(checkout, pattern):
 
 
 def test_sweep_gives_the_tables_of_a_local_run(cluster, submitted, finished):
-    stages = ("trained/activations/eval", "trained/dictionaries/cls/L8/topk", "tables", "logs")
-    remove(submitted, *stages)
-    run = submit(cluster, submitted)
+    tables = [f"results/small/{table}" for table in results(finished, "tables/*")]
+    one = "trained/dictionaries/cls/L8/topk/w48_k4_s0"
+    remove(submitted, "trained/activations/eval", one, "tables", "logs")
+    run = submit(cluster, submitted, "--", *tables)
     output, _ = run.communicate(timeout=300)
     assert run.returncode == 0, output
 
@@ -87,5 +89,103 @@ def test_sweep_gives_the_tables_of_a_local_run(cluster, submitted, finished):
             assert given["SLURM_JOB_PARTITION"] == "cpu"
             assert "CUDA_VISIBLE_DEVICES" not in given
             assert given["OMP_NUM_THREADS"] == "1"
-    scored = {given["SLURM_JOB_ID"] for given in allotted(submitted, "score_dictionary/*")}
-    assert len(scored) == 1, "short jobs share an allocation"
+    allocations = {
+        given["SLURM_JOB_ID"]
+        for rule in ("encode/*", "score_dictionary/*")
+        for given in allotted(submitted, rule)
+    }
+    assert len(allocations) == 1, "short jobs share an allocation"
+
+
+def dictionary_files(*names):
+    folder = "results/small/trained/dictionaries/cls"
+    return [f"{folder}/{name}/sae.safetensors" for name in names]
+
+
+def job_of(cluster, checkout, comment, states="running"):
+    """The newest Slurm job of a rule in a state, once there is one."""
+
+    def find():
+        jobs = cluster.jobs("%i", "%k", "%Z", states=states)
+        return [
+            job for job, what, place in jobs if comment in what and place == str(checkout.folder)
+        ]
+
+    cluster.wait(find, f"{comment} {states}")
+    return max(find(), key=int)
+
+
+def test_disturbed_run_gives_the_same_results(cluster, submitted, finished):
+    remove(submitted, "trained/activations/eval", "trained/dictionaries/cls/*/topk")
+    names = [f"L{layer}/topk/w48_k{k}_s0" for layer in (2, 8) for k in (2, 4)]
+    # Jobs of block 2 get too little memory at first.
+    memory = "4000 if attempt > 1 or wildcards.layer != '2' else 60"
+    run = submit(
+        cluster,
+        submitted,
+        "--set-resources",
+        f"train_sae:mem_mb={memory}",
+        "extract_activations:slurm_partition=gpu",
+        "extract_activations:gpu=1",
+        "--",
+        *dictionary_files(*names),
+        "results/small/trained/activations/eval/cls/L2.json",
+    )
+    cancelled = job_of(cluster, submitted, "cls_8_topk_w48_k2")
+    cluster("scancel", cancelled)
+
+    cluster.stop("slurmctld")
+    cluster.start("slurmctld", "slurmctld", "-D")
+    cluster.wait(cluster.answers, "the controller answers")
+
+    job_of(cluster, submitted, "extract_activations")
+    cluster.kill("g1")
+
+    moved = job_of(cluster, submitted, "cls_8_topk_w48_k4")
+    node = cluster.field(moved, "NodeList")
+    cluster("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    cluster.wait(
+        lambda: cluster.field(moved, "Restarts") == "1", "job leaves the node that is down"
+    )
+
+    job_of(cluster, submitted, "cls_2_topk_w48_k2", "failed")
+    preempted = job_of(cluster, submitted, "cls_2_topk_w48_k2")
+    node = f"--nodelist={cluster.field(preempted, 'NodeList')}"
+    urgent = ("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", node)
+    cluster(*urgent, "--wrap", "sleep 1")
+    cluster.wait(lambda: cluster.field(preempted, "Restarts") == "1", "job makes way")
+
+    lost = ("sinfo", "--noheader", "--nodes=g1", "--states=down", "--format=%N")
+    cluster.wait(lambda: cluster(*lost), "the dead slurmd is noticed")
+    cluster.start_node("g1")
+    output, _ = run.communicate(timeout=240)
+    assert run.returncode == 0, output
+    assert (cancelled, "CANCELLED") in cluster.jobs("%i", "%T")
+    short = (submitted.folder / ".snakemake" / "slurm_logs").glob("rule_train_sae/*_2_*/*.log")
+    assert any("exceeded memory limit" in log.read_text() for log in short)
+
+    files = ("trained/activations/eval/**/*", "trained/dictionaries/**/sae.*")
+    expected = results(finished, *files)
+    assert len(expected) > 10
+    assert results(submitted, *files) == expected
+
+
+def test_jobs_that_outlive_snakemake_are_waited_for(cluster, submitted, finished):
+    names = ("w48_k2", "w48_k4")
+    targets = dictionary_files(*(f"L8/topk/{name}_s0" for name in names))
+    remove(submitted, "trained/dictionaries/cls/L8/topk")
+    run = submit(cluster, submitted, "--", *targets)
+    for name in names:
+        job_of(cluster, submitted, f"cls_8_topk_{name}")
+    run.kill()
+    run.communicate(timeout=30)
+    refused = submit(cluster, submitted, "--", *targets)
+    assert "--unlock" in refused.communicate(timeout=60)[0]
+
+    waited = submitted.command("wait_for_jobs", environment=cluster.environment)
+    assert waited.returncode == 0, waited.stderr
+    assert "waiting for Slurm jobs" in waited.stdout
+    assert submitted.run("--unlock").returncode == 0
+    assert submitted.planned("--", *targets) == {}, "nothing is made twice"
+    files = ("trained/dictionaries/cls/L8/topk/**/sae.*",)
+    assert results(submitted, *files) == results(finished, *files)

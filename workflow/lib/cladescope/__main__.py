@@ -38,6 +38,8 @@ def main() -> int:
     enter.add_argument("folder", type=Path)
     enter.add_argument("weights", type=Path)
     enter.set_defaults(run=_import_saelens)
+    wait = commands.add_parser("wait_for_jobs", help="wait for Slurm jobs of a killed run")
+    wait.set_defaults(run=_wait_for_jobs)
     arguments = parser.parse_args()
     try:
         return arguments.run(arguments)
@@ -94,6 +96,13 @@ def _import_saelens(arguments: argparse.Namespace) -> int:
     from cladescope.saelens import import_saelens
 
     import_saelens(arguments.folder, arguments.weights)
+    return 0
+
+
+def _wait_for_jobs(arguments: argparse.Namespace) -> int:
+    from cladescope.orphans import wait_for_jobs
+
+    wait_for_jobs(Path())
     return 0
 
 
