@@ -173,6 +173,7 @@ EVERYTHING_AFTER_IMAGES = {
     "probe_layer": 2,
     "tabulate_probes": 1,
     **MATCHED,
+    **CURVES,
     **SUMMARY,
 }
 
