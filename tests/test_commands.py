@@ -61,7 +61,9 @@ def test_plan_says_what_extraction_writes(finished):
     plan = make_plan(config)
     for job, expected in zip(expand_passes(config), plan.passes, strict=True):
         folder = finished.folder / "results/small/trained/activations" / job.split
-        assert expected.files == sum(path.is_file() for path in folder.rglob("*"))
+        stores = [folder / token / f"L{layer}" for layer, token in job.places]
+        files = [f for s in stores for f in s.with_suffix(".zarr").rglob("*") if f.is_file()]
+        assert expected.files == len(files) + sum(s.with_suffix(".json").is_file() for s in stores)
         chunks = list(folder.glob("*/*/values/c/*/0/0"))
         # Four bytes of checksum a chunk.
         assert sum(path.stat().st_size for path in chunks) == expected.disk + 4 * len(chunks)
