@@ -1,4 +1,7 @@
-"""The vision model whose activations are studied. Only this module and `checkpoints` know timm."""
+"""The vision model whose activations are studied.
+
+Only this module, `attention` and `checkpoints` know timm.
+"""
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -158,6 +161,11 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
         weights_sha256=hash_weights(model),
         preprocessing={**described, "transform": [str(step) for step in transform.transforms]},
     )
+
+
+def has_token_sequence(backbone: Backbone) -> bool:
+    """Whether a model keeps one sequence of tokens, as a vision transformer does."""
+    return _has_tokens(backbone.model)
 
 
 def _create(name: str, pretrained: bool, image_size: int | None) -> Any:
