@@ -17,6 +17,7 @@ include: "workflow/rules/activations.smk"
 include: "workflow/rules/dictionaries.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/summary.smk"
+include: "workflow/rules/relevancy.smk"
 
 
 rule all:
@@ -24,3 +25,4 @@ rule all:
     input:
         TABLES,
         FIGURES,
+        RELEVANCY,

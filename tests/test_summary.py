@@ -5,16 +5,15 @@ import pandas as pd
 import pytest
 
 from cladescope.codes import Codes
+from cladescope.examples import best_latents, random_latents, strongest_images
 from cladescope.figures import (
     PERMUTED,
     RANDOM,
     SCORES,
     TRAINED,
-    best_latents,
     plot_quality,
     plot_scores,
     scores_by_layer,
-    strongest_images,
 )
 from cladescope.files import write_json
 from cladescope.tables import tabulate
@@ -96,7 +95,10 @@ def test_best_latents_are_one_for_each_node():
             "best_internal_mcc": [0.5, 0.7, 0.9, 0.6, np.nan],
         }
     )
-    assert best_latents(latents)["latent"].tolist() == [1, 3]
+    assert best_latents(latents, 10)["latent"].tolist() == [1, 3]
+    assert best_latents(latents, 1)["latent"].tolist() == [1]
+    others = random_latents(latents, 10, seed=0, without=np.array([1]))
+    assert sorted(others.tolist()) == [0, 3, 4], "scored, but for the one named"
 
 
 def test_strongest_images_break_ties_by_id():
@@ -107,7 +109,7 @@ def test_strongest_images_break_ties_by_id():
         n_images=5,
         width=8,
     )
-    assert strongest_images(codes, 7).tolist() == [4, 1, 3, 0]
+    assert strongest_images(codes, 7, 3).tolist() == [4, 1, 3]
 
 
 def test_tables_name_the_dictionary_of_every_row(tmp_path):

@@ -199,16 +199,50 @@ def identity_of(dictionary):
     }
 
 
-# The dictionary whose latents are shown as images: of the first experiment's deepest layer, by
-# preference trained, wide and of the first seed.
-SHOWN = max(
-    (entry for entry in SWEEP.values() if entry.experiment == next(iter(EXPERIMENTS))),
-    key=lambda entry: (
+def preference(entry):
+    """What makes one dictionary rather than another stand for its experiment: deep and trained."""
+    return (
         entry.token == "cls",
         entry.layer,
         entry.variant == "topk",
         entry.width or 0,
         -(entry.seed or 0),
         entry.sparsity or 0,
-    ),
+    )
+
+
+# The dictionary whose latents are shown as images: of the first experiment's deepest layer, by
+# preference trained, wide and of the first seed.
+SHOWN = max(
+    (entry for entry in SWEEP.values() if entry.experiment == next(iter(EXPERIMENTS))),
+    key=preference,
 )
+
+
+def mapped_dictionaries():
+    """The dictionaries whose latents get maps; none if the configuration wants none."""
+    if "relevancy" not in config:
+        return []
+    if "dictionaries" in config["relevancy"]:
+        return [SWEEP[folder] for folder in config["relevancy"]["dictionaries"]]
+    controls = {}
+    for entry in sorted(SWEEP.values(), key=preference):
+        experiment = EXPERIMENTS[entry.experiment]
+        if (
+            experiment["backbone"]["weights"] == "random"
+            and experiment["dataset"] == EXPERIMENTS[SHOWN.experiment]["dataset"]
+            and (entry.token, entry.layer) == (SHOWN.token, SHOWN.layer)
+        ):
+            controls[entry.experiment] = entry
+    return list(dict.fromkeys([SHOWN, *controls.values()]))
+
+
+def mapping_inputs(wildcards):
+    """The checkpoint, if it is a file, and the table with the objects' masks, if there is one."""
+    experiment = EXPERIMENTS[wildcards.experiment]
+    inputs = {}
+    if weights_kind(experiment["backbone"]) == "file":
+        inputs["backbone"] = experiment["backbone"]["weights"]
+    if DATASETS[experiment["dataset"]]["source"] == "planted":
+        inputs["factors"] = dataset_file(wildcards, "rendered/eval.parquet")
+    return inputs

@@ -329,6 +329,11 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
             f"training.images: {training['images']} is less than one batch; "
             f"the nearest valid value is {training['batch_size']}"
         )
+    folders = [dictionary.folder for dictionary in expand_sweep(config)]
+    for folder in config.get("relevancy", {}).get("dictionaries", []):
+        if folder not in folders:
+            close = difflib.get_close_matches(folder, folders, n=1, cutoff=0)[0]
+            yield f"relevancy.dictionaries: {folder} is not in the sweep; did you mean {close}?"
 
 
 RESERVED_NAMES = ("datasets", "tables", "figures", "backbones", "logs", "benchmarks")

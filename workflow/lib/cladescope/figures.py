@@ -6,12 +6,12 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from cladescope.codes import Codes
+from cladescope.examples import best_latents, strongest_images
 from cladescope.files import write_aside
 from cladescope.images import ImageIndex, decode_image
 from cladescope.sources.base import ImageSource
@@ -229,7 +229,7 @@ def plot_top_images(
     which is a leaf where one class fills the top set.
     """
     _style()
-    shown = best_latents(latents)
+    shown = best_latents(latents, SHOWN_LATENTS)
     figure, axes = plt.subplots(
         max(len(shown), 1),
         SHOWN_IMAGES,
@@ -241,7 +241,8 @@ def plot_top_images(
         axis.set_axis_off()
     records: list[dict[str, Any]] = shown.to_dict("records")  # type: ignore[assignment]
     for row, latent in enumerate(records):
-        for axis, image in zip(axes[row], strongest_images(codes, latent["latent"]), strict=False):
+        images = strongest_images(codes, latent["latent"], SHOWN_IMAGES)
+        for axis, image in zip(axes[row], images, strict=False):
             axis.imshow(decode_image(source.read_checked(index, image)))
         axes[row, 0].text(
             -0.15,
@@ -262,20 +263,6 @@ def plot_top_images(
         hspace=0.08,
     )
     _save(figure, paths, dpi)
-
-
-def best_latents(latents: pd.DataFrame) -> pd.DataFrame:
-    """Return the best latent of each internal node, by MCC, for the best-matched nodes."""
-    scored = latents[latents["status"] == "scored"].dropna(subset=["best_internal_mcc"])
-    ranked = scored.sort_values(["best_internal_mcc", "latent"], ascending=[False, True])
-    return ranked.drop_duplicates("best_internal_wnid").head(SHOWN_LATENTS)
-
-
-def strongest_images(codes: Codes, latent: int) -> np.ndarray:
-    """Return the ids of the images that fire a latent most; ties go to the lower id."""
-    mine = codes.latent == latent
-    order = np.argsort(-codes.activation[mine], kind="stable")
-    return codes.image[mine][order[:SHOWN_IMAGES]]
 
 
 def scores_by_layer(metrics: pd.DataFrame) -> pd.DataFrame:

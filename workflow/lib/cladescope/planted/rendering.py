@@ -40,6 +40,7 @@ __all__ = [
     "Nuisance",
     "PlantedImage",
     "PlantedSpec",
+    "masks_by_path",
     "read_masks",
     "render_image",
     "render_split",
@@ -181,6 +182,12 @@ def read_masks(factors_path: str | Path) -> np.ndarray:
     packed = b"".join(table.column("mask").to_pylist())
     bits = np.frombuffer(packed, np.uint8).reshape(table.num_rows, -1)
     return np.unpackbits(bits, axis=1, count=size * size).reshape(-1, size, size).astype(bool)
+
+
+def masks_by_path(factors_path: str | Path) -> dict[str, np.ndarray]:
+    """Read the objects' masks, (size, size) bool, by the path of their image; as `read_masks`."""
+    paths = pq.read_table(factors_path, columns=["path"])["path"].to_pylist()
+    return dict(zip(paths, read_masks(factors_path), strict=True))
 
 
 def sample_grid(path: str | Path, seed: int = 0, columns: int = 8, enlarge: int = 2) -> None:

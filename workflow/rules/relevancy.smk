@@ -1,0 +1,57 @@
+MAPPED = mapped_dictionaries()
+RELEVANCY = [f"{RESULTS}/tables/relevancy.csv"] if MAPPED else []
+MAPPING = ("latents", "random_latents", "images", "pairs_per_batch", "steps", "seed")
+
+
+rule map_relevancy:
+    input:
+        unpack(mapping_inputs),
+        codes=rules.encode.output.codes,
+        weights=rules.train_sae.output.weights,
+        about=rules.train_sae.output.about,
+        latents=rules.score_dictionary.output.latents,
+        index=lambda w: dataset_file(w, "images/eval.parquet"),
+    output:
+        f"{DICTIONARY}/relevancy.parquet",
+    log:
+        f"{RESULTS}/logs/map_relevancy/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/map_relevancy/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec=lambda w: {
+            "backbone": EXPERIMENTS[w.experiment]["backbone"],
+            "relevancy": {key: config["relevancy"][key] for key in MAPPING},
+        },
+        code=code_of("map_relevancy"),
+    script:
+        "../scripts/map_relevancy.py"
+
+
+if MAPPED:
+
+    rule tabulate_relevancy:
+        input:
+            [f"{RESULTS}/{dictionary.folder}/relevancy.parquet" for dictionary in MAPPED],
+        output:
+            report(
+                RELEVANCY[0],
+                caption="../report/relevancy.rst",
+                category="Tables",
+            ),
+        log:
+            f"{RESULTS}/logs/tabulate_relevancy.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/tabulate_relevancy.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec={
+                "dictionaries": [identity_of(dictionary) for dictionary in MAPPED],
+                "draws": config["relevancy"]["bootstrap_draws"],
+                "seed": config["relevancy"]["seed"],
+            },
+            code=code_of("tabulate_relevancy"),
+        script:
+            "../scripts/tabulate_relevancy.py"
