@@ -110,6 +110,8 @@ def textbook_map(backbone, image, dictionary, latent, layer, token, method):
             above, below = (forward({block: sign * nudge})[0] for sign in (1, -1))
             gradient[place] = v @ (pre_activation(above) - pre_activation(below)) / 2e-4
         r = r + np.maximum(gradient * matrix, 0).mean(0) @ r
+    if method == "relevancy" and token == "mean":
+        r = r - np.eye(len(tokens))
     return (v @ r)[PREFIX:]
 
 

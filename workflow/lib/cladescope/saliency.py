@@ -14,7 +14,8 @@ that the latent reads count:
 
 `relevancy`
     Chefer, Gur & Wolf 2021 (arXiv 2103.15679), eqs. 5 and 6: R = I; R ← R + Ā R block by block,
-    Ā = mean over heads of (∂y/∂A ⊙ A)⁺. The map is vᵀR.
+    Ā = mean over heads of (∂y/∂A ⊙ A)⁺. The map is vᵀR; for `mean` vᵀ(R − I), since I adds 1/n to
+    every patch whatever the latent and the image.
 `attention`
     vᵀ (mean over heads of the layer's A).
 `rollout`
@@ -120,6 +121,8 @@ def map_saliency(
         weights = _weights(backbone, layer, token, pre_activation.detach())
     if method == "relevancy":
         row = _relevancy(trace, pre_activation, weights)
+        if token == "mean":
+            row = row - weights
     elif method == "attention":
         row = _times(weights, trace.attention[-1].mean(1))
     else:
