@@ -15,7 +15,7 @@ PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
 COMMAND := PYTHONPATH=workflow/lib $(BIN)/python -m cladescope
-.PHONY: help demo run plan layers verify unlock test lint format lock planted-backbone clean
+.PHONY: help demo run plan layers verify unlock test test-slurm lint format lock planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -45,6 +45,9 @@ unlock: $(VENV)/synced ## after a run was killed: wait for its Slurm jobs, then 
 
 test: $(VENV)/synced-dev ## run all tests
 	$(BIN)/pytest
+
+test-slurm: $(VENV)/synced-dev ## run the tests on a real Slurm (Debian's slurm-wlm and munge, as root)
+	CLADESCOPE_SLURM=1 $(BIN)/pytest tests/slurm
 
 lint: $(VENV)/synced-dev ## check style, types and the workflow
 	$(BIN)/ruff check .

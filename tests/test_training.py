@@ -13,7 +13,7 @@ from cladescope.encoding import encode, image_blocks
 from cladescope.store import ActivationStore
 from cladescope.training import open_source
 from cladescope.variants import fit_dictionary, loop
-from cladescope.variants.base import FitSpec, Recipe
+from cladescope.variants.base import FitSpec, Recipe, initial_dictionary
 from cladescope.variants.batches import InMemory, batches
 from cladescope.variants.checkpoint import load_checkpoint, save_checkpoint
 from cladescope.variants.matryoshka import prefix_sizes
@@ -60,7 +60,7 @@ def quality_of(dictionary, x):
 def test_learns_what_initialisation_lacks(planted, fits, variant):
     x, directions = planted
     learned = fits[variant].dictionary
-    start = fit_dictionary("untrained", InMemory(x), FitSpec(32, 3, 0)).dictionary
+    start = initial_dictionary(InMemory(x), FitSpec(32, 3, 0), k=3)
     assert quality_of(learned, x)["fve"] > quality_of(start, x)["fve"] + 0.1
     found, before = (np.abs(directions @ d.decoder.T).max(1).mean() for d in (learned, start))
     assert found > before + 0.02
@@ -201,7 +201,7 @@ def test_aux_loss_revives_dead_latents(planted):
     from cladescope.variants.sparse_topk import SparseTopK
 
     source = InMemory(planted[0])
-    start = fit_dictionary("untrained", source, FitSpec(32, 3, 0)).dictionary
+    start = initial_dictionary(source, FitSpec(32, 3, 0), k=3)
     start.encoder_bias[:6] = 1
     silent = {}
     for coefficient in (0.0, 1 / 32):

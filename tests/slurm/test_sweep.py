@@ -1,5 +1,6 @@
 """Part of the small experiment through `--profile slurm` on a real Slurm, against a local run."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -9,7 +10,9 @@ import pytest
 from checkouts import SNAKEMAKE, Checkout
 from cluster import missing, running_cluster
 
-pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
+# Asked for by name (`make test-slurm`): the cases after the first are still being written.
+REASON = missing() if os.getenv("CLADESCOPE_SLURM") else "run by `make test-slurm`"
+pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
 
 
 @pytest.fixture(scope="module")

@@ -108,18 +108,21 @@ def normalisation(source: Source) -> tuple[np.ndarray, float]:
     return mean, scale
 
 
-def initial_dictionary(source: Source, spec: FitSpec, k: int | None = None) -> Dictionary:
+def initial_dictionary(
+    source: Source, spec: FitSpec, k: int | None = None, data_share: float = DATA_SHARE
+) -> Dictionary:
     """Return the sparse autoencoder at initialisation: decoder rows towards random data points.
 
     The encoder lies along the decoder. Where points are fewer than latents, noise keeps the rows
-    apart.
+    apart; with a `data_share` of 0 the rows are random directions.
     """
     assert spec.width and spec.seed is not None
     mean, scale = normalisation(source)
     rng = np.random.default_rng(spec.seed)
     block = next(source.blocks())
     points = block[rng.choice(len(block), spec.width, replace=len(block) < spec.width)] - mean
-    rows = DATA_SHARE * _unit(points) + (1 - DATA_SHARE) * _unit(rng.standard_normal(points.shape))
+    noise = _unit(rng.standard_normal(points.shape))
+    rows = data_share * _unit(points) + (1 - data_share) * noise
     decoder = _unit(rows).astype(np.float32)
     return Dictionary(
         encoder=np.float32(ENCODER_SCALE) * decoder,
