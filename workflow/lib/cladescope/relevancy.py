@@ -96,16 +96,13 @@ def map_relevancy(
     tables = [COLUMNS.empty_table()]
     for start in progress(starts, len(starts), "mapping"):
         part = pairs.iloc[start : start + spec.pairs_per_batch]
-        paths = [str(index.paths[image]) for image in part["image"]]
+        rows = part["image"].to_numpy()
         images = torch.stack(
-            [
-                backbone.transform(decode_image(source.read_checked(index, image)))
-                for image in part["image"]
-            ]
+            [backbone.transform(decode_image(source.read_checked(index, row))) for row in rows]
         ).to(device)
         coverage = None
         if masks is not None:
-            found = np.stack([masks[path] for path in paths])
+            found = np.stack([masks[str(index.paths[row])] for row in rows])
             coverage = object_coverage(backbone, found, n_patches).to(device)
         for method, maps in _maps(backbone, images, dictionary, part, place, spec):
             target = Target.of(dictionary, part["latent"].to_numpy(), device)
@@ -123,10 +120,10 @@ def map_relevancy(
                 columns["object_share"] = _known(share_inside(maps, coverage))
                 columns["object_area"] = _known(coverage.mean(1))
             tables.append(pa.table(columns, schema=COLUMNS))
-    size = backbone.preprocessing["input_size"][1:]
-    rows, columns_ = grid_of(n_patches, *size)
-    table = pa.concat_tables(tables)
-    table = table.replace_schema_metadata({"rows": str(rows), "columns": str(columns_)})
+    grid = grid_of(n_patches, *backbone.preprocessing["input_size"][1:])
+    table = pa.concat_tables(tables).replace_schema_metadata(
+        {name: str(size) for name, size in zip(("rows", "columns"), grid, strict=True)}
+    )
     with write_aside(path) as aside:
         pq.write_table(table, aside, compression="zstd")
 
