@@ -23,6 +23,7 @@ from cladescope.config import (
 )
 from cladescope.fingerprint import LIBRARY as PACKAGE
 from cladescope.fingerprint import fingerprint
+from cladescope.provenance import plan_record
 from cladescope.store import store_files
 
 try:
@@ -55,6 +56,20 @@ def code_of(script, *modules):
     return fingerprint(
         WORKFLOW / "scripts" / f"{script}.py", *(PACKAGE / module for module in modules)
     )
+
+
+def stages():
+    """Fingerprint of the code of every stage that numbers come from, by the stage's name."""
+    variants = {entry.variant for entry in SWEEP.values()}
+    drawings = ("plot_", "record_provenance")
+    scripts = (script.stem for script in sorted((WORKFLOW / "scripts").glob("*.py")))
+    return {
+        **{script: code_of(script) for script in scripts if not script.startswith(drawings)},
+        **{
+            f"train_sae {variant}": code_of("train_sae", f"variants/{variant}.py")
+            for variant in sorted(variants)
+        },
+    }
 
 
 def resources_of(name):
@@ -142,6 +157,21 @@ def figure(name):
 def of_sweep(name):
     """The file called `name` of every dictionary."""
     return [f"{RESULTS}/{folder}/{name}" for folder in SWEEP]
+
+
+def of_experiment(experiment, name):
+    """The file called `name` of every dictionary of one experiment."""
+    return [f"{RESULTS}/{e.folder}/{name}" for e in SWEEP.values() if e.experiment == experiment]
+
+
+def manifests_of(experiment):
+    """The manifests of the activations that an experiment's dictionaries use, of both splits."""
+    return [
+        f"{RESULTS}/{name}/activations/{split}/{token}/L{layer}.json"
+        for name, token, layer in swept_places()
+        for split in SPLITS
+        if name == experiment
+    ]
 
 
 def swept_places(seeded=False):

@@ -33,7 +33,8 @@ if MAPPED:
 
     rule tabulate_relevancy:
         input:
-            [f"{RESULTS}/{dictionary.folder}/relevancy.parquet" for dictionary in MAPPED],
+            maps=[f"{RESULTS}/{dictionary.folder}/relevancy.parquet" for dictionary in MAPPED],
+            records=RECORDS.values(),
         output:
             report(
                 RELEVANCY[0],

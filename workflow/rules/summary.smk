@@ -19,9 +19,41 @@ FIGURES = [
 ]
 
 
+STAGES = stages()
+RECORDS = {name: f"{RESULTS}/{name}/provenance.json" for name in EXPERIMENTS}
+
+
+rule record_provenance:
+    input:
+        manifests=lambda w: manifests_of(w.experiment),
+        taxonomy=lambda w: dataset_file(w, "taxonomy.parquet"),
+        about=lambda w: of_experiment(w.experiment, "sae.json"),
+        quality=lambda w: of_experiment(w.experiment, "quality.json"),
+        scores=lambda w: of_experiment(w.experiment, "scores.json"),
+        lock=WORKFLOW.parent / "envs" / "requirements.txt",
+    output:
+        report(
+            f"{RESULTS}/{{experiment}}/provenance.json",
+            caption="../report/provenance.rst",
+            category="Provenance",
+        ),
+    log:
+        f"{RESULTS}/logs/record_provenance/{{experiment}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/record_provenance/{{experiment}}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec=lambda w: {"plan": plan_record(config, w.experiment), "code": STAGES},
+        code=code_of("record_provenance"),
+    script:
+        "../scripts/record_provenance.py"
+
+
 rule tabulate:
     input:
         **{table: of_sweep(f"{table}.parquet") for table in SCORE_TABLES},
+        records=RECORDS.values(),
         scores=of_sweep("scores.json"),
         quality=of_sweep("quality.json"),
         recurrence=[
@@ -108,6 +140,7 @@ rule tabulate_probes:
             f"{RESULTS}/{experiment}/probes/{token}/L{layer}_nodes.parquet"
             for experiment, token, layer in swept_places()
         ],
+        records=RECORDS.values(),
     output:
         levels=f"{RESULTS}/tables/probes.csv",
         nodes=f"{RESULTS}/tables/probe_nodes.csv",
@@ -118,11 +151,7 @@ rule tabulate_probes:
     conda:
         ENVIRONMENT
     params:
-        spec={
-            "places": [
-                dict(zip(("experiment", "token", "layer"), place)) for place in swept_places()
-            ],
-        },
+        spec={"places": swept_places()},
         code=code_of("tabulate_probes"),
     script:
         "../scripts/tabulate_probes.py"
@@ -130,7 +159,8 @@ rule tabulate_probes:
 
 rule tabulate_skipped:
     input:
-        skipped_images().values(),
+        skipped=skipped_images().values(),
+        records=RECORDS.values(),
     output:
         f"{RESULTS}/tables/skipped_images.csv",
     log:
@@ -140,7 +170,18 @@ rule tabulate_skipped:
     conda:
         ENVIRONMENT
     params:
-        spec={"splits": list(skipped_images())},
+        spec={
+            "splits": list(skipped_images()),
+            # Which of the records are about each dataset.
+            "records": {
+                dataset: [
+                    number
+                    for number, name in enumerate(RECORDS)
+                    if EXPERIMENTS[name]["dataset"] == dataset
+                ]
+                for dataset, _ in skipped_images()
+            },
+        },
         code=code_of("tabulate_skipped"),
     script:
         "../scripts/tabulate_skipped.py"

@@ -1,11 +1,14 @@
 import pandas as pd
 
 from cladescope.jobs import start_log
+from cladescope.provenance import stamp
 from cladescope.tables import write_csv
-from cladescope.trends import between_kinds, over_depth, over_seeds
+from cladescope.trends import ARM, KIND, between_kinds, over_depth, over_seeds
 
 start_log(snakemake.log[0])
 metrics = pd.read_csv(snakemake.input.metrics)
-write_csv([over_seeds(metrics)], snakemake.output.seeds)
-write_csv([over_depth(metrics, snakemake.params.spec["level"])], snakemake.output.trends)
-write_csv([between_kinds(metrics)], snakemake.output.comparisons)
+output, level = snakemake.output, snakemake.params.spec["level"]
+seeds, trends, comparisons = over_seeds(metrics), over_depth(metrics, level), between_kinds(metrics)
+write_csv([stamp(seeds, metrics, [*ARM, "layer", *KIND])], output.seeds)
+write_csv([stamp(trends, metrics, [*ARM, *KIND])], output.trends)
+write_csv([stamp(comparisons, metrics, [*ARM, "layer"])], output.comparisons)

@@ -3,6 +3,7 @@ from cladescope.encoding import encode, image_blocks
 from cladescope.files import write_json
 from cladescope.images import ImageIndex
 from cladescope.jobs import start_log
+from cladescope.machines import machine
 from cladescope.store import ActivationStore
 
 start_log(snakemake.log[0])
@@ -12,4 +13,4 @@ codes, quality = encode(
     ImageIndex.load(snakemake.input.index).labels,
 )
 codes.save(snakemake.output.codes)
-write_json(snakemake.output.quality, quality)
+write_json(snakemake.output.quality, {**quality, "machine": machine(snakemake.threads)})

@@ -3,6 +3,7 @@ from pathlib import Path
 from cladescope.codes import Codes
 from cladescope.images import ImageIndex
 from cladescope.jobs import start_log
+from cladescope.machines import machine
 from cladescope.scores import ScoreSpec, score_dictionary
 from cladescope.taxonomy import Taxonomy
 
@@ -13,4 +14,4 @@ scores = score_dictionary(
     Taxonomy.load(snakemake.input.taxonomy),
     ScoreSpec.from_config(snakemake.params.spec),
 )
-scores.save(Path(snakemake.output.scores).parent)
+scores.save(Path(snakemake.output.scores).parent, machine(snakemake.threads))

@@ -1,4 +1,5 @@
 from cladescope.jobs import start_log
+from cladescope.provenance import read_records
 from cladescope.tables import tabulate
 
 start_log(snakemake.log[0])
@@ -9,5 +10,6 @@ tabulate(
     quality=inputs.quality,
     tables={name: inputs[name] for name in snakemake.params.spec["tables"]},
     recurrence=inputs.recurrence,
+    made=read_records(inputs.records),
     outputs={name: outputs[name] for name in ("metrics", *snakemake.params.spec["tables"])},
 )

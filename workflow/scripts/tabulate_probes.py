@@ -1,7 +1,10 @@
 from cladescope.jobs import start_log
-from cladescope.tables import gather
+from cladescope.provenance import read_records
+from cladescope.tables import gather_places
 
 start_log(snakemake.log[0])
-places = snakemake.params.spec["places"]
+made = read_records(snakemake.input.records)
 for kind in ("levels", "nodes"):
-    gather(dict(zip(snakemake.input[kind], places, strict=True)), snakemake.output[kind])
+    gather_places(
+        snakemake.input[kind], snakemake.params.spec["places"], made, snakemake.output[kind]
+    )

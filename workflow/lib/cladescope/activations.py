@@ -139,7 +139,7 @@ def extract_activations(
             about = json.dumps([identities[place], asdict(spec), code], sort_keys=True)
             key = hashlib.sha256(about.encode()).hexdigest()
             claims.enter_context(claim(scratch_of(manifest)))
-            writers[place] = ActivationWriter(manifest, plan, key)
+            writers[place] = ActivationWriter(manifest, plan, key, threads)
         _compute(index, source, backbone, spec, writers, threads)
         for place, writer in writers.items():
             positions = _positions(backbone, spec, place, range(len(index)))

@@ -8,6 +8,7 @@ import pandas as pd
 from cladescope.nulls import INTERVAL
 
 RESAMPLES = 1000
+ARM = ["experiment", "token", "layer", "variant"]
 
 
 def contrast_drawn(
@@ -30,15 +31,14 @@ def contrast_drawn(
         `resources/planted/nodes.csv`: wnid, drawn.
     """
     is_drawn = drawn.set_index("wnid")["drawn"]
-    keys = ["experiment", "token", "layer", "variant"]
-    table = nodes.merge(metrics[["dictionary", *keys]], on="dictionary")
+    table = nodes.merge(metrics[["dictionary", *ARM]], on="dictionary")
     table = table[table["wnid"].isin(is_drawn.index)]
     rows = []
-    for key, part in table.groupby(keys, sort=False):
+    for key, part in table.groupby(ARM, sort=False):
         by_node = part.groupby("wnid")[["n_leaves", "recovered", "recovered_null_permuted"]].mean()
         flag = is_drawn.loc[by_node.index].to_numpy(bool)
         rows.append(
-            dict[Any, Any](zip(keys, key, strict=True))
+            dict[Any, Any](zip(ARM, key, strict=True))
             | {
                 "n_dictionaries": part["dictionary"].nunique(),
                 "n_drawn": int(flag.sum()),

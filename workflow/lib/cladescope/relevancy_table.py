@@ -24,6 +24,7 @@ def tabulate_relevancy(
     maps: Sequence[str],
     draws: int,
     seed: int,
+    made: pd.DataFrame,
     path: str | Path,
 ) -> None:
     """Average what was measured on each map into a CSV table; docs/relevancy.md has the columns.
@@ -36,9 +37,11 @@ def tabulate_relevancy(
         For each dictionary, in the same order, the file of `map_relevancy`.
     draws
         Bootstrap resamples over the latents.
+    made
+        Provenance of each dictionary, by its name; every row ends with it.
     """
     rows = [
-        {**identity, **row}
+        {**identity, **row, **made.loc[identity["dictionary"]]}
         for identity, file in zip(identities, maps, strict=True)
         for row in summarise(pd.read_parquet(file), draws, seed)
     ]

@@ -156,12 +156,15 @@ class DictionaryScores(NamedTuple):
     scores: dict[str, float | int | None]
     """The dictionary's scores, intervals and nulls; None where a score is undefined."""
 
-    def save(self, folder: str | Path) -> None:
-        """Write the tables as Parquet and the scores as JSON; the same scores, the same bytes."""
+    def save(self, folder: str | Path, machine: str) -> None:
+        """Write the tables as Parquet and the scores, with what made them, as JSON.
+
+        The same scores make the same bytes.
+        """
         for name in self._fields[:-1]:
             with write_aside(Path(folder) / f"{name}.parquet") as aside:
                 pq.write_table(getattr(self, name), aside, compression="zstd")
-        write_json(Path(folder) / "scores.json", self.scores)
+        write_json(Path(folder) / "scores.json", {**self.scores, "machine": machine})
 
 
 def score_dictionary(

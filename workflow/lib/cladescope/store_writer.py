@@ -19,6 +19,7 @@ from zarr.codecs import Crc32cCodec
 
 from cladescope.files import read_json, write_json
 from cladescope.images import ImageIndex
+from cladescope.machines import machine
 from cladescope.statistics import Statistics
 from cladescope.store import CHECKSUM_BYTES, FORMAT, ShardPlan, chunk_name
 
@@ -31,7 +32,7 @@ def scratch_of(manifest: Path) -> Path:
 class ActivationWriter:
     """Writes one layer's activations of one token kind; its scratch folder must be claimed."""
 
-    def __init__(self, manifest: Path, plan: ShardPlan, key: str):
+    def __init__(self, manifest: Path, plan: ShardPlan, key: str, threads: int = 1):
         """Find the shards that an earlier job finished.
 
         Parameters
@@ -41,10 +42,13 @@ class ActivationWriter:
         key
             Stands for everything that the values depend on. Shards in the scratch folder that
             were made from something else, or are damaged, are dropped.
+        threads
+            Of the job, for the record.
         """
         self.manifest = manifest
         self.plan = plan
         self.key = key
+        self.threads = threads
         self.scratch = scratch_of(manifest)
         self._open: _PartialShard | None = None
         self.done: dict[int, dict[str, Any]] = {}
@@ -73,6 +77,7 @@ class ActivationWriter:
         self._open.append(values, statistics)
         if self._open.rows == len(self.plan.rows(shard)):
             about = self._open.close(self.plan.rows_per_shard)
+            about["machine"] = machine(self.threads)
             write_json(sidecar, {"key": self.key, **about})
             self.done[shard] = about
             self._open = None
@@ -120,6 +125,8 @@ class ActivationWriter:
                 ],
                 "statistics": statistics.summary(),
                 "made_from": made_from,
+                # More than one after an interrupted job went on elsewhere.
+                "machines": sorted({about["machine"] for about in shards}),
             },
         )
         shutil.rmtree(self.scratch)

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from cladescope.files import read_json, write_aside
+from cladescope.provenance import combine
 
 _RECURRENCE = ["n_other_seeds", "seed_similarity", "seed_similarity_null", "recurrence"]
 _NO_SEEDS = pd.DataFrame(columns=_RECURRENCE)
@@ -18,6 +19,7 @@ def tabulate(
     scores: Sequence[str],
     tables: Mapping[str, Sequence[str]],
     recurrence: Sequence[str],
+    made: pd.DataFrame,
     outputs: Mapping[str, str],
 ) -> None:
     """Join what was computed per dictionary into one CSV table of each kind.
@@ -32,6 +34,8 @@ def tabulate(
         By name (latents, nodes, ...), the Parquet files of `score_dictionary`, in the same order.
     recurrence
         Files of `match_seeds`.
+    made
+        Provenance of each dictionary, by its name; every row of every table ends with it.
     outputs
         Where to write: `metrics`, one row per dictionary, and the tables by their names, with
         `dictionary` as the first column. Recurrence stands in `metrics` as means over the scored
@@ -45,52 +49,68 @@ def tabulate(
     for number, identity in enumerate(identities):
         # A baseline's width is not in the sweep: it follows from the backbone.
         measured, scored = read_json(quality[number]), read_json(scores[number])
+        # Each says which machine made it, which is in the provenance.
+        del measured["machine"], scored["machine"]
         if shared := measured.keys() & scored.keys():
             raise ValueError(
                 f"{quality[number]} and {scores[number]} both hold {', '.join(shared)}"
             )
         latents = pd.read_parquet(tables["latents"][number], columns=["status", "hierarchical"])
         means = _recurrence_means(latents, of_seeds[number])
-        rows.append({**identity, **measured, **scored, **means})
+        rows.append({**identity, **measured, **scored, **means, **made.loc[identity["dictionary"]]})
     metrics = pd.DataFrame(rows).astype({"sparsity": "Float64", "seed": "Int64"})
     # Whole numbers where every sparsity is one.
     metrics["sparsity"] = metrics["sparsity"].convert_dtypes()
     write_csv([metrics], outputs["metrics"])
     for kind, files in tables.items():
         parts = (
-            _with_recurrence(_with_name(file, name), kind, seeds)
+            _with_recurrence(_with_name(file, name), kind, seeds).assign(**made.loc[name])
             for file, name, seeds in zip(files, names, of_seeds, strict=True)
         )
         write_csv(parts, outputs[kind])
 
 
-def gather(files: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
-    """Put tables (Parquet) below each other, each with the columns that identify it in front."""
+def gather_places(
+    files: Sequence[str],
+    places: Sequence[tuple[str, str, int]],
+    made: pd.DataFrame,
+    path: str | Path,
+) -> None:
+    """Put tables (Parquet) below each other, each with its experiment, token and layer in front.
+
+    `made` holds the places' provenance, by `{experiment}/{token}/L{layer}`, which goes behind.
+    """
     parts = []
-    for file, identity in files.items():
+    for file, place in zip(files, places, strict=True):
         part = pd.read_parquet(file)
-        for position, (name, value) in enumerate(identity.items()):
-            part.insert(position, name, value)
-        parts.append(part)
+        experiment, token, layer = place
+        part.insert(0, "experiment", experiment)
+        part.insert(1, "token", token)
+        part.insert(2, "layer", layer)
+        parts.append(part.assign(**made.loc[f"{experiment}/{token}/L{layer}"]))
     write_csv(parts, path)
 
 
-def tabulate_skipped(tables: Mapping[tuple[str, str], str], path: str | Path) -> None:
+def tabulate_skipped(
+    tables: Mapping[tuple[str, str], str], made: Mapping[str, pd.DataFrame], path: str | Path
+) -> None:
     """Gather the bad images that the indices leave out, which are few or none.
 
     Parameters
     ----------
     tables
         The index's table of skipped images for each dataset and split.
+    made
+        For each dataset, the provenance of all that was made from it.
     path
-        CSV with the columns dataset, split, path, wnid, reason.
+        CSV with the columns dataset, split, path, wnid, reason and the provenance.
     """
     parts = []
     for (dataset, split), table in tables.items():
         part = pd.read_csv(table, dtype=str, keep_default_na=False)
         part.insert(0, "dataset", dataset)
         part.insert(1, "split", split)
-        parts.append(part)
+        parts.append(part.assign(**combine(made[dataset])))
     write_csv([pd.concat(parts)], path)
 
 

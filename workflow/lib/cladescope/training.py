@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cladescope.files import write_aside
+from cladescope.machines import machine
 from cladescope.store import ActivationStore
 from cladescope.variants import fit_dictionary
 from cladescope.variants.base import FitSpec, Job
@@ -34,7 +35,7 @@ def train_dictionary(
     key = hashlib.sha256(json.dumps([identity, made_from], sort_keys=True).encode()).hexdigest()
     checkpoint = Path(weights).with_name(".checkpoint.safetensors")
     fit = fit_dictionary(variant, source, spec, Job(threads, checkpoint, key))
-    fit.dictionary.save(weights, identity)
+    fit.dictionary.save(weights, {**identity, "machine": machine(threads)})
     with write_aside(log) as aside:
         pq.write_table(pa.table(fit.log), aside)
     checkpoint.unlink(missing_ok=True)
