@@ -3,6 +3,8 @@
 PYTHON ?= python3
 CORES ?= all
 CONFIG ?= config/config.yaml
+AGAIN ?= results/again
+FILE ?= study.tar.gz
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +17,7 @@ PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
 COMMAND := PYTHONPATH=workflow/lib $(BIN)/python -m cladescope
-.PHONY: help demo run plan layers verify unlock test test-slurm lint format lock planted-backbone clean
+.PHONY: help demo run plan layers verify status reproduce archive unlock test test-slurm lint format lock planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -38,6 +40,18 @@ layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224
 
 verify: $(VENV)/synced ## read every activation of CONFIG=... again; REPAIR=1 makes damaged shards again
 	$(COMMAND) verify_activations $(CONFIG) $(if $(REPAIR),--repair)
+
+status: $(VENV)/synced ## what of CONFIG=... exists, what is missing or stale, and why
+	@$(COMMAND) status $(CONFIG)
+
+reproduce: $(VENV)/synced ## run CONFIG=... again into AGAIN=... and compare every byte
+	@test ! -e $(AGAIN) || { echo "$(AGAIN) exists: remove it, or name another folder with AGAIN=..."; exit 2; }
+	$(SNAKEMAKE) --configfile $(CONFIG)
+	$(SNAKEMAKE) --configfile $(CONFIG) --config results=$(AGAIN)
+	$(COMMAND) compare $(CONFIG) $(AGAIN)
+
+archive: $(VENV)/synced ## pack tables, figures and provenance of CONFIG=... into FILE=...
+	$(COMMAND) archive $(CONFIG) $(FILE)
 
 unlock: $(VENV)/synced ## after a run was killed: wait for its Slurm jobs, then free the folder for CONFIG=...
 	$(COMMAND) wait_for_jobs

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import subprocess
 
 import pandas as pd
@@ -62,6 +63,18 @@ def test_columns_lead_to_the_record(finished):
     assert about["stores"].keys() == {
         f"{split}/cls/L{layer}" for split in ("train", "eval") for layer in (2, 8)
     }
+
+
+def test_docs_define_the_columns_and_those_of_the_costs(finished, root):
+    text = (root / "docs" / "reproducibility.md").read_text()
+    sections = {part.splitlines()[0]: part for part in text.split("\n## ")}
+    documented = {
+        title: re.findall(r"^\| `([^`]*)` \|", part, flags=re.MULTILINE)
+        for title, part in sections.items()
+    }
+    assert documented["Columns"] == [*COLUMNS]
+    costs = pd.read_csv(finished.folder / "results" / "small" / "tables" / "costs.csv")
+    assert [*costs.columns] == documented["Costs"] + documented["Columns"]
 
 
 def test_all_tables_are_tested(finished):

@@ -1,5 +1,3 @@
-MAPPED = mapped_dictionaries()
-RELEVANCY = [f"{RESULTS}/tables/relevancy.csv"] if MAPPED else []
 MAPPING = ("latents", "random_latents", "images", "pairs_per_batch", "steps", "seed")
 
 

@@ -19,6 +19,9 @@ FIGURES = [
 ]
 
 
+MAPPED = mapped_dictionaries()
+RELEVANCY = [f"{RESULTS}/tables/relevancy.csv"] if MAPPED else []
+COSTS = f"{RESULTS}/tables/costs.csv"
 STAGES = stages()
 RECORDS = {name: f"{RESULTS}/{name}/provenance.json" for name in EXPERIMENTS}
 
@@ -185,6 +188,26 @@ rule tabulate_skipped:
         code=code_of("tabulate_skipped"),
     script:
         "../scripts/tabulate_skipped.py"
+
+
+rule tabulate_costs:
+    input:
+        # Everything that costs something must have been made.
+        tables=TABLES,
+        figures=FIGURES,
+        relevancy=RELEVANCY,
+        records=RECORDS.values(),
+    output:
+        COSTS,
+    log:
+        f"{RESULTS}/logs/tabulate_costs.log",
+    conda:
+        ENVIRONMENT
+    params:
+        benchmarks=f"{RESULTS}/benchmarks",
+        code=code_of("tabulate_costs"),
+    script:
+        "../scripts/tabulate_costs.py"
 
 
 rule plot_scores:

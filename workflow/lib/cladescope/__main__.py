@@ -40,6 +40,20 @@ def main() -> int:
     enter.set_defaults(run=_import_saelens)
     wait = commands.add_parser("wait_for_jobs", help="wait for Slurm jobs of a killed run")
     wait.set_defaults(run=_wait_for_jobs)
+    status = commands.add_parser("status", help="what exists, what is missing or stale, and why")
+    status.add_argument("config", type=Path)
+    status.set_defaults(run=_status)
+    compare = commands.add_parser("compare", help="tell whether two results folders are the same")
+    compare.add_argument("config", type=Path, help="of the first results")
+    compare.add_argument("second", type=Path, help="another results folder")
+    compare.set_defaults(run=_compare)
+    archive = commands.add_parser("archive", help="pack tables, figures and provenance")
+    archive.add_argument("config", type=Path)
+    archive.add_argument("file", type=Path, help="*.tar.gz")
+    archive.set_defaults(run=_archive)
+    check = commands.add_parser("check_archive", help="compare an archive with its checksums")
+    check.add_argument("file", type=Path)
+    check.set_defaults(run=_check_archive)
     arguments = parser.parse_args()
     try:
         return arguments.run(arguments)
@@ -83,6 +97,45 @@ def _plan(arguments: argparse.Namespace) -> int:
     for line in describe_plan(make_plan(_load(arguments.config)), arguments.teraflops):
         print(line)
     return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from cladescope.status import describe_status
+
+    print(describe_status(arguments.config, Path(_load(arguments.config)["results"])))
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from cladescope.comparison import compare_results
+
+    first = _load(arguments.config)["results"]
+    differences = list(compare_results(first, arguments.second))
+    for difference in differences:
+        print(difference)
+    same = f"{first} and {arguments.second} are the same, byte for byte"
+    print(f"{len(differences)} files differ" if differences else same)
+    return 1 if differences else 0
+
+
+def _archive(arguments: argparse.Namespace) -> int:
+    from cladescope.archive import write_archive
+    from cladescope.provenance import CHECKOUT
+
+    documents = [CHECKOUT / "docs" / f"{name}.md" for name in ("scores", "reproducibility")]
+    count = write_archive(_load(arguments.config), documents, arguments.file)
+    print(f"{arguments.file}: {count} files, {arguments.file.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _check_archive(arguments: argparse.Namespace) -> int:
+    from cladescope.archive import check_archive
+
+    faults = check_archive(arguments.file)
+    for fault in faults:
+        print(fault)
+    print(f"{len(faults)} fault(s)" if faults else "every file is as its checksum says")
+    return 1 if faults else 0
 
 
 def _export_saelens(arguments: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from cladescope.backbone import MODEL_WEIGHTS, Backbone, BackboneSpec, load_back
 from cladescope.files import claim
 from cladescope.images import ImageIndex, decode_image
 from cladescope.jobs import progress
+from cladescope.machines import choose_device
 from cladescope.sources import ImageSource
 from cladescope.statistics import Statistics, measure
 from cladescope.store import ShardPlan
@@ -189,7 +190,7 @@ def _compute(
     threads: int,
 ) -> None:
     """Compute the shards that the writers lack."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
     workers = threads - 1 if device.type == "cuda" else min(threads - 1, 1)
     torch.set_num_threads(max(1, threads - workers))
     backbone.model.to(device)

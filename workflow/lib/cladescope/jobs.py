@@ -13,6 +13,9 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 
+FAILED = "the job failed"
+"""What the log of a failed job says."""
+
 ALLOTTED = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "SLURM_JOB_PARTITION")
 """Variables that say what a job was given: threads (torch and BLAS honour them), GPUs, a place."""
 
@@ -39,7 +42,7 @@ def start_log(path: str) -> None:
     def report(
         kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
-        logging.critical("failed", exc_info=(kind, error, trace))
+        logging.critical(FAILED, exc_info=(kind, error, trace))
         print(f"{kind.__name__}: {error}", file=sys.stderr)
 
     sys.excepthook = report

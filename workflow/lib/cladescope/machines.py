@@ -1,23 +1,45 @@
 """What a job ran on: results are the same to the last bit on the same hardware only."""
 
+import os
 import platform
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    import torch
+
+GPU = "GPU"
 _CPUINFO = Path("/proc/cpuinfo")
+
+
+def choose_device() -> "torch.device":
+    """Return the GPU, with torch's deterministic algorithms switched on, or the processor.
+
+    On the processor they are as good as on: what is used here is deterministic, and switching
+    would import torch's compiler, which takes seconds.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    # Without it cuBLAS may add in another order, and torch refuses to run.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    return torch.device("cuda")
 
 
 def machine(threads: int) -> str:
     """Name the GPU that this process has used, or else the processor, and the number of threads.
 
-    For example `NVIDIA H200, 4 threads`. Call it after the work: a GPU counts once torch has
+    For example `GPU NVIDIA H200, 4 threads`. Call it after the work: a GPU counts once torch has
     started to use it.
     """
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
-        name = torch.cuda.get_device_name()
+        name = f"{GPU} {torch.cuda.get_device_name()}"
     else:
-        name = _processor()
+        name = f"CPU {_processor()}"
     return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
 
 

@@ -22,6 +22,7 @@ from cladescope.faithfulness import grid_of, measure_curves, object_coverage, sh
 from cladescope.files import write_aside
 from cladescope.images import ImageIndex, decode_image
 from cladescope.jobs import progress
+from cladescope.machines import choose_device
 from cladescope.saliency import Target, map_saliency, methods_of
 from cladescope.sources import ImageSource
 
@@ -87,7 +88,7 @@ def map_relevancy(
     ValueError
         From the backbone, an image that is not the indexed one, or a method that does not fit.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device()
     backbone.model.to(device)
     pairs = choose_pairs(codes, latents, spec)
     logging.info("%d pairs of a latent and an image, on %s", len(pairs), device)
@@ -105,7 +106,7 @@ def map_relevancy(
             found = np.stack([masks[str(index.paths[row])] for row in rows])
             coverage = object_coverage(backbone, found, n_patches).to(device)
         for method, maps in _maps(backbone, images, dictionary, part, place, spec):
-            target = Target.of(dictionary, part["latent"].to_numpy(), device)
+            target = Target.of(dictionary, part["latent"].to_numpy(), str(device))
             curves = measure_curves(backbone, images, target, *place, maps, spec.steps)
             columns: dict[str, Any] = {
                 **{name: part[name] for name in ("chosen", "latent", "image")},

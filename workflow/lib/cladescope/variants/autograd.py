@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cladescope.dictionary import Dictionary
+from cladescope.machines import choose_device
 from cladescope.variants.adam import Adam
 from cladescope.variants.base import (
     ADAM_BETAS,
@@ -162,10 +163,7 @@ def fit_autoencoder(kind: type[Autoencoder], source: Source, spec: FitSpec, job:
     assert spec.recipe and spec.sparsity and spec.seed is not None
     # The sum's order follows the number of threads, and a sweep runs one job per core.
     torch.set_num_threads(1)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.type == "cuda":
-        # Not on a CPU: deterministic as it is, and the call would import the compiler.
-        torch.use_deterministic_algorithms(True)
+    device = choose_device()
     start = initial_dictionary(source, spec)
     sae = kind(start, spec.sparsity).to(device)
     warmup = spec.recipe.warmup_share * n_steps(spec.recipe, source)

@@ -1,0 +1,95 @@
+"""A study in one file: tables, figures and what made them, with checksums, without activations."""
+
+import gzip
+import hashlib
+import io
+import tarfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cladescope.files import write_aside
+
+SHARED = ("tables", "figures")
+CHECKSUMS = "SHA256SUMS"
+
+
+def write_archive(config: dict[str, Any], documents: list[Path], path: str | Path) -> int:
+    """Pack the results of a (complete) configuration into a `.tar.gz`; return how many files.
+
+    In it are the tables, the figures, every experiment's `provenance.json`, the configuration with
+    all defaults, `documents`, and `SHA256SUMS`, in one folder that is named as the archive. The
+    same results make the same bytes.
+
+    Raises
+    ------
+    FileNotFoundError
+        Names the results that are not there.
+    """
+    results, path = Path(config["results"]), Path(path)
+    needed = [
+        *(results / name for name in SHARED),
+        *(results / name / "provenance.json" for name in config["experiments"]),
+    ]
+    missing = [str(file) for file in needed if not file.exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"{', '.join(missing)} not there; finish the run before archiving it"
+        )
+    content = {
+        file.relative_to(results).as_posix(): file.read_bytes()
+        for part in needed
+        for file in ([part] if part.is_file() else sorted(part.rglob("*")))
+        if file.is_file()
+    }
+    content["config.yaml"] = yaml.safe_dump(config, sort_keys=False).encode()
+    content |= {f"docs/{file.name}": file.read_bytes() for file in documents}
+    sums = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in content.items()]
+    content[CHECKSUMS] = "".join(sums).encode()
+    folder = path.name.removesuffix(".tar.gz")
+    # Without times and owners, so that the same results make the same bytes.
+    with (
+        write_aside(path) as aside,
+        aside.open("wb") as file,
+        gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
+        for name, data in content.items():
+            member = tarfile.TarInfo(f"{folder}/{name}")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return len(content)
+
+
+def check_archive(path: str | Path) -> list[str]:
+    """Return what is wrong with an archive: files that are damaged, missing or unknown to it.
+
+    Nothing is unpacked.
+
+    Raises
+    ------
+    ValueError
+        If it is not an archive of a study.
+    """
+    try:
+        with tarfile.open(path, "r:gz") as tar:
+            files = ((member.name, tar.extractfile(member)) for member in tar)
+            content = {name.partition("/")[2]: file.read() for name, file in files if file}
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged, or no archive ({error})") from error
+    if CHECKSUMS not in content:
+        raise ValueError(f"{path} holds no {CHECKSUMS}: it is not an archive of a study")
+    lines = content.pop(CHECKSUMS).decode().splitlines()
+    known = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    found = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+    return [
+        *(f"{name} is missing" for name in sorted(known.keys() - found.keys())),
+        *(f"{name} is not in {CHECKSUMS}" for name in sorted(found.keys() - known.keys())),
+        *(
+            f"{name} is damaged"
+            for name in sorted(known.keys() & found.keys())
+            if known[name] != found[name]
+        ),
+    ]
