@@ -33,7 +33,7 @@ GPU = DEVICE.type == "cuda"
 MODELS = (
     ("vit_giant_patch14_dinov2:224",) if GPU else ("vit_planted", "vit_small_patch14_dinov2:224")
 )
-IMAGES = {"vit_planted": 8192}
+IMAGES = {"vit_planted": 16384}
 ROUNDS = 5
 
 

@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import copy
+import os
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from checkouts import PARTS, SMALL, Checkout
+from cladescope.files import claim
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,6 +29,19 @@ def default_config() -> dict:
 def finished(root, tmp_path_factory) -> Checkout:
     """A copy of the checkout in which the small experiment has run once."""
     folder = tmp_path_factory.mktemp("checkout")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return finish(root, folder)
+    # The workers share one run: the first makes it, each takes a copy.
+    with claim(tmp_path_factory.getbasetemp().parent / "finished") as shared:
+        if not (shared / "checkout").exists():
+            finish(root, shared / "running")
+            (shared / "running").rename(shared / "checkout")
+        shutil.copytree(shared / "checkout", folder, symlinks=True, dirs_exist_ok=True)
+    return Checkout(folder)
+
+
+def finish(root: Path, folder: Path) -> Checkout:
+    """Copy the checkout into `folder` and run the small experiment there."""
     for part in PARTS:
         source = root / part
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)

@@ -1,5 +1,7 @@
 """Which maps are made, what tells whether they are right, and the table of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -114,7 +116,10 @@ def test_pairs_are_the_best_and_random_latents_with_their_strongest_images(laten
         width=5,
     )
     spec = RelevancySpec(2, 5, images=2, pairs_per_batch=1, steps=2, seed=0)
-    pairs = choose_pairs(codes, latents, spec)
+    nodes = pd.DataFrame({"wnid": ["n1", "n4"], "best_latent": [1, 4]})
+    spec = replace(spec, nodes=("n4",))
+    pairs = choose_pairs(codes, latents, nodes, spec)
+    assert pairs.loc[pairs["chosen"] == "named", "latent"].tolist() == [4, 4]
     best = pairs[pairs["chosen"] == "best"]
     # Images 1 and 2 are the strongest of every latent; the control is the other latent.
     assert best["latent"].tolist() == [1, 1, 3, 3]
@@ -186,7 +191,12 @@ def test_random_backbones_are_mapped_beside_the_shown_dictionary(checkout, confi
     without = checkout.planned()
     config["relevancy"] = {}
     checkout.write(config)
-    assert checkout.planned() - without == {"map_relevancy": 2, "tabulate_relevancy": 1}
+    assert checkout.planned() - without == {
+        "map_relevancy": 2,
+        "tabulate_relevancy": 1,
+        "plot_examples": 1,
+        "tabulate_costs": 1,
+    }
 
 
 def test_relevancy_through_the_workflow(checkout, config):
@@ -199,7 +209,8 @@ def test_relevancy_through_the_workflow(checkout, config):
         "bootstrap_draws": 20,
     }
     checkout.write(config)
-    assert checkout.planned() == {"map_relevancy": 1, "tabulate_relevancy": 1}
+    asked = {"map_relevancy": 1, "tabulate_relevancy": 1, "plot_examples": 1, "tabulate_costs": 1}
+    assert checkout.planned() == asked
     result = checkout.run()
     assert result.returncode == 0, result.stdout + result.stderr
     assert checkout.planned() == {}
@@ -221,4 +232,5 @@ def test_relevancy_through_the_workflow(checkout, config):
     assert rows["object_area"].between(0.02, 0.9).all()
     config["relevancy"]["bootstrap_draws"] = 30
     checkout.write(config)
-    assert checkout.planned() == {"tabulate_relevancy": 1}
+    assert checkout.planned() == {"tabulate_relevancy": 1, "tabulate_costs": 1}
+    assert (results / "figures" / "examples.png").read_bytes().startswith(b"\x89PNG")

@@ -1,22 +1,22 @@
 """Tables and figures from small results made by hand."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from cladescope.codes import Codes
-from cladescope.examples import best_latents, random_latents, strongest_images
-from cladescope.figures import (
-    PERMUTED,
-    RANDOM,
-    SCORES,
-    TRAINED,
-    plot_quality,
-    plot_scores,
-    scores_by_layer,
-)
+from cladescope.examples import best_latents, named_latents, random_latents, strongest_images
+from cladescope.figures.base import PERMUTED, RANDOM, SCORES, TRAINED
+from cladescope.figures.quality import plot_quality
+from cladescope.figures.recovered_nodes import plot_recovered_nodes
+from cladescope.figures.scores import plot_scores, scores_by_layer
+from cladescope.figures.surface import plot_surface
 from cladescope.files import write_json
+from cladescope.provenance import COLUMNS
 from cladescope.tables import tabulate
+from cladescope.taxonomy import taxonomy_from_parents
 
 
 @pytest.fixture
@@ -86,6 +86,44 @@ def test_figures_are_the_same_bytes_twice(metrics, tmp_path):
         assert first.read_bytes() == second.read_bytes()
 
 
+def test_surface_has_a_cell_for_each_layer_width_and_sparsity(metrics, tmp_path):
+    swept = metrics.assign(
+        sparsity=4.0, width=np.tile([8, 8, 16, 16], 4), fve=0.25, node_recovery=0.5
+    )
+    plot_surface(swept, [str(tmp_path / "surface.svg")], dpi=50)
+    drawn = (tmp_path / "surface.svg").read_text()
+    # Two arms of two layers and two widths: cells of means over seeds.
+    assert drawn.count(">0.25<") == 8
+    assert {">8, 4<", ">16, 4<", ">random, cls, topk<"} <= set(re.findall(r">[^<>]+<", drawn))
+    plot_surface(metrics.assign(sparsity=np.nan), [str(tmp_path / "none.svg")], dpi=50)
+    assert "no trained dictionary" in (tmp_path / "none.svg").read_text()
+
+
+def test_recovered_nodes_stand_below_their_parents(metrics, tmp_path):
+    dog, wolf, cat, carp = "n02084071", "n02114367", "n02121620", "n02512053"
+    leaves = [dog, wolf, cat, carp]
+    taxonomy = taxonomy_from_parents(
+        leaves,
+        {dog: ["canine"], wolf: ["canine"], "canine": ["animal"], cat: ["animal"]}
+        | {"animal": ["thing"], carp: ["thing"], "thing": []},
+        {name: f"{name}.n.01" for name in (*leaves, "canine", "animal", "thing")},
+    )
+    metrics = metrics.assign(dictionary=[f"d{number}" for number in range(len(metrics))])
+    nodes = pd.DataFrame(
+        [
+            {"dictionary": name, "wnid": wnid, "recovered": True, "recovered_null_permuted": 0.5}
+            for name in metrics["dictionary"]
+            for wnid in ("canine", "animal")
+        ]
+    )
+    path = str(tmp_path / "nodes.svg")
+    plot_recovered_nodes(nodes, metrics, taxonomy, "planted", ["animal"], [path], dpi=50)
+    drawn = re.findall(r">([^<>]+)</text>", (tmp_path / "nodes.svg").read_text())
+    animal, canine = drawn.index("animal (3)  undrawn"), drawn.index("   canine (2)")
+    assert animal < canine
+    assert {"recovered", "leaves permuted (null)", "random backbone"} < set(drawn)
+
+
 def test_best_latents_are_one_for_each_node():
     latents = pd.DataFrame(
         {
@@ -99,6 +137,14 @@ def test_best_latents_are_one_for_each_node():
     assert best_latents(latents, 1)["latent"].tolist() == [1]
     others = random_latents(latents, 10, seed=0, without=np.array([1]))
     assert sorted(others.tolist()) == [0, 3, 4], "scored, but for the one named"
+
+
+def test_named_latents_are_those_of_the_nodes_whatever_their_scores():
+    nodes = pd.DataFrame({"wnid": ["n1", "n2", "n3", "n4"], "best_latent": [5, 5, np.nan, 2]})
+    assert named_latents(nodes, ["n4", "n1", "n2", "n3"]).tolist() == [2, 5]
+    assert named_latents(nodes, []).tolist() == []
+    with pytest.raises(ValueError, match=r"relevancy\.nodes: n8, n9 are no internal nodes"):
+        named_latents(nodes, ["n8", "n1", "n9"])
 
 
 def test_strongest_images_break_ties_by_id():
@@ -125,7 +171,10 @@ def test_tables_name_the_dictionary_of_every_row(tmp_path):
     }
     for identity in identities:
         name = identity["dictionary"]
-        for kind, value in (("quality", {"fve": 0.5, "width": 4}), ("scores", {"n_live": 3})):
+        for kind, value in (
+            ("quality", {"fve": 0.5, "width": 4, "machine": "m"}),
+            ("scores", {"n_live": 3, "machine": "m"}),
+        ):
             write_json(tmp_path / f"{name}_{kind}.json", value)
             files[kind].append(str(tmp_path / f"{name}_{kind}.json"))
         for kind, content in contents.items():
@@ -144,6 +193,7 @@ def test_tables_name_the_dictionary_of_every_row(tmp_path):
             files["scores"],
             {name: files[name] for name in contents},
             [str(tmp_path / "recurrence.parquet")],
+            pd.DataFrame({column: ["x", "y"] for column in COLUMNS}, index=["a", "b"]),
             {
                 name: str(tmp_path / run / f"{name}.csv{'' if name == 'metrics' else '.gz'}")
                 for name in ("metrics", *contents)
@@ -152,12 +202,15 @@ def test_tables_name_the_dictionary_of_every_row(tmp_path):
     metrics = pd.read_csv(tmp_path / "first" / "metrics.csv")
     assert metrics["dictionary"].tolist() == ["a", "b"]
     assert metrics["width"].tolist() == [4, 4]
+    assert metrics["git_commit"].tolist() == ["x", "y"]
+    assert "machine" not in metrics
     # Only the first latent is scored, and it is hierarchical.
     assert metrics["recurrence"].tolist()[1] == metrics["recurrence_hierarchical"].tolist()[1] == 1
     assert metrics["recurrence"].isna().tolist() == [True, False]
     latents, nodes = (pd.read_csv(tmp_path / "first" / f"{n}.csv.gz") for n in contents)
     assert latents["dictionary"].tolist() == ["a", "a", "b", "b"]
     assert latents["recurrence"].tolist()[2:] == [1.0, 0.5]
+    assert latents["git_commit"].tolist() == ["x", "x", "y", "y"]
     assert nodes["best_recurrence"].tolist()[2] == 0.5
     assert nodes["best_recurrence"].isna().tolist() == [True, True, False, True]
     for name in contents:

@@ -14,7 +14,13 @@ from checkouts import SMALL
 from cladescope.provenance import COLUMNS
 
 # What follows when dictionaries come or go, and when those shown as images change, too.
-FIGURES = {"plot_scores": 1, "plot_sensitivity": 1, "plot_quality": 1}
+FIGURES = {
+    "plot_scores": 1,
+    "plot_surface": 1,
+    "plot_recovered_nodes": 1,
+    "plot_sensitivity": 1,
+    "plot_quality": 1,
+}
 COSTS = {"tabulate_costs": 1}
 GATHERED = {"tabulate": 1, "compare": 1, "contrast_drawn": 1, "tabulate_probes": 1}
 RECORD = {"record_provenance": 1, "tabulate_skipped": 1}
@@ -313,12 +319,12 @@ def test_code_that_training_reaches_retrains_without_extraction(checkout):
 
 
 def test_code_of_one_figure_redraws_that_figure(checkout):
-    checkout.edit("figures.py", "SHOWN_LATENTS = 10", "SHOWN_LATENTS = 5")
+    checkout.edit("figures/top_images.py", "SHOWN_LATENTS = 10", "SHOWN_LATENTS = 5")
     assert checkout.planned() == {"plot_top_images": 1} | COSTS
 
 
 def test_code_of_all_figures_redraws_them(checkout):
-    checkout.edit("figures.py", 'context="paper"', 'context="talk"')
+    checkout.edit("figures/base.py", 'context="paper"', 'context="talk"')
     assert checkout.planned() == FIGURES | CURVES | COSTS | {"plot_top_images": 1}
 
 

@@ -1,4 +1,4 @@
-MAPPING = ("latents", "random_latents", "images", "pairs_per_batch", "steps", "seed")
+MAPPING = ("nodes", "latents", "random_latents", "images", "pairs_per_batch", "steps", "seed")
 
 
 rule map_relevancy:
@@ -8,6 +8,7 @@ rule map_relevancy:
         weights=rules.train_sae.output.weights,
         about=rules.train_sae.output.about,
         latents=rules.score_dictionary.output.latents,
+        nodes=rules.score_dictionary.output.nodes,
         index=lambda w: dataset_file(w, "images/eval.parquet"),
     output:
         f"{DICTIONARY}/relevancy.parquet",
@@ -20,7 +21,9 @@ rule map_relevancy:
     params:
         spec=lambda w: {
             "backbone": EXPERIMENTS[w.experiment]["backbone"],
-            "relevancy": {key: config["relevancy"][key] for key in MAPPING},
+            "relevancy": {
+                key: value for key, value in config["relevancy"].items() if key in MAPPING
+            },
         },
         code=code_of("map_relevancy"),
     script:
@@ -28,6 +31,29 @@ rule map_relevancy:
 
 
 if MAPPED:
+
+    rule plot_examples:
+        input:
+            maps=f"{RESULTS}/{MAPPED[0].folder}/relevancy.parquet",
+            latents=f"{RESULTS}/{MAPPED[0].folder}/latents.parquet",
+            nodes=f"{RESULTS}/{MAPPED[0].folder}/nodes.parquet",
+            index=f"{RESULTS}/datasets/{EXPERIMENTS[MAPPED[0].experiment]['dataset']}/images/eval.parquet",
+        output:
+            figure("examples"),
+        log:
+            f"{RESULTS}/logs/plot_examples.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/plot_examples.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec={
+                "dpi": config["figures"]["dpi"],
+                "title": MAPPED[0].folder,
+            },
+            code=code_of("plot_examples"),
+        script:
+            "../scripts/plot_examples.py"
 
     rule tabulate_relevancy:
         input:

@@ -1,3 +1,5 @@
+MAPPED = mapped_dictionaries()
+RELEVANCY = [f"{RESULTS}/tables/relevancy.csv"] if MAPPED else []
 TABLES = [
     f"{RESULTS}/tables/{name}"
     for name in (
@@ -14,13 +16,20 @@ TABLES = [
 ]
 FIGURES = [
     path
-    for name in ("scores", "sensitivity", "quality", "training_curves", "top_images")
+    for name in (
+        "scores",
+        "surface",
+        "recovered_nodes",
+        "sensitivity",
+        "quality",
+        "training_curves",
+        "top_images",
+        *(["examples"] if MAPPED else []),
+    )
     for path in figure_files(name)
 ]
 
 
-MAPPED = mapped_dictionaries()
-RELEVANCY = [f"{RESULTS}/tables/relevancy.csv"] if MAPPED else []
 COSTS = f"{RESULTS}/tables/costs.csv"
 STAGES = stages()
 RECORDS = {name: f"{RESULTS}/{name}/provenance.json" for name in EXPERIMENTS}
@@ -226,6 +235,48 @@ rule plot_scores:
         code=code_of("plot_scores"),
     script:
         "../scripts/plot_scores.py"
+
+
+rule plot_surface:
+    input:
+        metrics=rules.tabulate.output.metrics,
+    output:
+        figure("surface"),
+    log:
+        f"{RESULTS}/logs/plot_surface.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_surface.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={"dpi": config["figures"]["dpi"]},
+        code=code_of("plot_surface"),
+    script:
+        "../scripts/plot_surface.py"
+
+
+rule plot_recovered_nodes:
+    input:
+        nodes=rules.tabulate.output.nodes,
+        metrics=rules.tabulate.output.metrics,
+        taxonomy=f"{RESULTS}/datasets/{EXPERIMENTS[SHOWN.experiment]['dataset']}/taxonomy.parquet",
+        drawn=WORKFLOW.parent / "resources" / "planted" / "nodes.csv" if has_planted() else [],
+    output:
+        figure("recovered_nodes"),
+    log:
+        f"{RESULTS}/logs/plot_recovered_nodes.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot_recovered_nodes.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={
+            "dpi": config["figures"]["dpi"],
+            "dataset": EXPERIMENTS[SHOWN.experiment]["dataset"],
+        },
+        code=code_of("plot_recovered_nodes"),
+    script:
+        "../scripts/plot_recovered_nodes.py"
 
 
 rule plot_sensitivity:

@@ -16,6 +16,7 @@ map_relevancy(
     Dictionary.load(snakemake.input.weights),
     Codes.load(snakemake.input.codes),
     pd.read_parquet(snakemake.input.latents),
+    pd.read_parquet(snakemake.input.nodes),
     ImageIndex.load(snakemake.input.index),
     open_source(snakemake.input.index),
     load_backbone(BackboneSpec(**spec["backbone"])),

@@ -1,6 +1,6 @@
 import pandas as pd
 
-from cladescope.figures import plot_quality
+from cladescope.figures.quality import plot_quality
 from cladescope.jobs import start_log
 
 start_log(snakemake.log[0])

@@ -1,6 +1,6 @@
 import pandas as pd
 
-from cladescope.figures import plot_sensitivity
+from cladescope.figures.sensitivity import plot_sensitivity
 from cladescope.jobs import start_log
 
 start_log(snakemake.log[0])

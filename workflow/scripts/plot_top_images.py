@@ -1,7 +1,7 @@
 import pandas as pd
 
 from cladescope.codes import Codes
-from cladescope.figures import plot_top_images
+from cladescope.figures.top_images import plot_top_images
 from cladescope.images import ImageIndex
 from cladescope.jobs import start_log
 from cladescope.sources import open_source

@@ -1,4 +1,4 @@
-from cladescope.figures import plot_training_curves
+from cladescope.figures.training_curves import plot_training_curves
 from cladescope.jobs import start_log
 from cladescope.tables import join_logs
 

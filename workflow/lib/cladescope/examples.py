@@ -1,10 +1,15 @@
 """Which latents and which images are looked at: chosen by rule, not by hand."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
 from cladescope.codes import Codes
+
+NAMED, BEST, DRAWN = "named", "best", "random"
+"""How a latent was chosen: for a node that the configuration names, by its score, at random."""
 
 
 def best_latents(latents: pd.DataFrame, n: int) -> pd.DataFrame:
@@ -12,6 +17,24 @@ def best_latents(latents: pd.DataFrame, n: int) -> pd.DataFrame:
     scored = latents[latents["status"] == "scored"].dropna(subset=["best_internal_mcc"])
     ranked = scored.sort_values(["best_internal_mcc", "latent"], ascending=[False, True])
     return ranked.drop_duplicates("best_internal_wnid").head(n)
+
+
+def named_latents(nodes: pd.DataFrame, wnids: Sequence[str]) -> Int[np.ndarray, " found"]:
+    """Return the latent that `nodes.parquet` holds for each of some nodes; none where it is none.
+
+    Raises
+    ------
+    ValueError
+        Lists the wnids that are no internal nodes of the dataset.
+    """
+    table = nodes.set_index("wnid")["best_latent"]
+    unknown = [wnid for wnid in wnids if wnid not in table.index]
+    if unknown:
+        raise ValueError(
+            f"relevancy.nodes: {', '.join(unknown)} are no internal nodes of this dataset's "
+            "taxonomy; tables/nodes.csv.gz lists those that are"
+        )
+    return table.loc[list(wnids)].dropna().drop_duplicates().to_numpy(int)
 
 
 def random_latents(

@@ -17,7 +17,15 @@ from torch import Tensor
 from cladescope.backbone import Backbone
 from cladescope.codes import Codes
 from cladescope.dictionary import Dictionary
-from cladescope.examples import best_latents, random_latents, strongest_images
+from cladescope.examples import (
+    BEST,
+    DRAWN,
+    NAMED,
+    best_latents,
+    named_latents,
+    random_latents,
+    strongest_images,
+)
 from cladescope.faithfulness import grid_of, measure_curves, object_coverage, share_inside
 from cladescope.files import write_aside
 from cladescope.images import ImageIndex, decode_image
@@ -58,12 +66,15 @@ class RelevancySpec:
     steps: int
     """Points of a deletion curve but one."""
     seed: int
+    nodes: tuple[str, ...] = ()
+    """Nodes (wnids) whose best latents are mapped whatever their scores: named beforehand."""
 
 
 def map_relevancy(
     dictionary: Dictionary,
     codes: Codes,
     latents: pd.DataFrame,
+    nodes: pd.DataFrame,
     index: ImageIndex,
     source: ImageSource,
     backbone: Backbone,
@@ -76,8 +87,8 @@ def map_relevancy(
 
     Parameters
     ----------
-    latents
-        `latents.parquet` of the dictionary.
+    latents, nodes
+        `latents.parquet` and `nodes.parquet` of the dictionary.
     place
         Layer (from 1) and token that it was trained on.
     masks
@@ -90,7 +101,7 @@ def map_relevancy(
     """
     device = choose_device()
     backbone.model.to(device)
-    pairs = choose_pairs(codes, latents, spec)
+    pairs = choose_pairs(codes, latents, nodes, spec)
     logging.info("%d pairs of a latent and an image, on %s", len(pairs), device)
     n_patches = backbone.layers[place[0] - 1].tokens["patches"]
     starts = range(0, len(pairs), spec.pairs_per_batch)
@@ -129,16 +140,26 @@ def map_relevancy(
         pq.write_table(table, aside, compression="zstd")
 
 
-def choose_pairs(codes: Codes, latents: pd.DataFrame, spec: RelevancySpec) -> pd.DataFrame:
-    """Return columns chosen (`best` or `random`), latent, other, image.
+def load_maps(path: str | Path) -> tuple[pd.DataFrame, tuple[int, int]]:
+    """Return the rows that `map_relevancy` wrote, and the rows and columns of patches."""
+    table = pq.read_table(path)
+    about = table.schema.metadata
+    return table.to_pandas(), (int(about[b"rows"]), int(about[b"columns"]))
+
+
+def choose_pairs(
+    codes: Codes, latents: pd.DataFrame, nodes: pd.DataFrame, spec: RelevancySpec
+) -> pd.DataFrame:
+    """Return columns chosen (`named`, `best` or `random`), latent, other, image.
 
     `other` is the next latent of the same choice, whose map is the control `shuffled`.
     """
     best = best_latents(latents, spec.latents)["latent"].to_numpy()
+    named = named_latents(nodes, spec.nodes)
     drawn = random_latents(latents, spec.random_latents, spec.seed, without=best)
     rows = [
         (chosen, latent, other, image)
-        for chosen, group in (("best", best), ("random", drawn))
+        for chosen, group in ((NAMED, named), (BEST, best), (DRAWN, drawn))
         for latent, other in zip(group, np.roll(group, -1), strict=True)
         for image in strongest_images(codes, latent, spec.images)
     ]

@@ -1,0 +1,1 @@
+"""Figures of a study, one module each; the only ones that know seaborn."""

@@ -1,0 +1,67 @@
+"""What the figures share: names and colours of the series, style, saving."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from cladescope.files import write_aside
+
+SCORES = {
+    "node_recovery": "internal nodes recovered (share)",
+    "coherent_share": "coherent latents (share)",
+    "coverage_top": "ontological coverage, top sets",
+    "lch_tau_height_contracted": r"LCH$_\tau$ height (contracted tree)",
+    "pair_lch_contracted": "pair-LCH height (contracted tree)",
+    "best_internal_mcc": "best MCC with an internal node",
+}
+TRAINED = "topk SAE"
+PERMUTED = "topk SAE, leaves permuted (null)"
+SHUFFLED = "topk SAE, labels shuffled (null)"
+RANDOM = "topk SAE, random backbone"
+BASELINES = {
+    "neurons": "raw neurons",
+    "pca": "principal components",
+    "kmeans": "k-means directions",
+    "untrained": "untrained SAE",
+}
+# Colour-blind-safe; a null has the colour of what it is the null of.
+STYLES = {
+    TRAINED: ("#0072B2", ""),
+    PERMUTED: ("#0072B2", (4, 2)),
+    SHUFFLED: ("#0072B2", (1, 2)),
+    RANDOM: ("#D55E00", ""),
+    BASELINES["neurons"]: ("#009E73", (6, 1, 1, 1)),
+    BASELINES["pca"]: ("#CC79A7", (6, 1, 1, 1)),
+    BASELINES["kmeans"]: ("#E69F00", (6, 1, 1, 1)),
+    BASELINES["untrained"]: ("#7F7F7F", (6, 1, 1, 1)),
+}
+
+
+def remark(text: str) -> Figure:
+    """Return a figure that says why there is nothing to draw."""
+    figure = plt.figure(figsize=(4, 1))
+    figure.text(0.5, 0.5, text, ha="center")
+    return figure
+
+
+def set_style() -> None:
+    """Set the style that all figures share; no window is ever opened."""
+    mpl.use("agg")
+    sns.set_theme(style="whitegrid", context="paper")
+    # Fixed ids and no date: the same figure makes the same bytes.
+    mpl.rcParams["svg.hashsalt"] = "cladescope"
+    mpl.rcParams["svg.fonttype"] = "none"
+
+
+def save(figure: Figure, paths: Sequence[str], dpi: int) -> None:
+    """Write a figure in the format of each path; the same figure makes the same bytes."""
+    for path in paths:
+        suffix = Path(path).suffix[1:]
+        metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
+        with write_aside(path) as aside:
+            figure.savefig(aside, format=suffix, dpi=dpi, bbox_inches="tight", metadata=metadata)
+    plt.close(figure)

@@ -1,0 +1,111 @@
+"""Where in their strongest images the shown latents come from."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from PIL import Image
+
+from cladescope.examples import NAMED
+from cladescope.figures.base import save, set_style
+from cladescope.images import ImageIndex, decode_image
+from cladescope.sources.base import ImageSource
+
+SHOWN_LATENTS = 12
+SHOWN_IMAGES = 5
+CONTROLS = ("shuffled", "random", "attention", "rollout")
+
+
+def plot_examples(
+    maps: pd.DataFrame,
+    grid: tuple[int, int],
+    latents: pd.DataFrame,
+    nodes: pd.DataFrame,
+    index: ImageIndex,
+    source: ImageSource,
+    title: str,
+    paths: Sequence[str],
+    dpi: int,
+) -> None:
+    """Draw images and their relevancy maps, a row per latent.
+
+    First the latents of the nodes that the configuration names, whatever they are, then those that
+    match an internal node best. An image stands beside itself under its map, which is scaled to its
+    own largest value.
+
+    Parameters
+    ----------
+    maps
+        `relevancy.parquet` of the dictionary.
+    grid
+        Rows and columns of patches.
+    latents, nodes
+        Of the same dictionary.
+    """
+    set_style()
+    own = maps[~maps["method"].isin(CONTROLS) & (maps["chosen"] != "random")]
+    order = own[["chosen", "latent"]].drop_duplicates()
+    order = order.sort_values("chosen", key=lambda c: c != NAMED, kind="stable")
+    order = order.drop_duplicates("latent").head(SHOWN_LATENTS)
+    named = nodes.dropna(subset=["best_latent"]).groupby("best_latent")["name"].agg(", ".join)
+    figure, axes = plt.subplots(
+        max(len(order), 1),
+        2 * SHOWN_IMAGES,
+        figsize=(2 * SHOWN_IMAGES * 0.75 + 3.2, max(len(order), 1) * 0.8 + 0.6),
+        squeeze=False,
+    )
+    figure.suptitle(f"Strongest images and where the latent comes from: {title}", x=0.02, ha="left")
+    for axis in axes.flat:
+        axis.set_axis_off()
+    about = latents.set_index("latent")
+    for row, (chosen, latent) in zip(axes, order.itertuples(index=False), strict=False):
+        part = own[own["latent"] == latent].drop_duplicates("image").head(SHOWN_IMAGES)
+        for column, shown in enumerate(part.to_dict("records")):
+            pixels = decode_image(source.read_checked(index, shown["image"]))
+            row[2 * column].imshow(pixels)
+            _overlay(row[2 * column + 1], pixels, np.reshape(shown["relevancy"], grid))
+        row[0].text(
+            -0.15,
+            0.5,
+            _describe(chosen, latent, about.loc[latent], named),
+            transform=row[0].transAxes,
+            ha="right",
+            va="center",
+            fontsize=8,
+        )
+    figure.subplots_adjust(
+        left=2.6 / figure.get_figwidth(),
+        right=0.99,
+        top=1 - 0.5 / figure.get_figheight(),
+        bottom=0.01,
+        wspace=0.05,
+        hspace=0.08,
+    )
+    save(figure, paths, dpi)
+
+
+def _describe(chosen: str, latent: int, about: Any, named: pd.Series) -> str:
+    first = f"for {named[latent]}" if chosen == NAMED and latent in named else about["lch_tau_name"]
+    mcc = about["best_internal_mcc"]
+    if pd.isna(mcc):
+        return f"{first}\nlatent {latent}, {about['status']}"
+    return f"{first}\nlatent {latent}, MCC {mcc:.2f}\nwith {about['best_internal_name']}"
+
+
+def _overlay(axis: Axes, pixels: Image.Image, relevancy: np.ndarray) -> None:
+    """Show the image in grey under its map; nothing of the map where it is zero throughout."""
+    width, height = pixels.size
+    axis.imshow(pixels.convert("L"), cmap="gray", vmin=0, vmax=255)
+    if relevancy.max() > 0:
+        axis.imshow(
+            relevancy / relevancy.max(),
+            cmap="inferno",
+            vmin=0,
+            vmax=1,
+            alpha=0.65,
+            extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+            interpolation="bilinear",
+        )

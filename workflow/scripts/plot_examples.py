@@ -1,0 +1,22 @@
+import pandas as pd
+
+from cladescope.figures.examples import plot_examples
+from cladescope.images import ImageIndex
+from cladescope.jobs import start_log
+from cladescope.relevancy import load_maps
+from cladescope.sources import open_source
+
+start_log(snakemake.log[0])
+spec = snakemake.params.spec
+maps, grid = load_maps(snakemake.input.maps)
+plot_examples(
+    maps,
+    grid,
+    pd.read_parquet(snakemake.input.latents),
+    pd.read_parquet(snakemake.input.nodes),
+    ImageIndex.load(snakemake.input.index),
+    open_source(snakemake.input.index),
+    title=spec["title"],
+    paths=snakemake.output,
+    dpi=spec["dpi"],
+)

@@ -1,0 +1,9 @@
+import pandas as pd
+
+from cladescope.figures.surface import plot_surface
+from cladescope.jobs import start_log
+
+start_log(snakemake.log[0])
+plot_surface(
+    pd.read_csv(snakemake.input.metrics), snakemake.output, dpi=snakemake.params.spec["dpi"]
+)
