@@ -12,6 +12,7 @@ from cladescope.taxonomy import Taxonomy
 from cladescope.tree import INTERNAL, Tree
 
 SHOWN_NODES = 60
+CHARACTER_POINTS = 3.5
 TREE, NULL, RANDOM = "recovered", "leaves permuted (null)", "random backbone"
 
 
@@ -53,23 +54,25 @@ def plot_recovered_nodes(
     }
     if random.any():
         panels[RANDOM] = _shares(table[random], "recovered", order)
-    figure, axes = plt.subplots(
-        1,
-        len(panels),
-        sharey=True,
-        figsize=(
-            2.6 + sum(0.5 + 0.3 * part.shape[1] for part in panels.values()),
-            0.6 + 0.17 * len(order),
-        ),
-        width_ratios=[part.shape[1] for part in panels.values()],
-        layout="constrained",
-    )
     names = [
         f"{'   ' * level}{name} ({n})" + ("  undrawn" if wnid in {*undrawn} else "")
         for wnid, name, level, n in zip(
             order["wnid"], order["name"], order["level"], order["n_leaves"], strict=True
         )
     ]
+    # Names are set flush left, so that the indents show.
+    margin = CHARACTER_POINTS * max(map(len, names))
+    figure, axes = plt.subplots(
+        1,
+        len(panels),
+        sharey=True,
+        figsize=(
+            margin / 72 + 1 + sum(0.5 + 0.3 * part.shape[1] for part in panels.values()),
+            1 + 0.17 * len(order),
+        ),
+        width_ratios=[part.shape[1] for part in panels.values()],
+        layout="constrained",
+    )
     for axis, (title, shares) in zip(axes, panels.items(), strict=True):
         sns.heatmap(
             shares,
@@ -86,7 +89,7 @@ def plot_recovered_nodes(
         axis.tick_params(axis="y", length=0, labelsize=7)
         for label in axis.get_yticklabels():
             label.set_horizontalalignment("left")
-        axis.tick_params(axis="y", pad=150)
+        axis.tick_params(axis="y", pad=margin)
     save(figure, paths, dpi)
 
 
