@@ -160,6 +160,17 @@ def test_own_map_names_classes_and_may_join_them(folder, tmp_path):
     assert len(index) == 6
 
 
+def test_classes_of_an_own_taxonomy_have_any_ids(folder, tmp_path):
+    for old, new in zip(CLASSES, ("Tinca tinca", "Carassius"), strict=True):
+        (folder / old).rename(folder / new)
+    (tmp_path / "map.csv").write_text("label,wnid\nCarassius,goldfish\n")
+    wnid_map = read_wnid_map(str(tmp_path / "map.csv"), own_ids=True)
+    index, _ = index_images(ImageFolder(str(folder)), wnid_map=wnid_map, own_ids=True)
+    assert index.wnids == ["Tinca tinca", "goldfish"]
+    with pytest.raises(ValueError, match="Tinca tinca: not a WordNet id"):
+        index_images(ImageFolder(str(folder)), wnid_map={"Carassius": "n01440764"})
+
+
 def test_classes_are_numbered_by_wnid_not_by_label(folder, tmp_path):
     for old, new in zip(CLASSES, ("b", "a"), strict=True):
         (folder / old).rename(folder / new)

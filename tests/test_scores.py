@@ -466,7 +466,9 @@ def test_the_same_seed_gives_the_same_bytes(world: Taxonomy, tmp_path: Path) -> 
     written = []
     for run in range(2):
         spec = replace(QUICK, split_selection=True, top_n=8)
-        score_dictionary(random_sets(20, 9, seed=3), LABELS, world, spec).save(tmp_path / str(run))
+        score_dictionary(random_sets(20, 9, seed=3), LABELS, world, spec).save(
+            tmp_path / str(run), "m"
+        )
         written.append({p.name: p.read_bytes() for p in sorted((tmp_path / str(run)).iterdir())})
     assert len(written[0]) == 6
     assert written[0] == written[1]
@@ -660,3 +662,35 @@ def test_absorption_splitting_and_relations_by_hand() -> None:
     # Without latent 0 nobody recovers p, though both of its children are: split.
     parts = score_dictionary(sparse(dense[:, 1:]), labels, tree, spec).scores
     assert (parts["splitting"], parts["n_edges"]) == (1.0, 0)
+
+
+def test_interval_of_coverage_is_that_of_shares_within_classes(world: Taxonomy) -> None:
+    """Resampling images within their class: the variance of a stratified share, by hand."""
+    tree = Tree.of(world)
+    sets = [np.flatnonzero(tree.covers[:, node]) for node in tree.internal[:12]]
+    codes = oracle(sets, LABELS)
+    spec = replace(QUICK, bootstrap_draws=400)
+    result = score_dictionary(codes, LABELS, world, spec)
+    hierarchical = result.latents.to_pandas().query("hierarchical == True")["latent"]
+    fired = np.zeros(len(LABELS), bool)
+    fired[codes.image[np.isin(codes.latent, hierarchical)]] = True
+    assert 0.1 < fired.mean() < 0.9
+    size = np.bincount(LABELS)
+    share = np.bincount(LABELS, fired) / size
+    error = np.sqrt((size * share * (1 - share)).sum()) / len(LABELS)
+    scores = result.scores
+    assert scores["ontological_coverage"] == pytest.approx(fired.mean())
+    margin = scores["ontological_coverage_high"] - scores["ontological_coverage"]
+    # The standard error of a deviation from 400 draws is 3.5%.
+    assert margin == pytest.approx(1.96 * error, rel=0.12)
+
+
+def test_scores_of_the_whole_dictionary_have_intervals(world: Taxonomy) -> None:
+    tree = Tree.of(world)
+    sets = [np.flatnonzero(tree.covers[:, node]) for node in tree.internal]
+    spec = replace(QUICK, bootstrap_draws=10)
+    scores = score_dictionary(oracle(sets, LABELS), LABELS, world, spec).scores
+    for name in ("ontological_coverage", "absorption", "parent_misses"):
+        assert scores[f"{name}_low"] < scores[name] < scores[f"{name}_high"]
+    # Every node is recovered, whatever the images.
+    assert scores["splitting_low"] == scores["splitting"] == scores["splitting_high"] == 0

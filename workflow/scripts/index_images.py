@@ -9,9 +9,11 @@ from cladescope.wnids import read_wnid_map
 
 start_log(snakemake.log[0])
 spec = snakemake.params.spec
+own_ids = "own_ids" in spec
 index, skipped = index_images(
     make_source(**spec["source"]),
-    wnid_map=read_wnid_map(spec["wnids"]) if "wnids" in spec else {},
+    wnid_map=read_wnid_map(spec["wnids"], own_ids) if "wnids" in spec else {},
+    own_ids=own_ids,
     expected=spec.get("expected"),
     on_bad_image=spec["on_bad_image"],
     threads=snakemake.threads,

@@ -179,7 +179,7 @@ def index_spec(dataset: dict[str, Any], split: str, rendered: str) -> dict[str, 
     -------
     dict
         `source`, the arguments of `make_source`; `listing`, the options of `list_images`;
-        `on_bad_image` and, where set, `wnids` and `expected`.
+        `on_bad_image` and, where set, `wnids`, `expected` and `own_ids`.
     """
     kind = dataset["source"]
     if kind == "huggingface":
@@ -200,6 +200,8 @@ def index_spec(dataset: dict[str, Any], split: str, rendered: str) -> dict[str, 
     spec = {"source": source, "listing": listing, "on_bad_image": dataset["on_bad_image"]}
     if "wnids" in dataset:
         spec["wnids"] = dataset["wnids"]
+    if "taxonomy" in dataset:
+        spec["own_ids"] = True
     if split in dataset.get("expected_images", {}):
         spec["expected"] = dataset["expected_images"][split]
     return spec

@@ -84,17 +84,23 @@ class Firings:
         return replace(self, image=image)
 
     def resampled(self, random: np.random.Generator) -> "Firings":
-        """Draw the half's images anew with replacement, within each class."""
+        """Draw the half's images anew with replacement, within each class.
+
+        Every copy of an image is an image of its own, at the place of one of its class.
+        """
         order = self._by_class
         size = self.class_size[self.labels[order]]
         first = (np.cumsum(self.class_size) - self.class_size)[self.labels[order]]
         drawn = order[first + (random.random(len(order)) * size).astype(np.int64)]
-        times = np.bincount(drawn, minlength=len(drawn))[self.image]
+        copies = np.bincount(drawn, minlength=len(drawn))
+        places = order[np.argsort(drawn, kind="stable")]
+        times = copies[self.image]
         end = np.concatenate([[0], np.cumsum(times)])
+        skipped = (np.cumsum(copies) - copies)[self.image] - end[:-1]
         return replace(
             self,
             start=end[self.start],
-            image=np.repeat(self.image, times),
+            image=places[np.arange(end[-1]) + np.repeat(skipped, times)].astype(self.image.dtype),
             activation=np.repeat(self.activation, times),
         )
 

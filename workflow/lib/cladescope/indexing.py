@@ -43,6 +43,7 @@ def list_images(source: ImageSource, **options: Any) -> Listing:
 def index_images(
     source: ImageSource,
     wnid_map: Mapping[str, str] | None = None,
+    own_ids: bool = False,
     expected: int | None = None,
     on_bad_image: str = "fail",
     threads: int = 1,
@@ -54,6 +55,8 @@ def index_images(
     ----------
     wnid_map
         Wnid of each label that is none itself.
+    own_ids
+        Whether classes are those of the user's own taxonomy, whose ids may be any text.
     expected
         Number of images that there must be.
     on_bad_image
@@ -74,7 +77,7 @@ def index_images(
     """
     listing = list_images(source, **options)
     where = source.root
-    wnids = np.array(wnids_of(listing, wnid_map or {}, where))
+    wnids = np.array(wnids_of(listing, wnid_map or {}, where, own_ids))
     if expected is not None and len(listing) != expected:
         raise ValueError(
             f"{where} holds {len(listing)} images, expected_images says {expected}; complete the "

@@ -271,15 +271,22 @@ class _Scorer:
         found = measure(halves, tree, self.tables, self.spec.measures, place)
         edges = absorption(halves.score, found.alignment, tree, place, self.spec.mcc_threshold)
         hierarchical = (q_value < self.spec.fdr) & (found.columns["internal"] > 0)
-        means = {
-            **averages(found.columns),
-            **recovery(found.alignment, tree, self.spec.matched_latents),
-            "ontological_coverage": _covered_share(halves.score, hierarchical),
-            "hierarchy_consistency": consistency(self.relations, found.alignment.best.node, tree),
-            **absorption_means(edges),
-            "splitting": splitting(found.alignment, tree),
-        }
+        means = averages(found.columns) | self._of_all(halves, found, edges, hierarchical)
         return _Result(found, edges, hierarchical, means)
+
+    def _of_all(
+        self, halves: Halves, found: Measured, edges: Edges, hierarchical: np.ndarray
+    ) -> dict[str, float]:
+        """Return the scores that are about the dictionary as a whole."""
+        return {
+            **recovery(found.alignment, self.tree, self.spec.matched_latents),
+            "ontological_coverage": _covered_share(halves.score, hierarchical),
+            "hierarchy_consistency": consistency(
+                self.relations, found.alignment.best.node, self.tree
+            ),
+            **absorption_means(edges),
+            "splitting": splitting(found.alignment, self.tree),
+        }
 
     def means(self, halves: Halves) -> dict[str, float]:
         """Average the scores of other firings, with the classes where they are."""
@@ -291,20 +298,26 @@ class _Scorer:
         """Bootstrap each score: images within their class and half, then latents.
 
         The interval is the score ± 1.96 standard deviations of the resampled scores. (Not their
-        percentiles: a resample repeats images, which lowers heights whatever the latent.) Recovery
-        is a property of the whole dictionary, so that only the images are resampled for it.
+        percentiles: a resample repeats images, which lowers heights whatever the latent.) What is
+        about the dictionary as a whole keeps its latents, relations and hierarchical latents: only
+        the images are resampled for it.
         """
         random = np.random.default_rng((self.spec.seed, Stream.BOOTSTRAP))
         n_scored, resamples = len(self.halves.scored), []
+        home = np.arange(len(self.tree.covers))
         for _ in range(self.spec.bootstrap_draws):
-            found = self._pass_at_home(self.halves.changed(lambda half: half.resampled(random)))
+            halves = self.halves.changed(lambda half: half.resampled(random))
+            found = self._pass_at_home(halves)
+            edges = absorption(
+                halves.score, found.alignment, self.tree, home, self.spec.mcc_threshold
+            )
             latents = random.integers(max(n_scored, 1), size=n_scored)
             resamples.append(
                 averages(found.columns, latents)
-                | recovery(found.alignment, self.tree, self.spec.matched_latents)
+                | self._of_all(halves, found, edges, observed.hierarchical)
             )
         ends: dict[str, float | None] = {}
-        for name in SHUFFLED_SCORES:
+        for name in dict.fromkeys([*SHUFFLED_SCORES, *PERMUTED_SCORES]):
             values = np.array([means[name] for means in resamples])
             values = values[~np.isnan(values)]
             margin = NORMAL_95 * values.std(ddof=1) if len(values) > 1 else np.nan

@@ -1,4 +1,7 @@
-"""Class identity: every label of a dataset becomes a WordNet id."""
+"""Class identity: every label of a dataset becomes a WordNet id.
+
+Or an id of the user's own taxonomy, in which case any text is one.
+"""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +16,7 @@ WNID = re.compile(r"n\d{8}")
 IMAGENET_1K = "imagenet-1k"
 
 
-def read_wnid_map(wnids: str) -> dict[str, str]:
+def read_wnid_map(wnids: str, own_ids: bool = False) -> dict[str, str]:
     """Return the wnid of each label.
 
     Parameters
@@ -21,6 +24,8 @@ def read_wnid_map(wnids: str) -> dict[str, str]:
     wnids
         `imagenet-1k`, whose labels are timm's 0..999, or the path of a CSV file with the columns
         label and wnid.
+    own_ids
+        Whether classes are those of the user's own taxonomy, whose ids may be any text.
 
     Raises
     ------
@@ -46,14 +51,16 @@ def read_wnid_map(wnids: str) -> dict[str, str]:
         + [
             f"label {label!r}: {wnid!r} is not a WordNet id such as n02084071; correct it"
             for label, wnid in zip(table["label"], table["wnid"], strict=True)
-            if not WNID.fullmatch(wnid)
+            if not (own_ids or WNID.fullmatch(wnid))
         ],
     )
     return dict(zip(table["label"], table["wnid"], strict=True))
 
 
-def wnids_of(listing: Listing, wnid_map: Mapping[str, str], where: str) -> list[str]:
-    """Return the wnid of each of a listing's labels.
+def wnids_of(
+    listing: Listing, wnid_map: Mapping[str, str], where: str, own_ids: bool = False
+) -> list[str]:
+    """Return the wnid of each of a listing's labels, or its id in the user's own taxonomy.
 
     In this order: the map's for the label, the map's for the source's own name of it, that name,
     the label itself.
@@ -64,10 +71,15 @@ def wnids_of(listing: Listing, wnid_map: Mapping[str, str], where: str) -> list[
         Lists every label that has no wnid, or whose name in the source is another wnid than the
         map's.
     """
-    wnids, faults = [], []
-    for label in listing.classes:
-        name = listing.names.get(label, label)
-        wnid = wnid_map.get(label, wnid_map.get(name, name))
+    names = [listing.names.get(label, label) for label in listing.classes]
+    wnids = [
+        wnid_map.get(label, wnid_map.get(name, name))
+        for label, name in zip(listing.classes, names, strict=True)
+    ]
+    if own_ids:
+        return wnids
+    faults = []
+    for label, name, wnid in zip(listing.classes, names, wnids, strict=True):
         if not WNID.fullmatch(wnid):
             shown = label if name == label else f"{label} ({name})"
             faults.append(
@@ -78,6 +90,5 @@ def wnids_of(listing: Listing, wnid_map: Mapping[str, str], where: str) -> list[
             faults.append(
                 f"{label}: {name} in the dataset, {wnid} by the dataset's wnids; drop one"
             )
-        wnids.append(wnid)
     raise_faults(where, faults)
     return wnids
