@@ -17,7 +17,7 @@ PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
 COMMAND := PYTHONPATH=workflow/lib $(BIN)/python -m cladescope
-.PHONY: help demo run plan layers verify status reproduce archive unlock test test-slurm lint format lock planted-backbone clean
+.PHONY: help demo run plan layers verify status reproduce archive gallery unlock test test-slurm lint format lock planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -52,6 +52,9 @@ reproduce: $(VENV)/synced ## run CONFIG=... again into AGAIN=... and compare eve
 
 archive: $(VENV)/synced ## pack tables, figures and provenance of CONFIG=... into FILE=...
 	$(COMMAND) archive $(CONFIG) $(FILE)
+
+gallery: $(VENV)/synced ## put the figures of CONFIG=... (make demo) into docs/gallery.md
+	$(COMMAND) gallery $(CONFIG)
 
 unlock: $(VENV)/synced ## after a run was killed: wait for its Slurm jobs, then free the folder for CONFIG=...
 	$(COMMAND) wait_for_jobs

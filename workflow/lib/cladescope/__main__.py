@@ -51,6 +51,9 @@ def main() -> int:
     archive.add_argument("config", type=Path)
     archive.add_argument("file", type=Path, help="*.tar.gz")
     archive.set_defaults(run=_archive)
+    gallery = commands.add_parser("gallery", help="put a study's figures into the documentation")
+    gallery.add_argument("config", type=Path)
+    gallery.set_defaults(run=_gallery)
     check = commands.add_parser("check_archive", help="compare an archive with its checksums")
     check.add_argument("file", type=Path)
     check.set_defaults(run=_check_archive)
@@ -125,6 +128,14 @@ def _archive(arguments: argparse.Namespace) -> int:
     documents = [CHECKOUT / "docs" / f"{name}.md" for name in ("scores", "reproducibility")]
     count = write_archive(_load(arguments.config), documents, arguments.file)
     print(f"{arguments.file}: {count} files, {arguments.file.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _gallery(arguments: argparse.Namespace) -> int:
+    from cladescope.gallery import PAGE, write_gallery
+
+    write_gallery(_load(arguments.config)["results"])
+    print(f"{PAGE} written")
     return 0
 
 
