@@ -47,13 +47,13 @@ def encode(
         original[images] = target.reshape(-1, tokens, d).mean(1)
         reconstruction[images] = guess.reshape(-1, tokens, d).mean(1)
         strongest = z.reshape(-1, tokens, dictionary.width).max(1)
-        image, latent = np.nonzero(strongest)
-        parts.append((image + start, latent, strongest[image, latent]))
+        image, latent = (indices.astype(np.int32) for indices in np.nonzero(strongest))
+        parts.append((image + np.int32(start), latent, strongest[image, latent]))
         start += len(x)
-    image, latent, activation = (np.concatenate(column) for column in zip(*parts, strict=True))
-    codes = Codes(
-        image.astype(np.int32), latent.astype(np.int32), activation, start, dictionary.width
-    )
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    # As large as the codes, which are dense for a baseline such as raw neurons.
+    parts.clear()
+    codes = Codes(*columns, n_images=start, width=dictionary.width)
     return codes, {
         **quality.result(),
         "redundant_share": redundant_share(dictionary.decoder),
