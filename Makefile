@@ -17,7 +17,7 @@ PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
 COMMAND := PYTHONPATH=workflow/lib $(BIN)/python -m cladescope
-.PHONY: help demo run plan layers verify status reproduce archive gallery unlock test test-slurm lint format lock planted-backbone clean
+.PHONY: help demo run plan layers verify status reproduce archive gallery unlock test lint format lock planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -32,7 +32,7 @@ demo: $(VENV)/synced ## make the environment, run the embedded default, say wher
 run: $(VENV)/synced ## run CONFIG=... (default: config/config.yaml)
 	$(SNAKEMAKE) --configfile $(CONFIG)
 
-plan: $(VENV)/synced ## what CONFIG=... will cost: jobs, hours, memory, disk, files
+plan: $(VENV)/synced ## what CONFIG=... will cost: hours, memory, disk, files, Slurm jobs
 	$(COMMAND) plan $(CONFIG) $(if $(TERAFLOPS),--teraflops $(TERAFLOPS))
 
 layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224]
@@ -62,9 +62,6 @@ unlock: $(VENV)/synced ## after a run was killed: wait for its Slurm jobs, then 
 
 test: $(VENV)/synced-dev ## run all tests
 	$(BIN)/pytest
-
-test-slurm: $(VENV)/synced-dev ## run the tests on a real Slurm (Debian's slurm-wlm and munge, as root)
-	CLADESCOPE_SLURM=1 $(BIN)/pytest tests/slurm
 
 lint: $(VENV)/synced-dev ## check style, types and the workflow
 	$(BIN)/ruff check .

@@ -28,7 +28,11 @@ SMALL = {
                 "weights": "resources/planted_vit/s0.safetensors",
                 "blocks": 8,
             },
-            "extraction": {"passes": [{"layers": [2, 8]}], "shards": {"train": 2, "eval": 1}},
+            "extraction": {
+                "passes": [{"layers": [2, 8]}],
+                "shards": {"train": 2, "eval": 1},
+                "threads": 2,
+            },
             "sweep": {
                 "layers": [2, 8],
                 "variants": {

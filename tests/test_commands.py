@@ -2,13 +2,15 @@
 
 import re
 import shutil
+from collections import Counter
+from math import ceil
 
 import pytest
 import yaml
 
 from checkouts import PARTS, SMALL, Checkout
 from cladescope.config import complete_config, expand_passes
-from cladescope.planning import describe_plan, make_plan
+from cladescope.planning import Grouping, describe_plan, make_plan
 from cladescope.verification import verify_activations
 
 
@@ -40,10 +42,33 @@ def test_plan_of_the_papers_experiment(giant):
     # timm's model card: 291 G multiply-adds at 224 pixels.
     assert train.flops / train.images == pytest.approx(2 * 291e9, rel=0.04)
     assert plan.dictionaries == 40 * (4 * 4 * 3 + 3) + 6
-    text = "\n".join(describe_plan(plan, teraflops=100))
+    text = "\n".join(describe_plan(plan, 100, Grouping.load()))
     hours = train.flops / 100e12 / 3600
     assert f"{hours:.2g}" in re.search(r"^dinov2_train_0 .*$", text, re.MULTILINE).group()
     assert "157 GB" in text
+    # Eight dictionaries are scored in one job.
+    assert re.search(
+        rf"{plan.dictionaries:,} train_sae\b.* {ceil(plan.dictionaries / 8)} score,", text
+    )
+    assert f"extract_activations {ceil(2 * hours * 60 + 10)}" in text
+
+
+def test_plan_counts_the_jobs_that_are_submitted(checkout, config):
+    """The plan against a dry run through the profile, which groups jobs as a real one does."""
+    config["results"] = "results/none"
+    config["relevancy"] = {}
+    config["experiments"]["random"] = {
+        **config["experiments"]["trained"],
+        "backbone": {"model": "vit_planted", "weights": "random", "blocks": 8, "seed": 0},
+    }
+    checkout.write(config)
+    result = checkout.run("--profile", "profiles/slurm", "-n")
+    assert result.returncode == 0, result.stdout + result.stderr
+    groups = re.findall(r"^.*Group job (\w+) ", result.stdout, re.MULTILINE)
+    rules = re.findall(r"^rule (\w+?)(?:_(?:trained|random)_\w+_0)?:", result.stdout, re.MULTILINE)
+    planned = Grouping.load().submitted(make_plan(complete_config(config)).jobs)
+    assert planned["score"] > 1
+    assert +planned == Counter([*groups, *rules])
 
 
 def test_plan_needs_the_number_of_images(finished, tmp_path):

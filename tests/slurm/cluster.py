@@ -41,7 +41,7 @@ JobRequeue=0
 MinJobAge=300
 KillWait=2
 SlurmdTimeout=10
-ReturnToService=2
+ReturnToService=1
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
 SlurmdParameters=config_overrides
 GresTypes=gpu
@@ -75,6 +75,11 @@ def missing() -> str | None:
     return None
 
 
+def shown(text: str) -> dict[str, str]:
+    """Return the fields of what `scontrol show` prints."""
+    return dict(re.findall(r"(\w+)=(\S*)", text))
+
+
 class Cluster:
     """Daemons of a running cluster."""
 
@@ -104,8 +109,11 @@ class Cluster:
 
     def field(self, job: str, name: str) -> str:
         """Return what `scontrol show job` says of a job."""
-        shown = dict(re.findall(r"(\w+)=(\S*)", self("scontrol", "show", "job", job)))
-        return shown[name]
+        return shown(self("scontrol", "show", "job", job))[name]
+
+    def node_state(self, node: str) -> str:
+        """Return the states of a node, as in `DOWN+NOT_RESPONDING`."""
+        return shown(self("scontrol", "show", "node", node))["State"]
 
     def answers(self) -> bool:
         """Whether the controller answers."""
@@ -150,7 +158,7 @@ class Cluster:
         free = ("sinfo", "--noheader", "--responding", "--states=idle", "-N", "-o", "%N")
         self.wait(lambda: set(self(*free).split()) == set(NODES), "every node is idle")
 
-    def wait(self, condition, what: str, seconds: float = 60) -> None:
+    def wait(self, condition, what: str, seconds: float = 120) -> None:
         """Wait until a condition holds; what the daemons logged goes into the error."""
         deadline = time.monotonic() + seconds
         while not condition():

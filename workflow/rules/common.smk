@@ -24,6 +24,7 @@ from cladescope.config import (
 from cladescope.fingerprint import LIBRARY as PACKAGE
 from cladescope.fingerprint import fingerprint
 from cladescope.provenance import plan_record
+from cladescope.selection import mapped_dictionaries, shown_dictionary
 from cladescope.store import store_files
 
 try:
@@ -35,6 +36,8 @@ RESULTS = config["results"]
 EXPERIMENTS = config["experiments"]
 DATASETS = config["datasets"]
 SWEEP = {dictionary.folder: dictionary for dictionary in expand_sweep(config)}
+SHOWN = shown_dictionary(config)
+MAPPED = mapped_dictionaries(config)
 FORMATS = config["figures"]["formats"]
 ENVIRONMENT = WORKFLOW.parent / "envs" / "cladescope.yaml"
 NLTK_DATA = Path(os.path.relpath(WORKFLOW.parent / "resources" / "nltk_data"))
@@ -227,44 +230,6 @@ def identity_of(dictionary):
         "sparsity": dictionary.sparsity,
         "seed": dictionary.seed,
     }
-
-
-def preference(entry):
-    """What makes one dictionary rather than another stand for its experiment: deep and trained."""
-    return (
-        entry.token == "cls",
-        entry.layer,
-        entry.variant == "topk",
-        entry.width or 0,
-        -(entry.seed or 0),
-        entry.sparsity or 0,
-    )
-
-
-# The dictionary whose latents are shown as images: of the first experiment's deepest layer, by
-# preference trained, wide and of the first seed.
-SHOWN = max(
-    (entry for entry in SWEEP.values() if entry.experiment == next(iter(EXPERIMENTS))),
-    key=preference,
-)
-
-
-def mapped_dictionaries():
-    """The dictionaries whose latents get maps; none if the configuration wants none."""
-    if "relevancy" not in config:
-        return []
-    if "dictionaries" in config["relevancy"]:
-        return [SWEEP[folder] for folder in config["relevancy"]["dictionaries"]]
-    controls = {}
-    for entry in sorted(SWEEP.values(), key=preference):
-        experiment = EXPERIMENTS[entry.experiment]
-        if (
-            experiment["backbone"]["weights"] == "random"
-            and experiment["dataset"] == EXPERIMENTS[SHOWN.experiment]["dataset"]
-            and (entry.token, entry.layer) == (SHOWN.token, SHOWN.layer)
-        ):
-            controls[entry.experiment] = entry
-    return list(dict.fromkeys([SHOWN, *controls.values()]))
 
 
 def mapping_inputs(wildcards):

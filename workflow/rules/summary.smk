@@ -1,4 +1,3 @@
-MAPPED = mapped_dictionaries()
 RELEVANCY = [f"{RESULTS}/tables/relevancy.csv"] if MAPPED else []
 TABLES = [
     f"{RESULTS}/tables/{name}"

@@ -26,7 +26,9 @@ def main() -> int:
     verify.add_argument("config", type=Path)
     verify.add_argument("--repair", action="store_true", help="make damaged shards again")
     verify.set_defaults(run=_verify_activations)
-    plan = commands.add_parser("plan", help="hours, memory, disk and files of a configuration")
+    plan = commands.add_parser(
+        "plan", help="hours, memory, disk, files and Slurm jobs of a configuration"
+    )
     plan.add_argument("config", type=Path)
     plan.add_argument("--teraflops", type=float, default=TERAFLOPS)
     plan.set_defaults(run=_plan)
@@ -95,9 +97,10 @@ def _verify_activations(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from cladescope.planning import describe_plan, make_plan
+    from cladescope.planning import Grouping, describe_plan, make_plan
 
-    for line in describe_plan(make_plan(_load(arguments.config)), arguments.teraflops):
+    plan = make_plan(_load(arguments.config))
+    for line in describe_plan(plan, arguments.teraflops, Grouping.load()):
         print(line)
     return 0
 

@@ -113,7 +113,7 @@ def normalisation(source: Source) -> tuple[np.ndarray, float]:
 def centred_parts(
     block: Shaped[np.ndarray, "rows d"], mean: Float[np.ndarray, " d"]
 ) -> Iterator[Float[np.ndarray, "part d"]]:
-    """Yield the rows minus their mean, a part at a time: in float64 they are four times as large."""
+    """Yield rows minus their mean in parts: in float64 the block would be four times as large."""
     for start in range(0, len(block), CENTRED_ROWS):
         yield block[start : start + CENTRED_ROWS] - mean
 
