@@ -121,7 +121,6 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
     datasets = {experiment["dataset"] for experiment in experiments}
     planted = [name for name in datasets if config["datasets"][name]["source"] == "planted"]
     backbones = {str(experiment["backbone"]["weights"]) for experiment in experiments}
-    mapped = mapped_dictionaries(config)
     sweep = expand_sweep(config)
     place_of = [(entry.experiment, entry.token, entry.layer) for entry in sweep]
     return Counter(
@@ -137,8 +136,7 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
         score_dictionary=len(sweep),
         match_seeds=len({p for p, e in zip(place_of, sweep, strict=True) if e.seed is not None}),
         probe_layer=len(set(place_of)),
-        map_relevancy=len(mapped),
-        tabulate_relevancy=int(bool(mapped)),
+        map_relevancy=len(mapped_dictionaries(config)),
     )
 
 
