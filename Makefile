@@ -25,9 +25,10 @@ help: ## list the targets
 demo: $(VENV)/synced ## make the environment, run the embedded default, say where the results are
 	$(SNAKEMAKE) --configfile config/config.yaml
 	$(BIN)/snakemake --configfile config/config.yaml --report results/demo/report.html --quiet
+	@echo "Atlas:   results/demo/atlas/index.html  (open it in a browser; search for butterfly)"
+	@echo "Report:  results/demo/report.html"
 	@echo "Figures: results/demo/figures/  (start with scores.png)"
 	@echo "Tables:  results/demo/tables/   (start with metrics.csv; columns: docs/scores.md)"
-	@echo "Report:  results/demo/report.html"
 
 run: $(VENV)/synced ## run CONFIG=... (default: config/config.yaml)
 	$(SNAKEMAKE) --configfile $(CONFIG)

@@ -18,6 +18,7 @@ include: "workflow/rules/dictionaries.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/summary.smk"
 include: "workflow/rules/relevancy.smk"
+include: "workflow/rules/atlas.smk"
 
 
 rule all:
@@ -26,4 +27,5 @@ rule all:
         TABLES,
         FIGURES,
         RELEVANCY,
+        ATLAS,
         COSTS,

@@ -241,3 +241,36 @@ def mapping_inputs(wildcards):
     if DATASETS[experiment["dataset"]]["source"] == "planted":
         inputs["factors"] = dataset_file(wildcards, "rendered/eval.parquet")
     return inputs
+
+
+def maps_of(wildcards):
+    """The maps of a dictionary's latents, if there are any, and what tells where they lie."""
+    if dictionary_of(wildcards) not in mapped_dictionaries():
+        return {}
+    place = f"{wildcards.token}/L{wildcards.layer}"
+    return {
+        "maps": f"{RESULTS}/{dictionary_of(wildcards).folder}/relevancy.parquet",
+        "manifest": f"{RESULTS}/{wildcards.experiment}/activations/eval/{place}.json",
+    }
+
+
+def shared_by_atlas():
+    """What the atlas says of each dataset, named by kind and dataset."""
+    inputs = {}
+    for dataset in atlas_datasets():
+        folder = f"{RESULTS}/datasets/{dataset}"
+        inputs[f"taxonomy_{dataset}"] = f"{folder}/taxonomy.parquet"
+        inputs[f"index_{dataset}"] = f"{folder}/images/eval.parquet"
+        if DATASETS[dataset]["source"] == "planted":
+            inputs[f"drawn_{dataset}"] = WORKFLOW.parent / "resources" / "planted" / "nodes.csv"
+    return inputs
+
+
+def atlas_datasets():
+    """The datasets that an experiment uses."""
+    return list(dict.fromkeys(experiment["dataset"] for experiment in EXPERIMENTS.values()))
+
+
+def pages_of(folder):
+    """The atlas's folder of a dictionary's pages."""
+    return f"{RESULTS}/atlas/dictionaries/{folder.replace('/dictionaries/', '/', 1)}"

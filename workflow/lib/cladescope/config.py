@@ -338,7 +338,7 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
             yield f"relevancy.dictionaries: {folder} is not in the sweep; did you mean {close}?"
 
 
-RESERVED_NAMES = ("datasets", "tables", "figures", "backbones", "logs", "benchmarks")
+RESERVED_NAMES = ("datasets", "tables", "figures", "atlas", "backbones", "logs", "benchmarks")
 
 
 def _layer_faults(key: str, experiment: dict[str, Any]) -> Iterator[str]:

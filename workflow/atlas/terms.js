@@ -1,0 +1,103 @@
+"use strict";
+// What the words mean, in one sentence or two; shown on hover, focus or tap, and in the help.
+// docs/scores.md has the exact definitions.
+
+const terms = (() => {
+  const MEANING = {
+    latent:
+      "One direction of a dictionary: a number for each image that is above 0 where the dictionary finds its pattern.",
+    dictionary:
+      "A set of latents learnt from one layer of one backbone, or a baseline in its place: raw neurons, principal components, an untrained autoencoder.",
+    node: "A class, or a group of classes in the taxonomy, such as butterfly, with every class under it.",
+    MCC: "Matthews correlation between “the latent fires strongly on the image” and “the image is under the node”: 1 is a perfect match, 0 is chance. The node and the cut-off are chosen on one half of the images; the number is from the other half.",
+    null: "Control: the classes change places in the taxonomy at random, which keeps each class together and destroys the hierarchy. Shown is the mean over the draws; the band ends at their 97.5th percentile. A score inside the band says nothing about hierarchy.",
+    "minus null":
+      "The MCC minus its mean when the classes change places in the taxonomy. What is left is owed to the hierarchy, not to single classes. Not defined for a single class.",
+    recovered:
+      "A node is recovered if some latent reaches the MCC threshold on both halves of the images. For a single class: if a latent whose own best node it is reaches it.",
+    "null recovers":
+      "Share of the random rearrangements of the classes in which the node would have counted as recovered, too.",
+    "p-value":
+      "Share of random rearrangements of the classes for which the latent's strongest images are at least as close in the taxonomy as they really are.",
+    "q-value":
+      "The p-value, corrected for the number of latents in the dictionary (Benjamini–Hochberg). Below the false discovery rate a latent counts as significant.",
+    "pair-LCH":
+      "Expected height of the lowest common node of two of the latent's strongest images of different classes. Low means that they are relatives.",
+    LCH: "Lowest common node of the latent's strongest images; with τ, the deepest node that holds at least the share τ of them.",
+    coherent:
+      "The strongest images lie under one node that is neither a class nor most of the taxonomy, come from two classes or more, and spread evenly over it.",
+    coverage:
+      "How evenly the strongest images spread over the classes of their lowest common node: 1 is even.",
+    precision: "Share of the latent's images above its cut-off that are under the node.",
+    recall: "Share of the node's images that are above the latent's cut-off.",
+    AUROC:
+      "Chance that an image under the node fires the latent more than one that is not: .5 is chance, 1 is perfect.",
+    purity: "Share of the strongest images that come from the most frequent class.",
+    monosemanticity:
+      "Mean similarity of two of the strongest images by their classes (Lin); 1 if all are of one class.",
+    recurrence:
+      "Share of the dictionaries that differ in the random seed alone in which a latent points almost the same way (cosine of .7 or more).",
+    "cosine over seeds":
+      "Largest cosine with a latent of another seed. Beside it, the same with the other dictionary's dimensions in random order.",
+    "fires on": "Images on which the latent is above 0, of the whole evaluation split.",
+    misses: "Images under the latent's best node on which it stays at 0.",
+    "false alarms": "Images outside the latent's best node, those that fire it most.",
+    "relevancy map":
+      "Which patches of the image the latent's value comes from. Compare with the control “shuffled”, the map of another latent on the same image: if that looks the same, the map shows where the model looks, not what this latent detects.",
+    "linear probe":
+      "MCC of a linear classifier trained on the same activations with the labels: what is there without any dictionary.",
+    untrained: "The same kind of autoencoder before training.",
+    neurons: "The backbone's own units, each in both directions.",
+    pca: "Principal components of the activations, each in both directions.",
+    kmeans: "Centres of a k-means clustering of the activations.",
+    "random backbone": "The same architecture with random weights: what pixels alone amount to.",
+    undrawn:
+      "The planted world draws nothing that the classes of this node have in common. It was declared before any score: a dictionary that recovers it has learnt it from single classes.",
+    FVE: "Fraction of the activations' variance that the dictionary reconstructs.",
+    dead: "Fires on no evaluation image.",
+    rare: "Fires on too few images of either half to be scored.",
+    parents: "Latents that fire on nearly all images of this one, and on many others.",
+    children: "Latents that fire on few other images than this one does.",
+    neighbours: "Latents of the same dictionary whose decoder rows point most nearly the same way.",
+  };
+
+  const tip = () => document.getElementById("tip");
+
+  function show(anchor, text) {
+    const box = tip();
+    box.textContent = text;
+    box.hidden = false;
+    const place = anchor.getBoundingClientRect();
+    const left = Math.min(place.left, window.innerWidth - box.offsetWidth - 8);
+    const under = place.bottom + 6;
+    const above = place.top - box.offsetHeight - 6;
+    const fits = under + box.offsetHeight < window.innerHeight || above < 0;
+    box.style.left = `${Math.max(8, left)}px`;
+    box.style.top = `${fits ? under : above}px`;
+  }
+  const hide = () => {
+    tip().hidden = true;
+  };
+
+  /** A word with its meaning: hover, focus or tap it. */
+  function term(key, text = key) {
+    const anchor = h(
+      "button",
+      {
+        type: "button",
+        class: "term",
+        "aria-describedby": "tip",
+        onmouseenter: () => show(anchor, MEANING[key]),
+        onmouseleave: hide,
+        onfocus: () => show(anchor, MEANING[key]),
+        onblur: hide,
+        onclick: () => show(anchor, MEANING[key]),
+      },
+      text,
+    );
+    return anchor;
+  }
+
+  return { MEANING, term, show, hide };
+})();
+const { term } = terms;

@@ -1,0 +1,275 @@
+"""The pages of one dictionary: `nodes.js`, `latents_{block}.js` and `maps/{latent}.js`.
+
+Everything but a latent's images, classes and neighbours is read from the tables of
+`score_dictionary`; no score is computed here. docs/atlas.md describes the files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cladescope.atlas.chunks import smallest, write_chunk
+from cladescope.atlas.latents import (
+    Firing,
+    Lists,
+    class_counts,
+    false_alarms,
+    histograms,
+    images_by_band,
+    misses,
+    neighbours,
+)
+from cladescope.atlas.maps import write_maps
+from cladescope.codes import Codes
+from cladescope.files import write_aside
+from cladescope.taxonomy import Taxonomy
+from cladescope.tree import LEAF, Tree
+
+BLOCK = 512
+"""Latents per chunk: a click on a latent loads one."""
+EXAMPLES = 8
+"""Images of a node's best latent that are shown without loading the latent's chunk."""
+STATUS = ("dead", "rare", "scored")
+SCORES = (
+    "effective_classes",
+    "purity",
+    "lch_tau_share",
+    "coverage_tau",
+    "coverage_top",
+    "monosemanticity",
+    "pair_lch",
+    "pair_lch_null_permuted",
+    "p_value",
+    "q_value",
+    "significant",
+    "coherent",
+    "hierarchical",
+    "best_mcc",
+    "best_auroc",
+    "best_cutoff",
+    "best_precision",
+    "best_recall",
+    "best_internal_mcc",
+    "best_internal_auroc",
+    "best_internal_cutoff",
+    "best_internal_precision",
+    "best_internal_recall",
+)
+"""Columns of `latents.parquet` that a latent's page shows."""
+NODES = ("lch", "lch_tau", "best", "best_internal")
+"""Its columns that name a node."""
+NULLS = ("best_mcc_null_permuted", "best_mcc_null_permuted_high", "recovered_null_permuted")
+
+
+@dataclass(frozen=True)
+class PageSpec:
+    """How much a dictionary's pages show; this bounds the atlas's size on disk."""
+
+    images: int
+    """Images of each band of a latent's activation, misses and false alarms."""
+    classes: int
+    """Classes of a latent's profile."""
+    neighbours: int
+    """Decoder neighbours, parents and children of a latent, each."""
+    latents: int
+    """Latents listed for a node."""
+    mcc_threshold: float
+    """MCC from which on a class counts as found."""
+
+
+@dataclass(frozen=True, eq=False)
+class DictionaryPages:
+    """What the pages of one dictionary are made from."""
+
+    codes: Codes
+    labels: np.ndarray
+    """Int (n_images,): class of each image."""
+    taxonomy: Taxonomy
+    decoder: np.ndarray
+    """Float (width, d)."""
+    tables: Mapping[str, pa.Table]
+    """`latents`, `nodes` and `relations` of `score_dictionary`."""
+    spec: PageSpec
+
+    def save(
+        self, folder: str | Path, maps: str | Path | None = None, crop: float | None = None
+    ) -> None:
+        """Write the pages into `folder`, which is replaced as a whole.
+
+        Parameters
+        ----------
+        maps
+            `relevancy.parquet`, where there is one.
+        crop
+            As `write_maps` takes it.
+        """
+        width = self.codes.width
+        rows, lists = self._latent_rows(), self._latent_lists()
+        with write_aside(folder) as aside:
+            aside.mkdir()
+            for first in range(0, width, BLOCK):
+                block = slice(first, min(first + BLOCK, width))
+                write_chunk(
+                    aside / f"latents_{first // BLOCK}.js",
+                    **{name: values[block] for name, values in rows.items()},
+                    **self._lists_of(lists, block),
+                )
+            write_chunk(
+                aside / "nodes.js",
+                width=width,
+                block=BLOCK,
+                examples_per_node=EXAMPLES,
+                **{name: getattr(self.spec, name) for name in ("images", "classes")},
+                mapped=write_maps(maps, crop, aside / "maps") if maps else [],
+                status=rows["status"],
+                **self._nodes(),
+                **self._latents_of_nodes(),
+            )
+
+    @cached_property
+    def _tree(self) -> Tree:
+        return Tree.of(self.taxonomy)
+
+    @cached_property
+    def _firing(self) -> Firing:
+        return Firing.of(self.codes)
+
+    @cached_property
+    def _node(self) -> dict[str, np.ndarray]:
+        """int64 (width,) by column: position of a latent's node in the tree, -1 for none."""
+        latents = self.tables["latents"]
+        return {name: self._positions(latents[f"{name}_wnid"]) for name in NODES}
+
+    @cached_property
+    def _position(self) -> dict[str | None, int]:
+        nodes = self.taxonomy.nodes
+        return {None: -1, **{nodes[node]: i for i, node in enumerate(self._tree.node)}}
+
+    def _positions(self, wnids: pa.ChunkedArray) -> np.ndarray:
+        # The tables name contracted nodes only, so every wnid is in the tree.
+        return np.array([self._position[wnid] for wnid in wnids.to_pylist()], np.int64)
+
+    def _latent_rows(self) -> dict[str, np.ndarray]:
+        """What has one row for each latent."""
+        codes, firing, tree, n = self.codes, self._firing, self._tree, self.spec.images
+        latents = self.tables["latents"]
+        best = self._node["best"]
+        # A column more, for latents without a node.
+        covers = np.column_stack([tree.covers, np.zeros(len(tree.covers), bool)])
+        under = covers[self.labels[firing.image], best[firing.latent]]
+        images, relative = images_by_band(firing, n)
+        n_misses, missed = misses(firing, best, self.labels, tree.covers, n)
+        status = [STATUS.index(value) for value in latents["status"].to_pylist()]
+        return {
+            "status": smallest(np.array(status), len(STATUS)),
+            "n_firing": smallest(firing.count, codes.n_images),
+            "strongest": firing.strongest,
+            **{name: _floats(latents[name]) for name in SCORES},
+            # One more than the position, so that 0 says "none".
+            **{name: smallest(values + 1, len(tree.node)) for name, values in self._node.items()},
+            "images_of_bands": smallest(images, codes.n_images),
+            "relative": smallest(np.rint(relative * 255), 255),
+            "histogram": smallest(histograms(firing, under), codes.n_images),
+            "false_alarms": smallest(false_alarms(firing, under, n), codes.n_images),
+            "n_misses": smallest(n_misses, codes.n_images),
+            "misses": smallest(missed, codes.n_images),
+        }
+
+    def _latent_lists(self) -> dict[str, Lists]:
+        """What has a list for each latent."""
+        width, n = self.codes.width, self.spec.neighbours
+        near, cosine = neighbours(self.decoder, n)
+        relations = self.tables["relations"]
+        child, parent = (relations[name].to_numpy() for name in ("child", "parent"))
+        share = np.rint(100 * relations["containment"].to_numpy())
+        n_classes = len(self._tree.covers)
+        return {
+            "classes": class_counts(self._firing, self.labels, n_classes, self.spec.classes),
+            "neighbours": Lists(
+                np.arange(width + 1) * near.shape[1], near.ravel(), np.rint(100 * cosine.ravel())
+            ),
+            "parents": Lists.largest(child, parent, share, width, n),
+            "children": Lists.largest(parent, child, share, width, n),
+        }
+
+    def _lists_of(self, lists: Mapping[str, Lists], block: slice) -> dict[str, np.ndarray]:
+        columns = {}
+        for name, whole in lists.items():
+            start = whole.start[block.start : block.stop + 1]
+            item, value = (part[start[0] : start[-1]] for part in (whole.item, whole.value))
+            columns[f"{name}_start"] = smallest(start - start[0], 2**32 - 1)
+            if name == "classes":
+                columns[name] = smallest(item, len(self._tree.covers))
+                columns[f"{name}_values"] = smallest(value, self.codes.n_images)
+            else:
+                columns[name] = smallest(item, self.codes.width)
+                columns[f"{name}_values"] = value.astype(np.int8)  # per cent
+        return columns
+
+    def _nodes(self) -> dict[str, np.ndarray]:
+        """One entry for each node of the tree; the root's are empty.
+
+        Internal nodes are as in `nodes.parquet`. For a class it is the latents whose own best node
+        it is: the best of them, and how many reach the threshold. Permuting the leaves cannot
+        change how a class is found, so it has no such null.
+        """
+        nodes, latents = self.tables["nodes"], self.tables["latents"]
+        n, width = len(self._tree.node), self.codes.width
+        at = self._positions(nodes["wnid"])
+        columns = {name: np.full(n, np.nan, np.float32) for name in ("best_mcc", *NULLS)}
+        for name, column in columns.items():
+            column[at] = _floats(nodes[name])
+        best, n_finders = np.full(n, width), np.zeros(n, np.int64)
+        best[at] = nodes["best_latent"].fill_null(width).to_numpy()
+        n_finders[at] = nodes["n_finders"].to_numpy()
+
+        mcc, node = _floats(latents["best_mcc"]), self._node["best"]
+        own = np.flatnonzero(~np.isnan(mcc))
+        own = own[self._tree.kind[node[own]] == LEAF]
+        np.add.at(n_finders, node[own], mcc[own] >= self.spec.mcc_threshold)
+        # Weakest first, so that the strongest is what stays; of equals the first latent.
+        own = own[np.lexsort((-own, mcc[own]))]
+        best[node[own]], columns["best_mcc"][node[own]] = own, mcc[own]
+
+        images, _ = images_by_band(self._firing, EXAMPLES)
+        none = np.full((1, EXAMPLES), self.codes.n_images)
+        examples = np.concatenate([images[:, :EXAMPLES], none])[best]
+        return {
+            **columns,
+            "best_latent": smallest(best, width),
+            "n_finders": smallest(n_finders, width),
+            "examples": smallest(examples, self.codes.n_images),
+        }
+
+    def _latents_of_nodes(self) -> dict[str, np.ndarray]:
+        """List the latents whose best node, or best internal node, each node is, by that MCC."""
+        latents, parts = self.tables["latents"], []
+        for name in ("best", "best_internal"):
+            node, mcc = self._node[name], _floats(latents[f"{name}_mcc"])
+            known = ~np.isnan(mcc)
+            if name == "best_internal":
+                known &= node != self._node["best"]
+            parts.append((node[known], np.flatnonzero(known), mcc[known]))
+        node, latent, mcc = (np.concatenate(column) for column in zip(*parts, strict=True))
+        lists = Lists.largest(node, latent, mcc, len(self._tree.node), self.spec.latents)
+        return {
+            "latents_start": smallest(lists.start, 2**32 - 1),
+            "latents": smallest(lists.item, self.codes.width),
+            "latents_mcc": lists.value.astype(np.float32),
+        }
+
+
+def crop_of(preprocessing: Mapping[str, Any]) -> float | None:
+    """Return which central square of an image timm's preprocessing takes; None if it does not."""
+    central = preprocessing.get("crop_mode", "center") == "center"
+    return float(preprocessing["crop_pct"]) if central else None
+
+
+def _floats(column: pa.ChunkedArray) -> np.ndarray:
+    """float32 (rows,), NaN where missing."""
+    return np.asarray(column.cast(pa.float32()).to_numpy(), np.float32)

@@ -1,0 +1,264 @@
+"""What all dictionaries of an atlas share: the pages, the catalogue, the trees, nodes over depth.
+
+`shared/catalogue.js` says which dictionaries there are and how they score, `shared/{dataset}/`
+holds the tree and, for a few nodes at a time, how every dictionary does on them, and
+`shared/recurrence/` what recurs in other seeds.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cladescope.atlas.chunks import read_chunk, smallest, write_chunk
+from cladescope.atlas.dictionary import NULLS
+from cladescope.files import write_aside
+from cladescope.images import ImageIndex
+from cladescope.taxonomy import Taxonomy
+from cladescope.tree import Tree
+
+IDENTITY = (
+    "dictionary",
+    "experiment",
+    "dataset",
+    "model",
+    "weights",
+    "token",
+    "layer",
+    "variant",
+    "width",
+    "sparsity",
+    "seed",
+)
+SCORES = (
+    "node_recovery",
+    "node_recovery_matched",
+    "leaf_recovery",
+    "ontological_coverage",
+    "coherent_share",
+    "significant_share",
+    "single_class_share",
+    "pair_lch",
+    "lch_tau_height_contracted",
+    "coverage_top",
+    "monosemanticity",
+    "best_internal_mcc",
+    "purity",
+    "hierarchy_consistency",
+    "absorption",
+    "n_live",
+    "n_scored",
+    "n_rare",
+    "n_dead",
+    "n_hierarchical",
+    "fve",
+    "l0",
+    "seed_similarity",
+    "recurrence",
+)
+"""Columns of `metrics.csv` that the atlas shows, each with those of `BESIDE` that there are."""
+BESIDE = ("_low", "_high", "_null_permuted", "_null_permuted_p", "_null_shuffled", "_null")
+CHUNK_BYTES = 200_000
+"""Aimed size of a chunk of nodes over depth."""
+
+
+def build_atlas(
+    metrics: str | Path,
+    datasets: Mapping[str, Mapping[str, str | None]],
+    recurrence: Sequence[str],
+    probes: str | Path,
+    settings: Mapping[str, Any],
+    pages: str | Path,
+    dictionaries: str | Path,
+    outputs: Mapping[str, str],
+) -> None:
+    """Write what the pages of all dictionaries share.
+
+    Parameters
+    ----------
+    metrics, probes
+        `tables/metrics.csv` and `tables/probe_nodes.csv`.
+    datasets
+        By name, the files `taxonomy`, `index` (of the evaluation split) and `drawn`, which says
+        what is drawn for each node, of a planted world, or None.
+    recurrence
+        Files of `match_seeds`.
+    settings
+        Options of the scores that the pages name.
+    pages
+        Folder of the site's own HTML, CSS and JavaScript.
+    dictionaries
+        Folder with the pages of each dictionary, as `DictionaryPages` writes them.
+    outputs
+        `index` (HTML), `pages` and `shared` (folders).
+    """
+    table = pd.read_csv(metrics)
+    _copy_pages(Path(pages), outputs)
+    with write_aside(outputs["shared"]) as aside:
+        aside.mkdir()
+        write_chunk(aside / "catalogue.js", settings=dict(settings), **_catalogue(table))
+        _write_recurrence(table, recurrence, aside / "recurrence")
+        probed = pd.read_csv(probes)
+        for name, files in datasets.items():
+            taxonomy = Taxonomy.load(str(files["taxonomy"]))
+            labels = ImageIndex.load(str(files["index"])).labels
+            folder = aside / name
+            write_chunk(folder / "tree.js", **describe_tree(taxonomy, labels, files["drawn"]))
+            mine = table[table["dataset"] == name]
+            chunks = [
+                read_chunk(Path(dictionaries) / page_folder(row) / "nodes.js")
+                for row in mine.to_dict("records")
+            ]
+            probe = _probe_matrix(mine, probed, taxonomy)
+            _write_depth(chunks, mine.index.to_numpy(), probe, folder)
+
+
+def page_folder(identity: Mapping[Any, Any]) -> str:
+    """Return where the pages of a dictionary lie below the atlas's `dictionaries`."""
+    return str(identity["dictionary"]).replace("/dictionaries/", "/", 1)
+
+
+def _copy_pages(pages: Path, outputs: Mapping[str, str]) -> None:
+    with write_aside(outputs["pages"]) as aside:
+        aside.mkdir()
+        for file in sorted(pages.iterdir()):
+            if file.suffix in (".js", ".css"):
+                shutil.copyfile(file, aside / file.name)
+    with write_aside(outputs["index"]) as aside:
+        shutil.copyfile(pages / "index.html", aside)
+
+
+def _catalogue(table: pd.DataFrame) -> dict[str, Any]:
+    """One entry per dictionary in every column; null where a baseline has no such option."""
+    identity = {
+        name: [None if pd.isna(value) else value for value in table[name].astype(object)]
+        for name in IDENTITY
+    }
+    # Whole numbers as such: pandas reads a column with gaps as floats.
+    for name in ("width", "sparsity", "seed"):
+        identity[name] = [
+            int(value) if value is not None and float(value).is_integer() else value
+            for value in identity[name]
+        ]
+    shown = [f"{score}{end}" for score in SCORES for end in ("", *BESIDE)]
+    return {
+        "identity": identity,
+        "folders": [page_folder(row) for row in table[["dictionary"]].to_dict("records")],
+        "scores": [name for name in shown if name in table],
+        **{name: _floats(table[name]) for name in shown if name in table},
+    }
+
+
+def describe_tree(
+    taxonomy: Taxonomy, labels: np.ndarray, drawn: str | Path | None
+) -> dict[str, Any]:
+    """Describe the contracted taxonomy as a tree to draw, and the classes of the images.
+
+    A node with several parents hangs under the one with the fewest classes (ties: the deeper); the
+    others are listed.
+    """
+    tree = Tree.of(taxonomy)
+    n = len(tree.node)
+    below = tree.below
+    aliases: list[list[str]] = [[] for _ in range(n)]
+    place = {int(node): i for i, node in enumerate(tree.node)}
+    for node, of in enumerate(taxonomy.representative):
+        if node != of:
+            aliases[place[int(of)]].append(taxonomy.names[node])
+    parents = []
+    for i in range(n):
+        above = np.flatnonzero(below[i])
+        direct = above[~below[np.ix_(above, above)].any(0)]
+        order = np.lexsort((direct, tree.n_leaves[direct]))
+        parents.append([int(p) for p in direct[order]])
+    members = [np.flatnonzero(column) for column in tree.covers.T]
+    wnids = [taxonomy.nodes[node] for node in tree.node]
+    own = [taxonomy.nodes.index(leaf) for leaf in taxonomy.leaves]
+    at_class = [place[int(taxonomy.representative[node])] for node in own]
+    size = np.bincount(labels, minlength=len(taxonomy.leaves))
+    reasons = {}
+    if drawn is not None:
+        table = pd.read_csv(drawn).fillna("")
+        reasons = {
+            row["wnid"]: [bool(row["drawn"]), row["reason"]] for row in table.to_dict("records")
+        }
+    return {
+        "wnid": wnids,
+        "name": [taxonomy.names[node] for node in tree.node],
+        "aliases": aliases,
+        "parents": parents,
+        "height": smallest(tree.height_contracted, 2**16 - 1),
+        "members_start": smallest(np.cumsum([0, *map(len, members)]), 2**32 - 1),
+        "members": smallest(np.concatenate(members), len(tree.covers)),
+        "class_node": smallest(np.array(at_class), n),
+        "class_size": smallest(size, 2**32 - 1),
+        "labels": smallest(labels, len(tree.covers)),
+        "drawn": [reasons.get(wnid) for wnid in wnids],
+    }
+
+
+def _probe_matrix(table: pd.DataFrame, probes: pd.DataFrame, taxonomy: Taxonomy) -> np.ndarray:
+    """float32 (dictionaries, nodes): the linear probe's MCC at the dictionary's layer, or NaN."""
+    wnids = [taxonomy.nodes[node] for node in Tree.of(taxonomy).node]
+    by_place = probes.pivot_table(
+        index=["experiment", "token", "layer"], columns="wnid", values="probe_mcc"
+    )
+    places = pd.MultiIndex.from_frame(table[["experiment", "token", "layer"]])
+    return by_place.reindex(index=places, columns=wnids).to_numpy(np.float32)
+
+
+def _write_depth(
+    chunks: Sequence[Mapping[str, Any]], numbers: np.ndarray, probe: np.ndarray, folder: Path
+) -> None:
+    """Write, for a few nodes at a time, one row per dictionary and node.
+
+    Parameters
+    ----------
+    chunks
+        `nodes.js` of each dictionary of the dataset.
+    numbers
+        Their positions in the catalogue.
+    probe
+        Float32 (dictionaries, nodes).
+    """
+    names = ("best_mcc", *NULLS)
+    columns = {name: np.stack([chunk[name] for chunk in chunks]) for name in names}
+    columns["probe"] = probe
+    for name in ("best_latent", "n_finders"):
+        values = np.stack([chunk[name].astype(np.int64) for chunk in chunks])
+        columns[name] = smallest(values, int(values.max()))
+    n_nodes = probe.shape[1]
+    per_node = sum(values.nbytes for values in columns.values()) // n_nodes
+    step = max(1, CHUNK_BYTES // per_node)
+    write_chunk(folder / "depth.js", nodes_per_chunk=step, dictionaries=smallest(numbers, 2**31))
+    for start in range(0, n_nodes, step):
+        write_chunk(
+            folder / f"depth_{start // step}.js",
+            n_nodes=min(step, n_nodes - start),
+            **{name: values[:, start : start + step] for name, values in columns.items()},
+        )
+
+
+def _write_recurrence(table: pd.DataFrame, files: Sequence[str], folder: Path) -> None:
+    """Write for each dictionary with other seeds how its latents recur in them, in per cent."""
+    folder.mkdir()
+    number = {name: i for i, name in zip(table.index, table["dictionary"], strict=True)}
+    for file in files:
+        for name, rows in pd.read_parquet(file).groupby("dictionary", sort=False):
+            if name in number and rows["seed_similarity"].notna().any():
+                rows = rows.sort_values("latent")
+                write_chunk(
+                    folder / f"{number[name]}.js",
+                    n_other_seeds=int(rows["n_other_seeds"].iloc[0]),
+                    **{
+                        column: np.rint(100 * rows[column].to_numpy()).astype(np.int8)
+                        for column in ("seed_similarity", "seed_similarity_null", "recurrence")
+                    },
+                )
+
+
+def _floats(column: pd.Series) -> np.ndarray:
+    return column.to_numpy(np.float32, na_value=np.nan)
