@@ -1,0 +1,220 @@
+"""A small study with an atlas, made without a backbone: known latents, and names that mean harm."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from cladescope.atlas.dictionary import DictionaryPages, PageSpec
+from cladescope.atlas.site import build_atlas, page_folder
+from cladescope.atlas.thumbnails import draw_thumbnails
+from cladescope.codes import Codes
+from cladescope.dictionary import Dictionary
+from cladescope.images import ImageIndex, sha256_of
+from cladescope.recurrence import match_seeds
+from cladescope.scores import ScoreSpec, score_dictionary
+from cladescope.sources.image_folder import ImageFolder
+from cladescope.taxonomy import Taxonomy, taxonomy_from_parents
+from oracles import inner_nodes, noisy_codes
+
+PAGES = Path(__file__).parents[1] / "workflow" / "atlas"
+HARM = "<img src=x onerror=document.title='harmed'>"
+"""Name of a class and of a file; run as markup, it would change the title."""
+LAYERS = (1, 2, 3)
+MAPPED = (0, 1)
+"""Latents with relevancy maps, in the deepest trained dictionary."""
+SPEC = PageSpec(images=8, classes=6, neighbours=4, latents=12, mcc_threshold=0.5)
+SETTINGS = {
+    "top_n": 8,
+    "tau": 0.9,
+    "rho": 0.5,
+    "mcc_threshold": 0.5,
+    "null_draws": 4,
+    "p_draws": 40,
+    "fdr": 0.05,
+}
+_CLASSES, _PER_CLASS, _GRID = 12, 20, 4
+
+
+def make_taxonomy() -> Taxonomy:
+    """Twelve classes in pairs, pairs in threes; one has two parents, another a harmful name."""
+    leaves = [f"n{i:02d}" for i in range(_CLASSES)]
+    parents: dict[str, list[str]] = {leaf: [f"pair{i // 2}"] for i, leaf in enumerate(leaves)}
+    parents["n11"].append("pair0")
+    parents |= {f"pair{i}": [f"six{i // 3}"] for i in range(_CLASSES // 2)}
+    parents |= {"six0": ["all"], "six1": ["all"], "all": []}
+    names = {"n00": HARM, "n01": "monarch.n.02", "pair0": "butterfly.n.01", "pair1": HARM}
+    return taxonomy_from_parents(leaves, parents, names)
+
+
+def make_index(folder: Path) -> ImageIndex:
+    """Plain images, one colour a class; a file is called what harms."""
+    paths, hashes = [], []
+    folder.mkdir(parents=True)
+    for label in range(_CLASSES):
+        for number in range(_PER_CLASS):
+            image = Image.new("RGB", (40, 30), (20 * label, 255 - 20 * label, 12 * number))
+            content = BytesIO()
+            image.save(content, "PNG")
+            paths.append(f"{label}_{number}.png" if label or number else f"{HARM}.png")
+            (folder / paths[-1]).write_bytes(content.getvalue())
+            hashes.append(np.frombuffer(sha256_of(content.getvalue()), np.uint8))
+    labels = np.repeat(np.arange(_CLASSES, dtype=np.int32), _PER_CLASS)
+    return ImageIndex(
+        np.array(paths, np.dtypes.StringDType()),
+        labels,
+        [f"n{i:02d}" for i in range(_CLASSES)],
+        np.stack(hashes),
+    )
+
+
+def make_codes(taxonomy: Taxonomy, labels: np.ndarray, noise: float, seed: int) -> Codes:
+    """A latent for each group and each class, one for a few images, and one that never fires."""
+    nodes = [*inner_nodes(taxonomy), *np.flatnonzero(taxonomy.n_leaves == 1)]
+    sets = [np.flatnonzero(taxonomy.ancestors[:, node]) for node in nodes]
+    codes = noisy_codes(sets, labels, noise, seed)
+    width = len(sets)
+    image = np.append(codes.image, [3, 5]).astype(np.int32)
+    latent = np.append(codes.latent, [width, width]).astype(np.int32)
+    order = np.lexsort((latent, image))
+    activation = np.append(codes.activation, [1, 2]).astype(np.float32)
+    return Codes(image[order], latent[order], activation[order], len(labels), width + 2)
+
+
+def make_atlas(folder: Path) -> Path:
+    """Write a study and its atlas; return the folder of the atlas."""
+    atlas = folder / "atlas"
+    taxonomy, index = make_taxonomy(), make_index(folder / "images")
+    draw_thumbnails(index, ImageFolder(str(folder / "images")), 32, atlas / "images" / "shapes")
+    taxonomy.save(folder / "taxonomy.parquet")
+    index.save(folder / "eval.parquet")
+    drawn = pd.DataFrame({"wnid": ["pair0", "six0"], "drawn": [True, False], "reason": ["", HARM]})
+    drawn.to_csv(folder / "drawn.csv", index=False)
+
+    rows, groups, probes = [], [], []
+    for experiment, variant, layer, seed in _sweep():
+        name = f"{experiment}/dictionaries/cls/L{layer}/{variant}/w20_k4_s{seed}"
+        noise = 0.6 if experiment == "random" else 0.7 / layer + (0.2 if variant == "pca" else 0)
+        codes = make_codes(taxonomy, index.labels, noise, 10 * layer + seed)
+        scores = score_dictionary(
+            codes, index.labels, taxonomy, ScoreSpec(top_n=8, null_draws=4, p_draws=40)
+        )
+        random = np.random.default_rng([layer, 0])
+        decoder = random.normal(size=(codes.width, 16)).astype(np.float32)
+        decoder[codes.width // 2 :] += seed * random.normal(size=16).astype(np.float32)
+        decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
+        weights = folder / f"{len(rows)}.safetensors"
+        _dictionary(decoder).save(weights, {})
+        if layer == LAYERS[-1] and experiment == "trained" and variant == "topk":
+            groups.append((name, str(weights)))
+        maps = None
+        if (experiment, variant, layer, seed) == ("trained", "topk", LAYERS[-1], 0):
+            maps = write_maps_table(codes, folder / "relevancy.parquet")
+        tables = {kind: getattr(scores, kind) for kind in ("latents", "nodes", "relations")}
+        DictionaryPages(codes, index.labels, taxonomy, decoder, tables, SPEC).save(
+            atlas / "dictionaries" / page_folder({"dictionary": name}), maps, 0.9
+        )
+        rows.append(
+            {
+                "dictionary": name,
+                "experiment": experiment,
+                "dataset": "shapes",
+                "model": "none",
+                "weights": "random" if experiment == "random" else "file",
+                "token": "cls",
+                "layer": layer,
+                "variant": variant,
+                "width": codes.width,
+                "sparsity": None if variant == "pca" else 4,
+                "seed": None if variant == "pca" else seed,
+                "fve": 0.5,
+                **scores.scores,
+            }
+        )
+        probes += [
+            {
+                "experiment": experiment,
+                "token": "cls",
+                "layer": layer,
+                "wnid": wnid,
+                "probe_mcc": 0.1 * layer,
+            }
+            for wnid in scores.nodes["wnid"].to_pylist()
+        ]
+    pd.DataFrame(rows).to_csv(folder / "metrics.csv", index=False)
+    pd.DataFrame(probes).drop_duplicates().to_csv(folder / "probes.csv", index=False)
+    match_seeds([dict(groups)], folder / "recurrence.parquet")
+    datasets = {
+        "shapes": {
+            "taxonomy": str(folder / "taxonomy.parquet"),
+            "index": str(folder / "eval.parquet"),
+            "drawn": str(folder / "drawn.csv"),
+        }
+    }
+    shown = next(row["dictionary"] for row in rows if row["layer"] == LAYERS[-1])
+    build_atlas(
+        folder / "metrics.csv",
+        datasets,
+        [str(folder / "recurrence.parquet")],
+        folder / "probes.csv",
+        {**SETTINGS, "shown": shown},
+        PAGES,
+        atlas / "dictionaries",
+        {name: str(atlas / path) for name, path in _outputs().items()},
+    )
+    return atlas
+
+
+def write_maps_table(codes: Codes, path: Path) -> Path:
+    """Write a `relevancy.parquet` of two latents, two images and two methods."""
+    random = np.random.default_rng(0)
+    rows = [
+        {
+            "chosen": "best",
+            "latent": latent,
+            "image": int(image),
+            "method": method,
+            "relevancy": random.random(_GRID**2),
+            "deletion": [1.0, 0.5, 0.0],
+            "insertion": [0.0, 1.0, 1.0],
+            "object_share": 0.5,
+            "object_area": 0.25,
+        }
+        for method in ("relevancy", "shuffled")
+        for latent in MAPPED
+        for image in _strongest(codes, latent, 2)
+    ]
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table.replace_schema_metadata({"rows": "4", "columns": "4"}), path)
+    return path
+
+
+def _strongest(codes: Codes, latent: int, n: int) -> np.ndarray:
+    mine = codes.latent == latent
+    return codes.image[mine][np.argsort(-codes.activation[mine], kind="stable")[:n]]
+
+
+def _sweep() -> list[tuple[str, str, int, int]]:
+    trained = [("trained", "topk", layer, seed) for layer in LAYERS for seed in (0, 1)]
+    pca = [("trained", "pca", layer, 0) for layer in LAYERS]
+    return [*trained, *pca, ("random", "topk", LAYERS[-1], 0)]
+
+
+def _outputs() -> dict[str, str]:
+    return {"index": "index.html", "pages": "pages", "shared": "shared"}
+
+
+def _dictionary(decoder: np.ndarray) -> Dictionary:
+    width, d = decoder.shape
+    return Dictionary(
+        encoder=decoder,
+        encoder_bias=np.zeros(width, np.float32),
+        decoder=decoder,
+        decoder_bias=np.zeros(d, np.float32),
+        mean=np.zeros(d, np.float32),
+        scale=1.0,
+    )
