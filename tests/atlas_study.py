@@ -22,8 +22,8 @@ from cladescope.taxonomy import Taxonomy, taxonomy_from_parents
 from oracles import inner_nodes, noisy_codes
 
 PAGES = Path(__file__).parents[1] / "workflow" / "atlas"
-HARM = "<img src=x onerror=document.title='harmed'>"
-"""Name of a class and of a file; run as markup, it would change the title."""
+HARM = "<img src=x onerror=window.harmed=1>"
+"""Name of a class and of a file; taken for markup, it would leave a mark."""
 LAYERS = (1, 2, 3)
 MAPPED = (0, 1)
 """Latents with relevancy maps, in the deepest trained dictionary."""
@@ -95,7 +95,8 @@ def make_atlas(folder: Path) -> Path:
     drawn = pd.DataFrame({"wnid": ["pair0", "six0"], "drawn": [True, False], "reason": ["", HARM]})
     drawn.to_csv(folder / "drawn.csv", index=False)
 
-    rows, groups, probes = [], [], []
+    rows, probes = [], []
+    groups: dict[int, dict[str, str]] = {layer: {} for layer in LAYERS}
     for experiment, variant, layer, seed in _sweep():
         name = f"{experiment}/dictionaries/cls/L{layer}/{variant}/w20_k4_s{seed}"
         noise = 0.6 if experiment == "random" else 0.7 / layer + (0.2 if variant == "pca" else 0)
@@ -109,8 +110,8 @@ def make_atlas(folder: Path) -> Path:
         decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
         weights = folder / f"{len(rows)}.safetensors"
         _dictionary(decoder).save(weights, {})
-        if layer == LAYERS[-1] and experiment == "trained" and variant == "topk":
-            groups.append((name, str(weights)))
+        if (experiment, variant) == ("trained", "topk"):
+            groups[layer][name] = str(weights)
         maps = None
         if (experiment, variant, layer, seed) == ("trained", "topk", LAYERS[-1], 0):
             maps = write_maps_table(codes, folder / "relevancy.parquet")
@@ -147,7 +148,7 @@ def make_atlas(folder: Path) -> Path:
         ]
     pd.DataFrame(rows).to_csv(folder / "metrics.csv", index=False)
     pd.DataFrame(probes).drop_duplicates().to_csv(folder / "probes.csv", index=False)
-    match_seeds([dict(groups)], folder / "recurrence.parquet")
+    match_seeds([*groups.values()], folder / "recurrence.parquet")
     datasets = {
         "shapes": {
             "taxonomy": str(folder / "taxonomy.parquet"),

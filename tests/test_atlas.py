@@ -221,7 +221,7 @@ def test_depth_holds_every_dictionary(atlas):
 
 def test_recurrence_is_written_where_there_are_other_seeds(atlas):
     files = sorted((atlas / "shared" / "recurrence").iterdir())
-    assert len(files) == 2
+    assert len(files) == 2 * len(LAYERS)
     found = read_chunk(files[0])
     assert found["n_other_seeds"] == 1
     half = len(found["recurrence"]) // 2

@@ -1,6 +1,7 @@
 "use strict";
 // Chunks are scripts of one call, receive({...}), with JSON inside: a page that was opened from disk
-// may run the scripts beside it, but may fetch nothing. Arrays are base64 of little-endian bytes.
+// may run the scripts beside it, but may fetch nothing. Arrays are base64 of deflated little-endian
+// bytes.
 
 const chunks = (() => {
   const TYPES = {
@@ -15,19 +16,19 @@ const chunks = (() => {
   const received = new WeakMap();
   const loading = new Map();
 
-  function decode(value) {
+  async function decode(value) {
     if (value === null || typeof value !== "object" || !("base64" in value)) return value;
     const text = atob(value.base64);
     const bytes = new Uint8Array(text.length);
     for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-    return new TYPES[value.dtype](bytes.buffer);
+    const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return new TYPES[value.dtype](await new Response(inflated).arrayBuffer());
   }
 
   /** Called by each chunk while it runs. */
   function receive(values) {
-    const decoded = {};
-    for (const [name, value] of Object.entries(values)) decoded[name] = decode(value);
-    received.set(document.currentScript, decoded);
+    const parts = Object.entries(values).map(async ([name, value]) => [name, await decode(value)]);
+    received.set(document.currentScript, Promise.all(parts).then(Object.fromEntries));
   }
 
   function run(path) {
@@ -39,7 +40,7 @@ const chunks = (() => {
       };
       script.addEventListener("load", () => {
         script.remove();
-        if (received.has(script)) resolve(received.get(script));
+        if (received.has(script)) received.get(script).then(resolve, fail);
         else fail();
       });
       script.addEventListener("error", () => {

@@ -13,8 +13,8 @@ const gallery = (() => {
     if (which < 0 || at < 0 || crop === null) return null;
     const start = (at * maps.images.length + which) * rows * columns;
     const canvas = h("canvas", { width: columns, height: rows, "aria-hidden": "true" });
-    const inset = `${(50 * (1 - crop)).toFixed(2)}%`;
-    canvas.style.inset = inset;
+    canvas.style.left = canvas.style.top = `${50 * (1 - crop)}%`;
+    canvas.style.width = canvas.style.height = `${100 * crop}%`;
     const context = canvas.getContext("2d");
     const pixels = context.createImageData(columns, rows);
     for (let i = 0; i < rows * columns; i++)

@@ -2,11 +2,13 @@
 
 A browser lets a page that was opened from disk fetch nothing, but does run scripts that lie beside
 it. So a chunk is a script of one call, `receive({...})`, whose argument is JSON: it cannot compute
-anything. Arrays are base64 of their little-endian bytes.
+anything. Arrays are base64 of their little-endian bytes, deflated (zlib, RFC 1950), which on real
+studies halves them.
 """
 
 import base64
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ def read_chunk(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is no chunk of an atlas; delete its folder and rerun")
     values = json.loads(text[len(_HEAD) : -len(_TAIL)])
     return {
-        name: np.frombuffer(base64.b64decode(value["base64"]), value["dtype"])
+        name: np.frombuffer(zlib.decompress(base64.b64decode(value["base64"])), value["dtype"])
         if isinstance(value, dict) and "base64" in value
         else value
         for name, value in values.items()
@@ -60,4 +62,5 @@ def _encode(value: Any) -> Any:
     if not isinstance(value, np.ndarray) or value.dtype.name not in _DTYPES:
         raise TypeError(f"a chunk cannot hold {getattr(value, 'dtype', type(value))}")
     little = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
-    return {"dtype": value.dtype.name, "base64": base64.b64encode(little.tobytes()).decode()}
+    packed = zlib.compress(little.tobytes())
+    return {"dtype": value.dtype.name, "base64": base64.b64encode(packed).decode()}

@@ -202,7 +202,7 @@ class DictionaryPages:
         for name, whole in lists.items():
             start = whole.start[block.start : block.stop + 1]
             item, value = (part[start[0] : start[-1]] for part in (whole.item, whole.value))
-            columns[f"{name}_start"] = smallest(start - start[0], 2**32 - 1)
+            columns[f"{name}_start"] = smallest(start - start[0], int(start[-1] - start[0]))
             if name == "classes":
                 columns[name] = smallest(item, len(self._tree.covers))
                 columns[f"{name}_values"] = smallest(value, self.codes.n_images)
@@ -258,7 +258,7 @@ class DictionaryPages:
         node, latent, mcc = (np.concatenate(column) for column in zip(*parts, strict=True))
         lists = Lists.largest(node, latent, mcc, len(self._tree.node), self.spec.latents)
         return {
-            "latents_start": smallest(lists.start, 2**32 - 1),
+            "latents_start": smallest(lists.start, int(lists.start[-1])),
             "latents": smallest(lists.item, self.codes.width),
             "latents_mcc": lists.value.astype(np.float32),
         }

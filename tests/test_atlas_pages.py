@@ -1,0 +1,389 @@
+"""The atlas in a real browser, from disk: every view, every control, names that mean harm."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from atlas_study import HARM, LAYERS, make_atlas
+
+SHOWN = f"trained/cls/L{LAYERS[-1]}/topk/w20_k4_s0"
+VIEWS = {
+    "tree": "#tree",
+    "tree with a node": f"#tree?d={SHOWN}&n=pair1",
+    "node": f"#node?d={SHOWN}&n=pair0",
+    "class": f"#node?d={SHOWN}&n=n00",
+    "latent with maps": f"#latent?d={SHOWN}&j=1",
+    "dead latent": f"#latent?d={SHOWN}&j=21",
+    "rare latent": f"#latent?d={SHOWN}&j=20",
+    "depth": f"#depth?d={SHOWN}&n=pair0",
+    "depth of a latent": f"#depth?d={SHOWN}&j=0",
+    "compare": f"#compare?d={SHOWN}&e=random/cls/L{LAYERS[-1]}/topk/w20_k4_s0",
+    "help": "#help",
+}
+# Contrast after WCAG 2.2 of every text that is seen, with the nearest background behind it; text in
+# a box of the tree has the box's own.
+CONTRAST = """() => {
+  const numbers = (css) => css.match(/[\\d.]+/g).map(Number);
+  const light = (css) => {
+    const [r, g, b] = numbers(css).slice(0, 3).map((v) => v / 255)
+      .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const opaque = (css) => { const n = numbers(css); return n.length === 3 || n[3] === 1; };
+  const behind = (element) => {
+    const box = element.closest(".cell")?.querySelector(".box");
+    if (box) return getComputedStyle(box).fill;
+    for (let e = element; e; e = e.parentElement) {
+      const { backgroundColor } = getComputedStyle(e);
+      if (opaque(backgroundColor)) return backgroundColor;
+    }
+  };
+  const poor = [];
+  let seen = 0;
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !element.checkVisibility()) continue;
+    if (["title", "desc"].includes(element.tagName)) continue;
+    const style = getComputedStyle(element);
+    const front = element instanceof SVGElement ? style.fill : style.color;
+    const [a, b] = [light(front), light(behind(element))].sort((x, y) => y - x);
+    seen += 1;
+    if ((a + 0.05) / (b + 0.05) < 4.5)
+      poor.push(`${walker.currentNode.data.trim()}: ${front} on ${behind(element)}`);
+  }
+  return [seen, poor];
+}"""
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory) -> Path:
+    # A folder whose name has to be written differently in an address.
+    return make_atlas(tmp_path_factory.mktemp("a study #1"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("there is no chromium here: install Debian's package of that name")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, atlas: Path, address: str = "", **options) -> Iterator[Page]:
+    """Open a page; fail if it writes to the console or asks for a file that is not the atlas's."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("requestfailed", lambda request: faults.append(request.url))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((atlas / "index.html").as_uri() + address)
+    settle(page)
+    yield page
+    assert not faults
+    assert asked and all(url.startswith(atlas.as_uri()) for url in asked)
+    assert page.evaluate("window.harmed") is None
+    context.close()
+
+
+def settle(page: Page, before: str | None = None) -> None:
+    """Wait for the page to be drawn (anew)."""
+    page.wait_for_function(
+        "before => ![undefined, before].includes(document.querySelector('main').dataset.ready)",
+        arg=before,
+    )
+
+
+@contextmanager
+def redrawn(page: Page) -> Iterator[None]:
+    before = page.eval_on_selector("main", "main => main.dataset.ready")
+    yield
+    settle(page, before)
+
+
+def heading(page: Page) -> str:
+    return page.inner_text("h1")
+
+
+@pytest.fixture
+def page(browser, atlas) -> Iterator[Page]:
+    with opened(browser, atlas, viewport={"width": 1280, "height": 900}) as page:
+        yield page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1280])
+def test_every_view_is_readable(browser, atlas, scheme, width):
+    size = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    with opened(browser, atlas, **size) as page:
+        for view, address in VIEWS.items():
+            with redrawn(page):
+                page.evaluate("address => { location.hash = address + '&m=relevancy' }", address)
+            assert heading(page) != "This page cannot be shown", page.inner_text("main")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, view
+            seen, poor = page.evaluate(CONTRAST)
+            assert seen > 20 and not poor, view
+            assert page.locator("img:visible").evaluate_all(
+                "all => all.every((image) => !image.complete || image.naturalWidth > 0)"
+            )
+
+
+def test_a_newcomer_finds_butterfly(page):
+    page.keyboard.press("/")
+    page.keyboard.type("butter")
+    assert page.inner_text("#matches li") == "butterfly (3 classes)"
+    with redrawn(page):
+        page.keyboard.press("Enter")
+    assert page.inner_text(".panel h2") == "butterfly"
+    assert page.locator(".panel .tile").count() == 8
+    with redrawn(page):
+        page.click("text=Why believe it, where it fails")
+    assert heading(page) == "butterfly"
+    assert page.inner_text(".verdict").startswith("Recovered by")
+    controls = page.inner_text("[aria-label=Controls]")
+    for control in ("other seeds", "principal components", "random backbone", "linear probe"):
+        assert control in controls
+    with redrawn(page):
+        page.click(".card h3 a >> nth=0")
+    latent = page.inner_text("main")
+    assert "Why believe it?" in latent and "False alarms" in latent and "Misses" in latent
+
+
+def test_every_select_leads_to_its_dictionary(page):
+    for key, value, part in [
+        ("layer", "1", "/L1/topk/w20_k4_s0"),
+        ("variant", "pca", "/L1/pca/"),
+        ("seed", "1", "/L1/topk/w20_k4_s1"),
+        ("sparsity", "null", "/L1/pca/"),
+        ("experiment", "random", "random/cls/L3/topk"),
+    ]:
+        with redrawn(page):
+            page.focus(f"#Dictionary-{key}")
+            page.select_option(f"#Dictionary-{key}", value)
+        assert part in page.url.replace("%2F", "/")
+        assert page.evaluate("document.activeElement.id") == f"Dictionary-{key}"
+    with redrawn(page):
+        page.go_back()
+    assert "/L1/pca/" in page.url.replace("%2F", "/")
+
+
+def test_every_score_colours_the_tree(page):
+    fills = set()
+    for score in ("mcc", "excess", "finders", "recurrence"):
+        if page.input_value("#score") != score:
+            with redrawn(page):
+                page.select_option("#score", score)
+        boxes = page.locator(".tree .cell .box").evaluate_all(
+            "all => all.map((box) => getComputedStyle(box).fill).join()"
+        )
+        assert f"s={score}" in page.url or score == "mcc"
+        fills.add(boxes)
+    assert len(fills) == 4
+
+
+def test_states_are_told_apart_by_more_than_colour(page):
+    with redrawn(page):
+        page.select_option("#Dictionary-layer", "1")
+    states = ("found", "weak", "none")
+    kinds = {state: page.locator(f".tree .cell.{state}").count() for state in states}
+    assert all(kinds.values())
+    assert page.locator(".tree .cell.weak .over").count() == kinds["weak"]
+    dashes = "box => getComputedStyle(box).strokeDasharray"
+    assert page.locator(".tree .cell.none .box").first.evaluate(dashes) != "none"
+    undrawn = page.locator(".tree .undrawn text").first
+    assert undrawn.text_content().startswith("∅ ")
+
+
+def test_tree_by_keyboard(page):
+    page.locator(".icicle [tabindex='0']").focus()
+    focused = "document.activeElement.getAttribute('aria-label')"
+    page.keyboard.press("ArrowRight")
+    first = page.evaluate(focused)
+    assert first.startswith("six0")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(focused).startswith("six1")
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate(focused) == first
+    assert page.inner_text(".panel h2") == "six0" and "n=six0" in page.url
+    with redrawn(page):
+        page.keyboard.press("Enter")
+    assert "z=six0" in page.url and page.evaluate(focused).startswith("six0")
+    assert page.inner_text(".trail").split("\n")[-1] == "six0"
+    with redrawn(page):
+        page.keyboard.press("Escape")
+    assert "z=" not in page.url
+    page.keyboard.press("ArrowRight")
+    with redrawn(page):
+        page.keyboard.press("Space")
+    assert page.url.split("#")[1].startswith("node?")
+
+
+def test_keys_lead_to_views_layers_and_latents(page):
+    for key, view in [
+        ("n", "node"),
+        ("d", "depth"),
+        ("c", "compare"),
+        ("?", "help"),
+        ("t", "tree"),
+        ("l", "latent"),
+    ]:
+        with redrawn(page):
+            page.keyboard.press(key)
+        assert page.url.split("#")[1].startswith(f"{view}?")
+        assert page.get_attribute(f"#nav-{view}", "aria-current") == "page"
+    before = heading(page)
+    with redrawn(page):
+        page.keyboard.press("j")
+    after = heading(page)
+    assert int(after.split()[1]) == int(before.split()[1]) + 1
+    with redrawn(page):
+        page.keyboard.press("k")
+    assert heading(page) == before
+    with redrawn(page):
+        page.keyboard.press("[")
+    assert "/L2/" in page.url.replace("%2F", "/")
+    with redrawn(page):
+        page.keyboard.press("]")
+    assert "/L3/" in page.url.replace("%2F", "/")
+
+
+def test_latents_are_walked_with_buttons_and_dead_ones_left_out(browser, atlas):
+    with opened(browser, atlas, f"#latent?d={SHOWN}&j=20") as page:
+        with redrawn(page):
+            page.click("#next")
+        assert heading(page) == "Latent 0", "21 is dead"
+        with redrawn(page):
+            page.click("#previous")
+        assert heading(page) == "Latent 20"
+
+
+def test_maps_lie_on_their_images_and_can_be_changed(browser, atlas):
+    with opened(browser, atlas, f"#latent?d={SHOWN}&j=1") as page:
+        shades = "all => all.map((c) => c.getContext('2d').getImageData(0, 0, 4, 4).data.join())"
+        maps = page.locator(".maps canvas")
+        assert maps.count() == 2
+        real = maps.evaluate_all(shades)
+        page.select_option(".maps select", "shuffled")
+        assert maps.evaluate_all(shades) != real and "m=shuffled" in page.url
+        # The map covers the central nine tenths.
+        canvas, picture = maps.first.bounding_box(), maps.first.locator("..").bounding_box()
+        assert canvas["width"] == pytest.approx(0.9 * (picture["width"] - 6), abs=1.5)
+        page.select_option(".maps select", "none")
+        assert maps.count() == 0
+        assert "How right are the maps?" in page.inner_text("main")
+
+
+def test_words_explain_themselves(page):
+    tip = page.locator("#tip")
+    assert not tip.is_visible()
+    page.locator("#header .term").first.hover()
+    assert tip.is_visible() and "both halves" in tip.inner_text()
+    page.mouse.move(0, 400)
+    assert not tip.is_visible()
+    page.locator("#header .term").first.focus()
+    assert tip.is_visible()
+    page.keyboard.press("Escape")
+    assert not tip.is_visible()
+
+
+def test_harmful_names_are_text(browser, atlas):
+    with opened(browser, atlas, f"#node?d={SHOWN}&n=n00") as page:
+        assert heading(page) == HARM
+        assert page.locator("img[onerror], img[src=x]").count() == 0
+        page.fill("#search", "<img")
+        assert HARM in page.inner_text("#matches")
+        page.keyboard.press("Escape")
+        page.click("text=Latent >> nth=0")
+        page.locator(".tile", has_text=HARM).first.click()
+        facts = page.inner_text("dialog")
+        assert HARM in facts
+        page.click("dialog >> text=Close")
+        assert not page.locator("dialog").is_visible()
+    with opened(browser, atlas, f"#tree?d={SHOWN}&n={HARM}") as page:
+        assert page.inner_text(".panel h2") == "Where to begin", "an unknown node is none"
+    with opened(browser, atlas, f"#tree?d={SHOWN}&n=six0") as page:
+        assert HARM in page.inner_text(".panel"), "why it is undrawn"
+
+
+def test_file_names_of_images_are_shown_as_they_are(browser, atlas):
+    with opened(browser, atlas, f"#latent?d={SHOWN}&j=8") as page:
+        paths = set()
+        file = "document.querySelector('dialog dd:last-of-type')"
+        for tile in page.locator(".tile").all():
+            tile.click()
+            page.wait_for_function(f"{file}.textContent !== '…'")
+            paths.add(page.evaluate(f"{file}.textContent"))
+            page.keyboard.press("Escape")
+        assert all(path.endswith(".png") for path in paths) and len(paths) > 8
+
+
+def test_compare_swaps_and_links(browser, atlas):
+    with opened(browser, atlas, VIEWS["compare"]) as page:
+        left = page.inner_text("[aria-label='Scores of both dictionaries'] tbody tr >> nth=0")
+        with redrawn(page):
+            page.click("text=Swap them")
+        right = page.inner_text("[aria-label='Scores of both dictionaries'] tbody tr >> nth=0")
+        assert left.split("\t")[1:] == right.split("\t")[:0:-1]
+        with redrawn(page):
+            page.select_option("#Compared-with-layer", "1")
+        assert "e=trained" in page.url or "L1" in page.url
+        tally = page.inner_text("text=Recovered by both")
+        assert sum(map(int, re.findall(r": (\d+)", tally))) == 8
+        with redrawn(page):
+            page.locator(".scatter a").first.focus()
+            page.keyboard.press("Enter")
+        assert page.url.split("#")[1].startswith("node?")
+
+
+def test_depth_shows_images_of_every_layer(browser, atlas):
+    with opened(browser, atlas, VIEWS["depth"]) as page:
+        rows = page.locator("[aria-label=Layers] tbody tr")
+        assert rows.count() == len(LAYERS)
+        rows.last.scroll_into_view_if_needed()
+        page.wait_for_function("document.querySelectorAll('.later .tile').length >= 24")
+        with redrawn(page):
+            page.click("nav.choices >> text=six0")
+        assert heading(page) == "six0 through the layers"
+
+
+def test_a_missing_chunk_is_named(browser, atlas, tmp_path):
+    copy = tmp_path / "atlas"
+    shutil.copytree(atlas, copy)
+    (copy / "dictionaries" / SHOWN / "latents_0.js").unlink()
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto((copy / "index.html").as_uri() + f"#latent?d={SHOWN}&j=1")
+    settle(page)
+    assert "latents_0.js is missing or damaged" in page.inner_text("[role=alert]")
+    context.close()
+
+
+def test_policy_refuses_inline_scripts(browser, atlas):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto((atlas / "index.html").as_uri())
+    settle(page)
+    page.evaluate(
+        """() => {
+          const script = document.createElement('script');
+          script.textContent = "window.harmed = 1";
+          document.body.append(script);
+          document.body.insertAdjacentHTML('beforeend', '<img src=x onerror="window.harmed=1">');
+        }"""
+    )
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.harmed") is None
+    context.close()
