@@ -29,6 +29,7 @@ from cladescope.atlas.latents import (
 )
 from cladescope.atlas.site import describe_tree
 from cladescope.codes import Codes
+from cladescope.taxonomy import taxonomy_from_parents
 from cladescope.tree import Tree
 
 
@@ -168,13 +169,20 @@ def test_neighbours_are_the_nearest_others(monkeypatch):
     assert alone.shape == (1, 0)
 
 
-def test_a_node_hangs_under_its_smallest_parent():
+def test_a_node_hangs_under_its_deepest_parent():
     taxonomy = make_taxonomy()
     tree = describe_tree(taxonomy, np.arange(12), None)
     at = {wnid: i for i, wnid in enumerate(tree["wnid"])}
-    # n11 lies under pair5 (n10, n11) and under pair0 (n00, n01, n11).
+    # n11 lies under pair5 (n10, n11) and under pair0 (n00, n01, n11), equally deep: the smaller.
     assert [tree["wnid"][p] for p in tree["parents"][at["n11"]]] == ["pair5", "pair0"]
     assert tree["parents"][at["all"]] == []
+    # x lies under a (deep, large) and b (shallow, small); "a" and "c" have the same classes.
+    leaves = ["x", "y", "z"]
+    parents = {"x": ["a", "b"], "y": ["a"], "z": ["root"], "a": ["c"], "c": ["root"], "b": ["root"]}
+    other = describe_tree(taxonomy_from_parents(leaves, parents | {"root": []}), np.arange(3), None)
+    names = other["wnid"]
+    assert names[other["parents"][names.index("x")][0]] == "a"
+    assert other["aliases"][names.index("a")] == ["c"]
     members = tree["members"][tree["members_start"][at["pair0"]] :][:3]
     assert members.tolist() == [0, 1, 11]
     assert [tree["wnid"][node] for node in tree["class_node"]] == list(taxonomy.leaves)

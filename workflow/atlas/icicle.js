@@ -61,7 +61,9 @@ const icicle = (() => {
       const paint = rgb ? { fill: scales.css(rgb) } : {};
       const ink = rgb ? { fill: scales.ink(rgb), stroke: scales.css(rgb) } : {};
       const dark = rgb !== null && scales.ink(rgb) === "#fff";
-      const room = Math.floor((column - 12) / 6.7);
+      // Beside a class there is nothing, so that its name may have more room.
+      const wide = deep ? column : Math.min(1.6 * column, width - level * column);
+      const room = Math.floor((wide - 12) / 6.7);
       const more = deep && level + 1 >= shown ? " ›" : "";
       const name = `${marked(node) ? "∅ " : ""}${tree.label(node)}${more}`;
       const lines = tall >= 30 ? 2 : 1;
@@ -86,7 +88,7 @@ const icicle = (() => {
           class: "box",
           x: x + 0.5,
           y: top + 0.5,
-          width: column - 1,
+          width: wide - 1,
           height: Math.max(tall - 1, 0.5),
           style: paint,
         }),
@@ -95,7 +97,7 @@ const icicle = (() => {
             class: "over",
             x: x + 0.5,
             y: top + 0.5,
-            width: column - 1,
+            width: wide - 1,
             height: Math.max(tall - 1, 0.5),
             fill: `url(#${hatch}${dark ? "white" : "black"})`,
           }),

@@ -21,24 +21,22 @@ const nodeView = (() => {
     h(
       "nav",
       { class: "trail", "aria-label": "Path in the taxonomy" },
-      ...tree
-        .path(node)
-        .map((above) =>
-          above === node
-            ? h("span", { "aria-current": "true" }, tree.label(above))
-            : h(
-                "a",
-                {
-                  href: site.href({
-                    view: above === tree.root ? "tree" : "node",
-                    n: above,
-                    z: null,
-                    j: null,
-                  }),
-                },
-                tree.label(above),
-              ),
-        ),
+      ...tree.path(node).map((above) =>
+        above === node
+          ? h("span", { "aria-current": "true" }, tree.label(above))
+          : h(
+              "a",
+              {
+                href: site.href({
+                  view: above === tree.root ? "tree" : "node",
+                  n: above,
+                  z: null,
+                  j: null,
+                }),
+              },
+              tree.label(above),
+            ),
+      ),
     );
 
   /** Of each class, the share of its images that fire the latent: those under the node, and others. */

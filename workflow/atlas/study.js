@@ -19,12 +19,13 @@ const study = (() => {
       for (let node = 0; node < this.size; node++)
         if (this.parents[node].length) this.children[this.parents[node][0]].push(node);
       this.root = this.parents.findIndex((above) => !above.length);
+      // Rows that a node takes in the drawing: its classes, but for those that hang elsewhere.
       this.leaves = new Uint32Array(this.size);
-      // A node comes before all that lie above it.
-      for (let node = 0; node < this.size; node++) {
-        this.leaves[node] = Math.max(1, this.leaves[node]);
-        if (this.parents[node].length) this.leaves[this.parents[node][0]] += this.leaves[node];
-      }
+      const count = (node) => {
+        const below = this.children[node].reduce((sum, child) => sum + count(child), 0);
+        return (this.leaves[node] = Math.max(1, below));
+      };
+      count(this.root);
       for (const below of this.children)
         below.sort(
           (a, b) => this.leaves[b] - this.leaves[a] || this.label(a).localeCompare(this.label(b)),

@@ -154,6 +154,12 @@ const treeView = (() => {
         `${count(tree.classes(node).length)} of ${count(tree.class_size.length)} classes, ${count(tree.images(node))} images`,
       ),
       h("p", {}, verdict(tree, node, one)),
+      tree.leaves[node] < tree.classes(node).length &&
+        h(
+          "p",
+          { class: "quiet" },
+          "Some of its classes are drawn elsewhere, under a deeper parent.",
+        ),
       known && [
         h(
           "dl",

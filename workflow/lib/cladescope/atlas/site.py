@@ -157,23 +157,21 @@ def describe_tree(
 ) -> dict[str, Any]:
     """Describe the contracted taxonomy as a tree to draw, and the classes of the images.
 
-    A node with several parents hangs under the one with the fewest classes (ties: the deeper); the
-    others are listed.
+    A node with several parents hangs under the deepest one (ties: the one with fewer classes), that
+    is, on its longest path; the others are listed behind it.
     """
     tree = Tree.of(taxonomy)
     n = len(tree.node)
-    below = tree.below
-    aliases: list[list[str]] = [[] for _ in range(n)]
     place = {int(node): i for i, node in enumerate(tree.node)}
+    aliases: list[list[str]] = [[] for _ in range(n)]
+    above: list[set[int]] = [set() for _ in range(n)]
     for node, of in enumerate(taxonomy.representative):
+        i = place[int(of)]
         if node != of:
-            aliases[place[int(of)]].append(taxonomy.names[node])
-    parents = []
-    for i in range(n):
-        above = np.flatnonzero(below[i])
-        direct = above[~below[np.ix_(above, above)].any(0)]
-        order = np.lexsort((direct, tree.n_leaves[direct]))
-        parents.append([int(p) for p in direct[order]])
+            aliases[i].append(taxonomy.names[node])
+        above[i] |= {place[int(taxonomy.representative[p])] for p in taxonomy.parents[node]} - {i}
+    depth = taxonomy.depth[tree.node]
+    parents = [sorted(nodes, key=lambda p: (-depth[p], tree.n_leaves[p], p)) for nodes in above]
     members = [np.flatnonzero(column) for column in tree.covers.T]
     wnids = [taxonomy.nodes[node] for node in tree.node]
     own = [taxonomy.nodes.index(leaf) for leaf in taxonomy.leaves]
