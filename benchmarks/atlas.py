@@ -23,7 +23,7 @@ import pyarrow as pa
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from cladescope.atlas.chunks import write_chunk
+from cladescope.atlas.chunks import read_chunk, write_chunk
 from cladescope.atlas.dictionary import DictionaryPages, PageSpec
 from cladescope.atlas.site import build_atlas, page_folder
 from cladescope.atlas.thumbnails import PER_FOLDER, QUALITY
@@ -242,6 +242,12 @@ def report_size(atlas: Path) -> None:
     for part in ("dictionaries", "shared", "images"):
         sizes = [file.stat().st_size for file in (atlas / part).rglob("*") if file.is_file()]
         print(f"{part:<14} {sum(sizes) / 1e9:8.3f} GB in {len(sizes):>7,} files")
+    files = list((atlas / "dictionaries").rglob("latents_*.js"))
+    latents = sum(len(read_chunk(file)["status"]) for file in files[:32]) / len(files[:32])
+    each = statistics.fmean(file.stat().st_size for file in files) / latents
+    print(
+        f"{each:.0f} bytes a latent; largest chunk {max(f.stat().st_size for f in files) / 1e6:.2f} MB"
+    )
 
 
 # In the page: milliseconds from just before an action until its page is there and painted, and

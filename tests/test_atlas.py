@@ -1,5 +1,6 @@
 """What the atlas's chunks say, against slow and plain computations of the same."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from atlas_study import (
     make_taxonomy,
 )
 from cladescope.atlas.chunks import read_chunk, smallest, write_chunk
-from cladescope.atlas.dictionary import EXAMPLES, crop_of
+from cladescope.atlas.dictionary import EXAMPLES, SCORES, crop_of
 from cladescope.atlas.latents import (
     BINS,
     Firing,
@@ -274,6 +275,17 @@ def test_thumbnails_of_images_that_changed_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"3_4\.png is not the image that was indexed"):
         draw_thumbnails(index, ImageFolder(str(tmp_path / "images")), 32, tmp_path / "thumbnails")
     assert not (tmp_path / "thumbnails").exists()
+
+
+def test_documentation_names_every_value_of_every_chunk(atlas, root):
+    words = set(re.findall(r"`(\w+)`", (root / "docs" / "atlas.md").read_text()))
+    scores = set(SCORES) | set(read_chunk(atlas / "shared" / "catalogue.js")["scores"])
+    found = set()
+    for path in atlas.glob("**/*.js"):
+        if path.parent.name != "pages":
+            found |= read_chunk(path).keys()
+    lists = {name for name in found if name.removesuffix("_start").removesuffix("_values") in words}
+    assert found - scores - lists - words == set()
 
 
 def test_workflow_charts_a_new_dictionary_alone(checkout, config):
