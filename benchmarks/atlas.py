@@ -245,9 +245,8 @@ def report_size(atlas: Path) -> None:
     files = list((atlas / "dictionaries").rglob("latents_*.js"))
     latents = sum(len(read_chunk(file)["status"]) for file in files[:32]) / len(files[:32])
     each = statistics.fmean(file.stat().st_size for file in files) / latents
-    print(
-        f"{each:.0f} bytes a latent; largest chunk {max(f.stat().st_size for f in files) / 1e6:.2f} MB"
-    )
+    largest = max(file.stat().st_size for file in files)
+    print(f"{each:.0f} bytes a latent; largest chunk of latents {largest / 1e6:.2f} MB")
 
 
 # In the page: milliseconds from just before an action until its page is there and painted, and

@@ -188,7 +188,6 @@ def describe_tree(
         "name": [taxonomy.names[node] for node in tree.node],
         "aliases": aliases,
         "parents": parents,
-        "height": smallest(tree.height_contracted, 2**16 - 1),
         "members_start": smallest(np.cumsum([0, *map(len, members)]), 2**32 - 1),
         "members": smallest(np.concatenate(members), len(tree.covers)),
         "class_node": smallest(np.array(at_class), n),
