@@ -133,6 +133,7 @@ def make_atlas(folder: Path) -> Path:
                 "sparsity": None if variant == "pca" else 4,
                 "seed": None if variant == "pca" else seed,
                 "fve": 0.5,
+                "git_commit": HARM,
                 **scores.scores,
             }
         )

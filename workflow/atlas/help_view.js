@@ -12,7 +12,7 @@ const helpView = (() => {
     ["?", "this page"],
   ];
 
-  return async () => ({
+  return async ({ d }) => ({
     title: "Help",
     content: [
       h("h1", {}, "How to read this atlas"),
@@ -43,6 +43,17 @@ const helpView = (() => {
       ),
       h("h2", {}, "Keys"),
       dom.table(["key", "what it does"], KEYS, { label: "Keys" }),
+      h("h2", {}, "What made the numbers"),
+      h(
+        "p",
+        {},
+        `${study.title(d)} of ${study.place(d)}: the hashes of its settings, code, weights, data and environment, as in every table of the study.`,
+      ),
+      dom.table(
+        ["", "value"],
+        study.madeFrom(d).map(([name, value]) => [name, value === null ? "–" : String(value)]),
+        { label: "Provenance" },
+      ),
       h("h2", {}, "Words"),
       h(
         "dl",

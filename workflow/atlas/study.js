@@ -83,6 +83,10 @@ const study = (() => {
   const score = (dictionary, name) =>
     columns.scores.includes(name) ? columns[name][dictionary.number] : NaN;
 
+  /** What made a dictionary's numbers: [column, value] pairs (docs/reproducibility.md). */
+  const madeFrom = (dictionary) =>
+    Object.entries(columns.made_from).map(([name, values]) => [name, values[dictionary.number]]);
+
   const trees = new Map();
   function tree(dataset) {
     if (!trees.has(dataset))
@@ -185,6 +189,7 @@ const study = (() => {
     dictionaries,
     open,
     score,
+    madeFrom,
     tree,
     nodes,
     latent,

@@ -1,5 +1,4 @@
 ATLAS_FOLDER = f"{RESULTS}/atlas"
-ATLAS = [f"{ATLAS_FOLDER}/index.html"] if "atlas" in config else []
 PAGES = WORKFLOW / "atlas"
 ATLAS_SETTINGS = ("top_n", "tau", "rho", "mcc_threshold", "null_draws", "p_draws", "fdr")
 PAGE_OPTIONS = ("images", "classes", "neighbours", "latents")

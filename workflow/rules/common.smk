@@ -64,7 +64,7 @@ def code_of(script, *modules):
 def stages():
     """Fingerprint of the code of every stage that numbers come from, by the stage's name."""
     variants = {entry.variant for entry in SWEEP.values()}
-    drawings = ("plot_", "record_provenance")
+    drawings = ("plot_", "chart_", "draw_", "build_atlas", "record_provenance")
     scripts = (script.stem for script in sorted((WORKFLOW / "scripts").glob("*.py")))
     return {
         **{script: code_of(script) for script in scripts if not script.startswith(drawings)},
@@ -245,7 +245,7 @@ def mapping_inputs(wildcards):
 
 def maps_of(wildcards):
     """The maps of a dictionary's latents, if there are any, and what tells where they lie."""
-    if dictionary_of(wildcards) not in mapped_dictionaries():
+    if dictionary_of(wildcards) not in MAPPED:
         return {}
     place = f"{wildcards.token}/L{wildcards.layer}"
     return {

@@ -1,4 +1,5 @@
 RELEVANCY = [f"{RESULTS}/tables/relevancy.csv"] if MAPPED else []
+ATLAS = [f"{RESULTS}/atlas/index.html"] if "atlas" in config else []
 TABLES = [
     f"{RESULTS}/tables/{name}"
     for name in (
@@ -204,6 +205,7 @@ rule tabulate_costs:
         tables=TABLES,
         figures=FIGURES,
         relevancy=RELEVANCY,
+        atlas=ATLAS,
         records=RECORDS.values(),
     output:
         COSTS,

@@ -17,6 +17,7 @@ from cladescope.atlas.chunks import read_chunk, smallest, write_chunk
 from cladescope.atlas.dictionary import NULLS
 from cladescope.files import write_aside
 from cladescope.images import ImageIndex
+from cladescope.provenance import COLUMNS
 from cladescope.taxonomy import Taxonomy
 from cladescope.tree import Tree
 
@@ -133,10 +134,7 @@ def _copy_pages(pages: Path, outputs: Mapping[str, str]) -> None:
 
 def _catalogue(table: pd.DataFrame) -> dict[str, Any]:
     """One entry per dictionary in every column; null where a baseline has no such option."""
-    identity = {
-        name: [None if pd.isna(value) else value for value in table[name].astype(object)]
-        for name in IDENTITY
-    }
+    identity = {name: _values(table[name]) for name in IDENTITY}
     # Whole numbers as such: pandas reads a column with gaps as floats.
     for name in ("width", "sparsity", "seed"):
         identity[name] = [
@@ -147,6 +145,7 @@ def _catalogue(table: pd.DataFrame) -> dict[str, Any]:
     return {
         "identity": identity,
         "folders": [page_folder(row) for row in table[["dictionary"]].to_dict("records")],
+        "made_from": {name: _values(table[name]) for name in COLUMNS if name in table},
         "scores": [name for name in shown if name in table],
         **{name: _floats(table[name]) for name in shown if name in table},
     }
@@ -255,6 +254,11 @@ def _write_recurrence(table: pd.DataFrame, files: Sequence[str], folder: Path) -
                         for column in ("seed_similarity", "seed_similarity_null", "recurrence")
                     },
                 )
+
+
+def _values(column: pd.Series) -> list[Any]:
+    """Values as JSON has them, None where missing."""
+    return [None if pd.isna(value) else value for value in column.astype(object)]
 
 
 def _floats(column: pd.Series) -> np.ndarray:
