@@ -195,12 +195,11 @@ def test_every_score_colours_the_tree(page):
 
 
 def test_states_are_told_apart_by_more_than_colour(page):
+    assert page.locator(".tree .cell.found").count() > 0
     with redrawn(page):
         page.select_option("#Dictionary-layer", "1")
-    states = ("found", "weak", "none")
-    kinds = {state: page.locator(f".tree .cell.{state}").count() for state in states}
-    assert all(kinds.values())
-    assert page.locator(".tree .cell.weak .over").count() == kinds["weak"]
+    weak = page.locator(".tree .cell.weak").count()
+    assert weak > 0 and page.locator(".tree .cell.weak .over").count() == weak
     dashes = "box => getComputedStyle(box).strokeDasharray"
     assert page.locator(".tree .cell.none .box").first.evaluate(dashes) != "none"
     undrawn = page.locator(".tree .undrawn text").first
@@ -306,7 +305,8 @@ def test_harmful_names_are_text(browser, atlas):
         page.fill("#search", "<img")
         assert HARM in page.inner_text("#matches")
         page.keyboard.press("Escape")
-        page.click("text=Latent >> nth=0")
+        with redrawn(page):
+            page.click(".trail >> text=butterfly")
         page.locator(".tile", has_text=HARM).first.click()
         facts = page.inner_text("dialog")
         assert HARM in facts
