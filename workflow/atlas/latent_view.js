@@ -11,7 +11,7 @@ const latentView = (() => {
     if (!maps) return images("");
     const holder = h("div", {});
     const show = (method) => holder.replaceChildren(images(method));
-    const chosen = maps.methods.includes(route.m) ? route.m : maps.methods[0];
+    const chosen = ["none", ...maps.methods].includes(route.m) ? route.m : maps.methods[0];
     show(chosen);
     return h(
       "div",
@@ -43,8 +43,8 @@ const latentView = (() => {
   /** Next or previous latent that fires at all. */
   async function step(route, by) {
     const { status, width } = await study.nodes(route.d);
-    for (let i = 1; i <= width; i++) {
-      const next = (route.j + by * i + i * width * 2) % width;
+    for (let i = 1; i < width; i++) {
+      const next = (route.j + by * i + width) % width;
       if (status[next] > 0) return site.go({ j: next });
     }
   }
