@@ -83,8 +83,6 @@ if ATLAS:
                     **{key: config["scores"][key] for key in ATLAS_SETTINGS},
                     "shown": SHOWN.folder,
                 },
-                "pages": str(PAGES),
-                "dictionaries": f"{ATLAS_FOLDER}/dictionaries",
             },
             code=code_of("build_atlas"),
         script:

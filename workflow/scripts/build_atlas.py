@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from cladescope.atlas.site import build_atlas
 from cladescope.jobs import start_log
 
@@ -12,7 +14,7 @@ build_atlas(
     inputs.recurrence,
     inputs.probes,
     spec["settings"],
-    spec["pages"],
-    spec["dictionaries"],
+    Path(inputs.pages[0]).parent,
+    Path(snakemake.output.index).with_name("dictionaries"),
     outputs=dict(snakemake.output.items()),
 )

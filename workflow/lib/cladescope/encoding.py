@@ -50,10 +50,10 @@ def encode(
         image, latent = (indices.astype(np.int32) for indices in np.nonzero(strongest))
         parts.append((image + np.int32(start), latent, strongest[image, latent]))
         start += len(x)
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    image, latent, activation = (np.concatenate(column) for column in zip(*parts, strict=True))
     # As large as the codes, which are dense for a baseline such as raw neurons.
     parts.clear()
-    codes = Codes(*columns, n_images=start, width=dictionary.width)
+    codes = Codes(image, latent, activation, n_images=start, width=dictionary.width)
     return codes, {
         **quality.result(),
         "redundant_share": redundant_share(dictionary.decoder),
