@@ -62,7 +62,7 @@ unlock: $(VENV)/synced ## after a run was killed: wait for its Slurm jobs, then 
 	$(BIN)/snakemake --configfile $(CONFIG) --unlock
 
 test: $(VENV)/synced-dev ## run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 3 --dist loadfile
 
 lint: $(VENV)/synced-dev ## check style, types and the workflow
 	$(BIN)/ruff check .
