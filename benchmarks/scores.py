@@ -24,7 +24,8 @@ from cladescope import wordnet
 from cladescope.codes import Codes
 from cladescope.firings import halve, strongest_first
 from cladescope.locating import images_needed, lowest_common
-from cladescope.scores import ScoreSpec, score_dictionary
+from cladescope.score_spec import ScoreSpec
+from cladescope.scores import score_dictionary
 from cladescope.taxonomy import Taxonomy
 from cladescope.tree import Tree
 

@@ -16,7 +16,8 @@ from cladescope.codes import Codes
 from cladescope.dictionary import Dictionary
 from cladescope.images import ImageIndex, sha256_of
 from cladescope.recurrence import match_seeds
-from cladescope.scores import ScoreSpec, score_dictionary
+from cladescope.score_spec import ScoreSpec
+from cladescope.scores import score_dictionary
 from cladescope.sources.image_folder import ImageFolder
 from cladescope.taxonomy import Taxonomy, taxonomy_from_parents
 from oracles import inner_nodes, noisy_codes

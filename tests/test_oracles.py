@@ -7,7 +7,8 @@ import pytest
 from timm.data import ImageNetInfo
 
 from cladescope.nulls import leaf_permutations
-from cladescope.scores import ScoreSpec, score_dictionary
+from cladescope.score_spec import ScoreSpec
+from cladescope.scores import score_dictionary
 from cladescope.sensitivity import SensitivitySpec
 from cladescope.significance import PairNull
 from cladescope.taxonomy import Taxonomy

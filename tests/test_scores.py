@@ -16,6 +16,7 @@ from cladescope.codes import Codes
 from cladescope.firings import split_halves
 from cladescope.locating import evenness
 from cladescope.nulls import benjamini_hochberg, leaf_permutations
+from cladescope.score_spec import ScoreSpec
 from cladescope.score_tables import (
     EDGE_SCHEMA,
     LATENT_SCHEMA,
@@ -23,7 +24,7 @@ from cladescope.score_tables import (
     RELATION_SCHEMA,
     SENSITIVITY_SCHEMA,
 )
-from cladescope.scores import PERMUTED_SCORES, ScoreSpec, score_dictionary
+from cladescope.scores import PERMUTED_SCORES, score_dictionary
 from cladescope.sensitivity import SensitivitySpec
 from cladescope.taxonomy import Taxonomy, taxonomy_from_parents
 from cladescope.tree import Tree

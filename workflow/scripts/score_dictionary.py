@@ -4,7 +4,8 @@ from cladescope.codes import Codes
 from cladescope.images import ImageIndex
 from cladescope.jobs import start_log
 from cladescope.machines import machine
-from cladescope.scores import ScoreSpec, score_dictionary
+from cladescope.score_spec import ScoreSpec
+from cladescope.scores import score_dictionary
 from cladescope.taxonomy import Taxonomy
 
 start_log(snakemake.log[0])
