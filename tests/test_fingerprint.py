@@ -44,7 +44,13 @@ def library(tmp_path, monkeypatch) -> Path:
 
 
 def code(library: Path, *modules: Path) -> str:
-    for cached in (module._definitions, module._imports, module._uses):
+    for cached in (
+        module.fingerprint,
+        module._definitions,
+        module._imports,
+        module._uses,
+        module._text,
+    ):
         cached.cache_clear()
     return module.fingerprint(library.parents[1] / "script.py", *modules)
 

@@ -20,13 +20,11 @@ rule train_planted_backbone:
 # One rule for each pass: its layers and tokens share a forward, every store has files of its own,
 # and the pass itself is in no path and no parameter. So a layer or token added as a new pass is
 # extracted alone, and regrouping the passes recomputes nothing.
+#
+# The manifests are the outputs and stand for the stores. Thousands of chunk files would be looked up
+# in Snakemake's records at every start; each manifest has their checksums and is written last.
 for job in expand_passes(config):
     manifests = [f"{RESULTS}/{job.manifest(place)}" for place in job.places]
-    stores = [
-        store_files(manifest, job.extraction["shards"], job.sampled(place))
-        for manifest, place in zip(manifests, job.places)
-    ]
-    finished = protected if job.protect else str
 
     rule:
         name:
@@ -35,9 +33,7 @@ for job in expand_passes(config):
             index=f"{RESULTS}/{job.index}",
             weights=(job.backbone["weights"] if weights_kind(job.backbone) == "file" else []),
         output:
-            chunks=[finished(path) for store in stores for path in store["chunks"]],
-            others=[path for store in stores for path in store["others"]],
-            manifests=manifests,
+            manifests=[protected(path) if job.protect else path for path in manifests],
         log:
             f"{RESULTS}/logs/extract_activations/{job.stem}.log",
         benchmark:

@@ -16,6 +16,7 @@ WATCHING = ("jobs.py",)
 """Logs and progress bars: what they do changes no result."""
 
 
+@cache
 def fingerprint(script: Path, *modules: Path) -> str:
     """Fingerprint a script, `modules` and the definitions of the library that they reach.
 
@@ -36,10 +37,15 @@ def fingerprint(script: Path, *modules: Path) -> str:
             queue.extend(_uses(*definition))
     digest = hashlib.sha256()
     for source, name in sorted(reached, key=lambda item: (item[0].as_posix(), item[1])):
-        for node in _definitions(source)[name]:
-            text = f"{source.name}\0{name}\0{_shape(node)}\0"
-            digest.update(text.encode())
+        digest.update(_text(source, name))
     return digest.hexdigest()[:16]
+
+
+@cache
+def _text(source: Path, name: str) -> bytes:
+    """Return what a definition adds to a fingerprint; many scripts reach the same ones."""
+    nodes = _definitions(source)[name]
+    return "".join(f"{source.name}\0{name}\0{_shape(node)}\0" for node in nodes).encode()
 
 
 @cache

@@ -1,9 +1,9 @@
 """Activation stores: writing. Shards gather in a scratch folder, then land together.
 
-Snakemake deletes a job's outputs before it runs it again. So a shard is first written to a folder
-that is no output, with a sidecar file that says what it was made from; a job that was killed finds
-its finished shards there and goes on with the others. When all are there they are linked into the
-store, then the manifest declares the store complete, then the scratch folder goes.
+A shard is first written to a scratch folder, with a sidecar file that says what it was made from; a
+job that was killed finds its finished shards there and goes on with the others. When all are there
+they are linked into the store, then the manifest declares the store complete, then the scratch
+folder goes. Snakemake knows the manifest only, and deletes it before it runs a job again.
 """
 
 import os
@@ -52,6 +52,9 @@ class ActivationWriter:
         self.scratch = scratch_of(manifest)
         self._open: _PartialShard | None = None
         self.done: dict[int, dict[str, Any]] = {}
+        if not manifest.exists():
+            # Left of an earlier store, whose manifest Snakemake has deleted.
+            shutil.rmtree(manifest.with_suffix(".zarr"), ignore_errors=True)
         for shard in range(plan.n_shards):
             sidecar = self._finished(shard)
             if sidecar:
