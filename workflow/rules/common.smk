@@ -6,7 +6,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-WORKFLOW = Path(workflow.basedir) / "workflow"
+# Of this file, not of the main Snakefile, which is another where this workflow is used as a module.
+WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 LIBRARY = WORKFLOW / "lib"
 sys.path.insert(0, str(LIBRARY))
 # Scripts run in processes of their own, which inherit the environment.
@@ -26,11 +27,17 @@ from cladescope.fingerprint import fingerprint
 from cladescope.provenance import plan_record
 from cladescope.selection import mapped_dictionaries, shown_dictionary
 from cladescope.store import store_files
+from cladescope.records import check_records
 
 try:
     config = complete_config(config)
 except ConfigError as error:
     raise WorkflowError(str(error)) from error
+
+modified = workflow.modifier.path_modifier
+if modified.prefix or modified.modifies_prefixes:
+    # Parameters name paths, too, and would keep the old ones.
+    raise WorkflowError("a module's `prefix` is not followed; set `results` in its configuration")
 
 RESULTS = config["results"]
 EXPERIMENTS = config["experiments"]
@@ -40,7 +47,9 @@ SHOWN = shown_dictionary(config)
 MAPPED = mapped_dictionaries(config)
 FORMATS = config["figures"]["formats"]
 ENVIRONMENT = WORKFLOW.parent / "envs" / "cladescope.yaml"
-NLTK_DATA = Path(os.path.relpath(WORKFLOW.parent / "resources" / "nltk_data"))
+# Inputs are recorded by name: relative, so that a checkout that is moved with its results keeps them.
+CHECKOUT = Path(os.path.relpath(WORKFLOW.parent))
+NLTK_DATA = CHECKOUT / "resources" / "nltk_data"
 
 
 wildcard_constraints:
@@ -262,7 +271,7 @@ def shared_by_atlas():
         inputs[f"taxonomy_{dataset}"] = f"{folder}/taxonomy.parquet"
         inputs[f"index_{dataset}"] = f"{folder}/images/eval.parquet"
         if DATASETS[dataset]["source"] == "planted":
-            inputs[f"drawn_{dataset}"] = WORKFLOW.parent / "resources" / "planted" / "nodes.csv"
+            inputs[f"drawn_{dataset}"] = CHECKOUT / "resources" / "planted" / "nodes.csv"
     return inputs
 
 
@@ -274,3 +283,15 @@ def atlas_datasets():
 def pages_of(folder):
     """The atlas's folder of a dictionary's pages."""
     return f"{RESULTS}/atlas/dictionaries/{folder.replace('/dictionaries/', '/', 1)}"
+
+
+# `--touch --forceall` records everything anew. A job's own process sees but a part.
+if workflow.is_main_process and not {"--forceall", "-F"} & {*sys.argv}:
+    found = [
+        *(path for name in EXPERIMENTS for path in manifests_of(name)),
+        *of_sweep("scores.json"),
+    ]
+    try:
+        check_records(RESULTS, found)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from error

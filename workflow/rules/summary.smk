@@ -42,7 +42,7 @@ rule record_provenance:
         about=lambda w: of_experiment(w.experiment, "sae.json"),
         quality=lambda w: of_experiment(w.experiment, "quality.json"),
         scores=lambda w: of_experiment(w.experiment, "scores.json"),
-        lock=WORKFLOW.parent / "envs" / "requirements.txt",
+        lock=CHECKOUT / "envs" / "requirements.txt",
     output:
         report(
             f"{RESULTS}/{{experiment}}/provenance.json",
@@ -123,7 +123,7 @@ rule contrast_drawn:
     input:
         nodes=rules.tabulate.output.nodes,
         metrics=rules.tabulate.output.metrics,
-        drawn=WORKFLOW.parent / "resources" / "planted" / "nodes.csv",
+        drawn=CHECKOUT / "resources" / "planted" / "nodes.csv",
     output:
         report(
             f"{RESULTS}/tables/drawn.csv",
@@ -261,7 +261,7 @@ rule plot_recovered_nodes:
         nodes=rules.tabulate.output.nodes,
         metrics=rules.tabulate.output.metrics,
         taxonomy=f"{RESULTS}/datasets/{EXPERIMENTS[SHOWN.experiment]['dataset']}/taxonomy.parquet",
-        drawn=WORKFLOW.parent / "resources" / "planted" / "nodes.csv" if has_planted() else [],
+        drawn=CHECKOUT / "resources" / "planted" / "nodes.csv" if has_planted() else [],
     output:
         figure("recovered_nodes"),
     log:

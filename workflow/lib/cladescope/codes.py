@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cladescope.files import write_aside
+from cladescope.files import reading, write_aside
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Codes:
     @classmethod
     def load(cls, path: str | Path) -> "Codes":
         """Read what `save` wrote."""
-        table = pq.read_table(path)
+        with reading(path):
+            table = pq.read_table(path)
         metadata = table.schema.metadata
         return cls(
             image=table["image"].to_numpy(),

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from safetensors.numpy import load_file, save_file
 
-from cladescope.files import read_json, write_aside, write_json
+from cladescope.files import read_json, reading, write_aside, write_json
 
 FORMAT = "cladescope-dictionary-2"
 TENSORS = ("encoder", "encoder_bias", "decoder", "decoder_bias", "mean", "threshold")
@@ -80,7 +80,9 @@ class Dictionary:
         about = read_json(path.with_suffix(".json"))
         if about.get("format") != FORMAT:
             raise ValueError(f"{path} is not a dictionary of format {FORMAT}; train it again")
-        return cls(**load_file(path), scale=about["scale"], k=about["k"])
+        with reading(path):
+            tensors = load_file(path)
+        return cls(**tensors, scale=about["scale"], k=about["k"])
 
 
 def _largest(z: Float[np.ndarray, "tokens width"], k: int) -> Bool[np.ndarray, "tokens width"]:

@@ -64,6 +64,25 @@ def claim(folder: str | Path) -> Iterator[Path]:
                 return
 
 
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Say which file it was, and what to do, when the block cannot make sense of its content.
+
+    Raises
+    ------
+    ValueError
+        For a damaged file. What the system says of a file that it cannot open goes on as it is.
+    """
+    try:
+        yield
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}): damaged, or copied in part; delete it and run again"
+        ) from error
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as readable, deterministic JSON (sorted keys, no NaN)."""
     with write_aside(path) as aside:

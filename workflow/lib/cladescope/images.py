@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from cladescope.files import write_aside
+from cladescope.files import reading, write_aside
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000")
 """What is decoded. Pillow's other plugins are rarely used and less tested; EPS starts a program."""
@@ -85,7 +85,8 @@ class ImageIndex:
     @classmethod
     def load(cls, path: str | Path) -> "ImageIndex":
         """Read what `save` wrote."""
-        table = pq.read_table(path)
+        with reading(path):
+            table = pq.read_table(path)
         hashes = table["sha256"].combine_chunks().cast(pa.binary(SHA256_BYTES))
         packed = "offset" in table.column_names
         return cls(

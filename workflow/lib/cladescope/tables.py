@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from cladescope.files import read_json, write_aside
+from cladescope.files import read_json, reading, write_aside
 from cladescope.provenance import combine
 
 _RECURRENCE = ["n_other_seeds", "seed_similarity", "seed_similarity_null", "recurrence"]
@@ -41,7 +41,7 @@ def tabulate(
         `dictionary` as the first column. Recurrence stands in `metrics` as means over the scored
         and over the hierarchical latents, in `latents`, and in `nodes` as the best latent's.
     """
-    found = pd.concat([pd.read_parquet(file) for file in recurrence]) if recurrence else None
+    found = pd.concat([_read(file) for file in recurrence]) if recurrence else None
     by_name = dict([*found.groupby("dictionary")]) if found is not None else {}
     names = [identity["dictionary"] for identity in identities]
     of_seeds = [by_name.get(name, _NO_SEEDS)[_RECURRENCE].reset_index(drop=True) for name in names]
@@ -55,7 +55,7 @@ def tabulate(
             raise ValueError(
                 f"{quality[number]} and {scores[number]} both hold {', '.join(shared)}"
             )
-        latents = pd.read_parquet(tables["latents"][number], columns=["status", "hierarchical"])
+        latents = _read(tables["latents"][number], ["status", "hierarchical"])
         means = _recurrence_means(latents, of_seeds[number])
         rows.append({**identity, **measured, **scored, **means, **made.loc[identity["dictionary"]]})
     metrics = pd.DataFrame(rows).astype({"sparsity": "Float64", "seed": "Int64"})
@@ -82,7 +82,7 @@ def gather_places(
     """
     parts = []
     for file, place in zip(files, places, strict=True):
-        part = pd.read_parquet(file)
+        part = _read(file)
         experiment, token, layer = place
         part.insert(0, "experiment", experiment)
         part.insert(1, "token", token)
@@ -116,10 +116,7 @@ def tabulate_skipped(
 
 def join_logs(identities: Sequence[Mapping[str, Any]], logs: Sequence[str]) -> pd.DataFrame:
     """Return the training logs below each other, with their dictionaries' columns beside them."""
-    parts = [
-        pd.read_parquet(log).assign(**identity)
-        for identity, log in zip(identities, logs, strict=True)
-    ]
+    parts = [_read(log).assign(**identity) for identity, log in zip(identities, logs, strict=True)]
     return pd.concat(parts) if parts else pd.DataFrame()
 
 
@@ -144,8 +141,13 @@ def _with_recurrence(table: pd.DataFrame, kind: str, seeds: pd.DataFrame) -> pd.
     return table
 
 
+def _read(file: str, columns: list[str] | None = None) -> pd.DataFrame:
+    with reading(file):
+        return pd.read_parquet(file, columns=columns)
+
+
 def _with_name(file: str, name: str) -> pd.DataFrame:
-    table = pd.read_parquet(file)
+    table = _read(file)
     table.insert(0, "dictionary", name)
     return table
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cladescope.files import write_aside
+from cladescope.files import reading, write_aside
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,8 @@ class Taxonomy:
     @classmethod
     def load(cls, path: str | Path) -> "Taxonomy":
         """Read what `save` wrote; ValueError names the file if it is not a taxonomy."""
-        table = pq.read_table(path)
+        with reading(path):
+            table = pq.read_table(path)
         if missing := {"wnid", "label", "parents", "leaves"} - set(table.column_names):
             raise ValueError(
                 f"{path} is no taxonomy table (no column {', '.join(sorted(missing))}); "
