@@ -1,5 +1,5 @@
 ATLAS_FOLDER = f"{RESULTS}/atlas"
-PAGES = WORKFLOW / "atlas"
+PAGES = CHECKOUT / "workflow" / "atlas"
 ATLAS_SETTINGS = ("top_n", "tau", "rho", "mcc_threshold", "null_draws", "p_draws", "fdr")
 PAGE_OPTIONS = ("images", "classes", "neighbours", "latents")
 

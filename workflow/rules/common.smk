@@ -25,9 +25,8 @@ from cladescope.config import (
 from cladescope.fingerprint import LIBRARY as PACKAGE
 from cladescope.fingerprint import fingerprint
 from cladescope.provenance import plan_record
-from cladescope.selection import mapped_dictionaries, shown_dictionary
-from cladescope.store import store_files
 from cladescope.records import check_records
+from cladescope.selection import mapped_dictionaries, shown_dictionary
 
 try:
     config = complete_config(config)
