@@ -8,7 +8,7 @@ from math import ceil
 import pytest
 import yaml
 
-from checkouts import PARTS, SMALL, Checkout
+from checkouts import SMALL
 from cladescope.config import complete_config, expand_passes
 from cladescope.planning import Grouping, describe_plan, make_plan
 from cladescope.verification import verify_activations
@@ -92,26 +92,6 @@ def test_plan_says_what_extraction_writes(finished):
         chunks = list(folder.glob("*/*/values/c/*/0/0"))
         # Four bytes of checksum a chunk.
         assert sum(path.stat().st_size for path in chunks) == expected.disk + 4 * len(chunks)
-
-
-def test_papers_experiment_dry_runs(root, giant, tmp_path):
-    """Only the images are missing here; what stands for them is empty."""
-    for part in (*PARTS, "config"):
-        source = root / part
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / part)
-    images = giant["datasets"]["imagenet"]
-    for folder in images["folders"].values():
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / images["label_files"]["eval"]).touch()
-    checkout = Checkout(tmp_path)
-    checkout.config = tmp_path / "config" / "dinov2_imagenet.yaml"
-    result = checkout.run("-n", "--quiet", "rules")
-    assert result.returncode == 0, result.stdout + result.stderr
-    counts = dict(re.findall(r"^(\w+) +(\d+)$", result.stdout + result.stderr, re.MULTILINE))
-    dictionaries = 40 * (4 * 4 * 3 + 3) + 6
-    assert int(counts["train_sae"]) == int(counts["score_dictionary"]) == dictionaries
-    assert counts["extract_activations_dinov2_train_0"] == "1"
-    assert counts["extract_activations_random_eval_0"] == "1"
 
 
 def test_verify_lists_every_fault(finished, tmp_path):

@@ -230,11 +230,13 @@ def test_papers_experiment_without_an_edit(paper):
     assert planned(paper, dag.paper_config(SMALL_GRID)) == {}
 
 
-def test_papers_experiment_grows_to_its_full_grid(paper):
+def test_papers_experiment_grows_to_its_full_grid(paper, root):
     """48 instead of 3 TopK dictionaries in each of 40 blocks, and nothing is extracted."""
     expected = dictionaries(40 * 45) | {"match_seeds": 40} | CURVES | PAPER_TABLES
     expected |= {"plot_top_images": 1}
-    assert planned(paper, dag.paper_config(FULL_GRID)) == expected
+    config = dag.paper_config(FULL_GRID)
+    assert config == yaml.safe_load((root / "config" / "dinov2_imagenet.yaml").read_text())
+    assert planned(paper, config) == expected
 
 
 def test_papers_experiment_with_other_scores_and_a_layer_less(paper):
@@ -243,4 +245,4 @@ def test_papers_experiment_with_other_scores_and_a_layer_less(paper):
     config["experiments"]["dinov2"]["sweep"]["layers"] = layers
     # A block has three TopK dictionaries, an untrained one, neurons and PCA; six have a random one.
     expected = {"score_dictionary": 39 * 6 + 6} | CURVES | PAPER_TABLES | {"plot_top_images": 1}
-    assert planned(paper, config) == expected
+    assert planned(paper, config) == expected | {"record_provenance": 2}

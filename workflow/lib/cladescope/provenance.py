@@ -58,6 +58,9 @@ def plan_record(config: dict[str, Any], name: str) -> dict[str, Any]:
     if backbone["weights"] not in ("pretrained", "random"):
         backbone["weights"] = "file"
     extraction = {key: experiment["extraction"].get(key) for key in EXTRACTION}
+    if "patches" not in experiment["sweep"]["tokens"]:
+        # Of patches that no dictionary uses.
+        extraction["patches"] = None
     settings = {
         "dataset": {key: value for key, value in dataset.items() if key not in PLACES},
         "backbone": backbone,
