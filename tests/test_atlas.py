@@ -291,7 +291,8 @@ def test_documentation_names_every_value_of_every_chunk(atlas, root):
 def test_workflow_charts_a_new_dictionary_alone(checkout, config):
     config["atlas"] = {"images": 2}
     checkout.write(config)
-    expected = {"chart_dictionary": 6, "draw_thumbnails": 1, "build_atlas": 1}
+    pages = {"draw_thumbnails": 1, "build_atlas": 1, "tabulate_costs": 1}
+    expected = {"chart_dictionary": 6, **pages}
     assert checkout.planned() == expected
     result = checkout.run()
     assert result.returncode == 0, result.stdout + result.stderr

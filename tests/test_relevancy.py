@@ -195,7 +195,6 @@ def test_random_backbones_are_mapped_beside_the_shown_dictionary(checkout, confi
         "map_relevancy": 2,
         "tabulate_relevancy": 1,
         "plot_examples": 1,
-        "tabulate_costs": 1,
     }
 
 
