@@ -8,7 +8,8 @@ FILE ?= study.tar.gz
 
 VENV := .venv
 BIN := $(VENV)/bin
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+# A person at a terminal sees progress bars, a log file plain lines.
+SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) $(shell test -t 2 && echo --logger rich)
 # Compiled at once: hundreds of short jobs import these packages, also from folders they cannot write.
 SYNC := $(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \

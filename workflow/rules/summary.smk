@@ -214,7 +214,6 @@ rule tabulate_costs:
     conda:
         ENVIRONMENT
     params:
-        benchmarks=f"{RESULTS}/benchmarks",
         code=code_of("tabulate_costs"),
     script:
         "../scripts/tabulate_costs.py"

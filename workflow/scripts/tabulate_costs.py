@@ -1,5 +1,8 @@
+from pathlib import Path
+
 from cladescope.costs import tabulate_costs
 from cladescope.jobs import start_log
 
 start_log(snakemake.log[0])
-tabulate_costs(snakemake.params.benchmarks, snakemake.input.records, snakemake.output[0])
+results = Path(snakemake.output[0]).parents[1]
+tabulate_costs(results / "benchmarks", snakemake.input.records, snakemake.output[0])
