@@ -23,9 +23,10 @@ import pyarrow as pa
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from cladescope.atlas import page_folder
 from cladescope.atlas.chunks import read_chunk, write_chunk
 from cladescope.atlas.dictionary import DictionaryPages, PageSpec
-from cladescope.atlas.site import build_atlas, page_folder
+from cladescope.atlas.site import build_atlas
 from cladescope.atlas.thumbnails import PER_FOLDER, QUALITY
 from cladescope.codes import Codes
 from cladescope.images import ImageIndex
@@ -73,10 +74,10 @@ def make_atlas(folder: Path, layers: int, width: int) -> None:
         for k in (16, 32, 64, 128)
         for seed in range(PER_LAYER // 4)
     ]
-    first = atlas / "dictionaries" / page_folder({"dictionary": names[0]})
+    first = atlas / "dictionaries" / page_folder(names[0])
     random_pages(random, taxonomy, labels, width).save(first)
     for name in names[1:]:
-        link_folder(first, atlas / "dictionaries" / page_folder({"dictionary": name}))
+        link_folder(first, atlas / "dictionaries" / page_folder(name))
     draw_noise(random, atlas / "images" / "imagenet")
     write_shared(random, folder, names, width, taxonomy, labels)
     print(f"made in {time.perf_counter() - started:.0f} s")

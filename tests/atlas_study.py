@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from cladescope.atlas import page_folder
 from cladescope.atlas.dictionary import DictionaryPages, PageSpec
-from cladescope.atlas.site import build_atlas, page_folder
+from cladescope.atlas.site import build_atlas
 from cladescope.atlas.thumbnails import draw_thumbnails
 from cladescope.codes import Codes
 from cladescope.dictionary import Dictionary
@@ -118,7 +119,7 @@ def make_atlas(folder: Path) -> Path:
             maps = write_maps_table(codes, folder / "relevancy.parquet")
         tables = {kind: getattr(scores, kind) for kind in ("latents", "nodes", "relations")}
         DictionaryPages(codes, index.labels, taxonomy, decoder, tables, SPEC).save(
-            atlas / "dictionaries" / page_folder({"dictionary": name}), maps, 0.9
+            atlas / "dictionaries" / page_folder(name), maps, 0.9
         )
         rows.append(
             {

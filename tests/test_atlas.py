@@ -193,7 +193,7 @@ def test_pages_agree_with_the_tables(atlas):
     folder = atlas / "dictionaries" / "trained" / "cls" / f"L{LAYERS[-1]}" / "topk" / "w20_k4_s0"
     nodes, block = read_chunk(folder / "nodes.js"), read_chunk(folder / "latents_0.js")
     taxonomy, tree = make_taxonomy(), Tree.of(make_taxonomy())
-    index = read_chunk(atlas / "shared" / "shapes" / "tree.js")
+    index = read_chunk(atlas / "shared" / "datasets" / "shapes" / "tree.js")
     codes = make_codes(taxonomy, index["labels"], 0.7 / LAYERS[-1], 10 * LAYERS[-1])
     assert nodes["width"] == codes.width and nodes["mapped"] == list(MAPPED)
     assert [("dead", "rare", "scored")[s] for s in block["status"][-2:]] == ["rare", "dead"]
@@ -217,8 +217,8 @@ def test_pages_agree_with_the_tables(atlas):
 
 def test_depth_holds_every_dictionary(atlas):
     catalogue = read_chunk(atlas / "shared" / "catalogue.js")
-    depth = read_chunk(atlas / "shared" / "shapes" / "depth.js")
-    chunk = read_chunk(atlas / "shared" / "shapes" / "depth_0.js")
+    depth = read_chunk(atlas / "shared" / "datasets" / "shapes" / "depth.js")
+    chunk = read_chunk(atlas / "shared" / "datasets" / "shapes" / "depth_0.js")
     assert depth["dictionaries"].tolist() == list(range(len(catalogue["folders"])))
     for row, folder in enumerate(catalogue["folders"]):
         nodes = read_chunk(atlas / "dictionaries" / folder / "nodes.js")

@@ -92,7 +92,7 @@ const study = (() => {
     if (!trees.has(dataset))
       trees.set(
         dataset,
-        chunks.load(`shared/${dataset}/tree.js`).then((chunk) => new Tree(chunk, dataset)),
+        chunks.load(`shared/datasets/${dataset}/tree.js`).then((chunk) => new Tree(chunk, dataset)),
       );
     return trees.get(dataset);
   }
@@ -139,9 +139,9 @@ const study = (() => {
 
   /** Every dictionary's result on a node: [{dictionary, best_mcc, ...}]. */
   async function depth(dataset, node) {
-    const about = await chunks.load(`shared/${dataset}/depth.js`);
+    const about = await chunks.load(`shared/datasets/${dataset}/depth.js`);
     const step = about.nodes_per_chunk;
-    const chunk = await chunks.load(`shared/${dataset}/depth_${Math.floor(node / step)}.js`);
+    const chunk = await chunks.load(`shared/datasets/${dataset}/depth_${Math.floor(node / step)}.js`);
     const names = Object.keys(chunk).filter((name) => name !== "n_nodes");
     return Array.from(about.dictionaries, (number, row) => {
       const found = { dictionary: dictionaries[number] };

@@ -64,7 +64,7 @@ if ATLAS:
             probes=rules.tabulate_probes.output.nodes,
             recurrence=rules.tabulate.input.recurrence,
             images=[f"{ATLAS_FOLDER}/images/{dataset}" for dataset in atlas_datasets()],
-            dictionaries=[pages_of(folder) for folder in SWEEP],
+            dictionaries=[f"{ATLAS_FOLDER}/dictionaries/{page_folder(folder)}" for folder in SWEEP],
             pages=sorted(PAGES.iterdir()),
         output:
             index=ATLAS[0],

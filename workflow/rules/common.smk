@@ -13,6 +13,7 @@ sys.path.insert(0, str(LIBRARY))
 # Scripts run in processes of their own, which inherit the environment.
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")])))
 
+from cladescope.atlas import page_folder
 from cladescope.config import (
     SPLITS,
     TRAINED,
@@ -277,11 +278,6 @@ def shared_by_atlas():
 def atlas_datasets():
     """The datasets that an experiment uses."""
     return list(dict.fromkeys(experiment["dataset"] for experiment in EXPERIMENTS.values()))
-
-
-def pages_of(folder):
-    """The atlas's folder of a dictionary's pages."""
-    return f"{RESULTS}/atlas/dictionaries/{folder.replace('/dictionaries/', '/', 1)}"
 
 
 # `--touch --forceall` records everything anew. A job's own process sees but a part.

@@ -1,6 +1,6 @@
 """What all dictionaries of an atlas share: the pages, the catalogue, the trees, nodes over depth.
 
-`shared/catalogue.js` says which dictionaries there are and how they score, `shared/{dataset}/`
+`shared/catalogue.js` says which dictionaries there are and how they score, `shared/datasets/`
 holds the tree and, for a few nodes at a time, how every dictionary does on them, and
 `shared/recurrence/` what recurs in other seeds.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cladescope.atlas import page_folder
 from cladescope.atlas.chunks import read_chunk, smallest, write_chunk
 from cladescope.atlas.dictionary import NULLS
 from cladescope.files import write_aside
@@ -106,20 +107,15 @@ def build_atlas(
         for name, files in datasets.items():
             taxonomy = Taxonomy.load(str(files["taxonomy"]))
             labels = ImageIndex.load(str(files["index"])).labels
-            folder = aside / name
+            folder = aside / "datasets" / name
             write_chunk(folder / "tree.js", **describe_tree(taxonomy, labels, files["drawn"]))
             mine = table[table["dataset"] == name]
             chunks = [
-                read_chunk(Path(dictionaries) / page_folder(row) / "nodes.js")
-                for row in mine.to_dict("records")
+                read_chunk(Path(dictionaries) / page_folder(dictionary) / "nodes.js")
+                for dictionary in mine["dictionary"]
             ]
             probe = _probe_matrix(mine, probed, taxonomy)
             _write_depth(chunks, mine.index.to_numpy(), probe, folder)
-
-
-def page_folder(identity: Mapping[Any, Any]) -> str:
-    """Return where the pages of a dictionary lie below the atlas's `dictionaries`."""
-    return str(identity["dictionary"]).replace("/dictionaries/", "/", 1)
 
 
 def _copy_pages(pages: Path, outputs: Mapping[str, str]) -> None:
@@ -144,7 +140,7 @@ def _catalogue(table: pd.DataFrame) -> dict[str, Any]:
     shown = [f"{score}{end}" for score in SCORES for end in ("", *BESIDE)]
     return {
         "identity": identity,
-        "folders": [page_folder(row) for row in table[["dictionary"]].to_dict("records")],
+        "folders": [page_folder(dictionary) for dictionary in table["dictionary"]],
         "made_from": {name: _values(table[name]) for name in COLUMNS if name in table},
         "scores": [name for name in shown if name in table],
         **{name: _floats(table[name]) for name in shown if name in table},
