@@ -50,6 +50,7 @@ if MAPPED:
             spec={
                 "dpi": config["figures"]["dpi"],
                 "title": MAPPED[0].folder,
+                "nodes": config["relevancy"].get("nodes", []),
             },
             code=code_of("plot_examples"),
         script:

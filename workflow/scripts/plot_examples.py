@@ -14,6 +14,7 @@ plot_examples(
     grid,
     pd.read_parquet(snakemake.input.latents),
     pd.read_parquet(snakemake.input.nodes),
+    spec["nodes"],
     ImageIndex.load(snakemake.input.index),
     open_source(snakemake.input.index),
     title=spec["title"],

@@ -24,6 +24,7 @@ def plot_examples(
     grid: tuple[int, int],
     latents: pd.DataFrame,
     nodes: pd.DataFrame,
+    named: Sequence[str],
     index: ImageIndex,
     source: ImageSource,
     title: str,
@@ -44,13 +45,16 @@ def plot_examples(
         Rows and columns of patches.
     latents, nodes
         Of the same dictionary.
+    named
+        The nodes (wnids) that the configuration names.
     """
     set_style()
     own = maps[~maps["method"].isin(CONTROLS) & (maps["chosen"] != "random")]
     order = own[["chosen", "latent"]].drop_duplicates()
     order = order.sort_values("chosen", key=lambda c: c != NAMED, kind="stable")
     order = order.drop_duplicates("latent").head(SHOWN_LATENTS)
-    named = nodes.dropna(subset=["best_latent"]).groupby("best_latent")["name"].agg(", ".join)
+    sought = nodes[nodes["wnid"].isin(named)].dropna(subset=["best_latent"])
+    names = sought.groupby("best_latent")["name"].agg(lambda all_: ", ".join(map(_short, all_)))
     figure, axes = plt.subplots(
         max(len(order), 1),
         2 * SHOWN_IMAGES,
@@ -70,7 +74,7 @@ def plot_examples(
         row[0].text(
             -0.15,
             0.5,
-            _describe(chosen, latent, about.loc[latent], named),
+            _describe(chosen, latent, about.loc[latent], names),
             transform=row[0].transAxes,
             ha="right",
             va="center",
@@ -87,12 +91,18 @@ def plot_examples(
     save(figure, paths, dpi)
 
 
-def _describe(chosen: str, latent: int, about: Any, named: pd.Series) -> str:
-    first = f"for {named[latent]}" if chosen == NAMED and latent in named else about["lch_tau_name"]
+def _short(name: str) -> str:
+    """Return a synset's first word as people write it."""
+    return name.split(".")[0].replace("_", " ")
+
+
+def _describe(chosen: str, latent: int, about: Any, names: pd.Series) -> str:
+    own = chosen == NAMED and latent in names
+    first = f"for {names[latent]}" if own else _short(about["lch_tau_name"] or "")
     mcc = about["best_internal_mcc"]
     if pd.isna(mcc):
         return f"{first}\nlatent {latent}, {about['status']}"
-    return f"{first}\nlatent {latent}, MCC {mcc:.2f}\nwith {about['best_internal_name']}"
+    return f"{first}\nlatent {latent}, MCC {mcc:.2f}\nwith {_short(about['best_internal_name'])}"
 
 
 def _overlay(axis: Axes, pixels: Image.Image, relevancy: np.ndarray) -> None:

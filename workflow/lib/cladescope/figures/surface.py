@@ -20,61 +20,61 @@ WRITTEN_CELLS = 200
 def plot_surface(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
     """Draw three scores for every layer, width and sparsity of the trained dictionaries.
 
-    A row of panels is a score, with one scale of colours; a column is an experiment, token and
-    variant. A cell is the mean over the seeds; behind it, in brackets, the permuted-leaf null where
-    the score has one.
+    A panel is a score, a row a kind of dictionary of one experiment. A cell is the mean over the
+    seeds; below it, in brackets, the permuted-leaf null where the score has one.
     """
     set_style()
     swept = metrics.dropna(subset=["sparsity"])
     if swept.empty:
         save(remark("no trained dictionary"), paths, dpi)
         return
-    arms = [*swept.groupby(["experiment", "token", "variant"], sort=False)]
-    n_kinds = max(part[["width", "sparsity"]].drop_duplicates().shape[0] for _, part in arms)
-    n_layers = swept["layer"].nunique()
+    grids = {score: _grid(swept, score) for score in SHOWN}
+    rows, columns = grids["fve"].shape
     figure, axes = plt.subplots(
+        1,
         len(SHOWN),
-        len(arms),
-        figsize=(
-            len(arms) * (1.6 + 0.42 * max(n_layers, 4)),
-            len(SHOWN) * (0.9 + 0.26 * max(n_kinds, 3)),
-        ),
+        sharey=True,
+        figsize=(2.2 + len(SHOWN) * (0.6 + 0.46 * max(columns, 4)), 1.6 + 0.32 * rows),
         squeeze=False,
         layout="constrained",
     )
-    for row, (score, label) in zip(axes, SHOWN.items(), strict=True):
-        low, high = swept[score].min(), swept[score].max()
-        for axis, (arm, part) in zip(row, arms, strict=True):
-            values, null = _grid(part, score), _grid(part, f"{score}_null_permuted")
-            written = values.size <= WRITTEN_CELLS
-            sns.heatmap(
-                values,
-                vmin=low,
-                vmax=high,
-                cmap="viridis",
-                annot=_written(values, null) if written else False,
-                fmt="",
-                annot_kws={"fontsize": 6},
-                cbar=axis is row[-1],
-                cbar_kws={"label": label},
-                ax=axis,
-            )
-            axis.set(xlabel="layer (block)", ylabel="width, sparsity")
-            axis.tick_params(axis="y", rotation=0)
-            axis.set_title(", ".join(arm))
+    for axis, (score, label) in zip(axes[0], SHOWN.items(), strict=True):
+        values, null = grids[score], _grid(swept, f"{score}_null_permuted")
+        written = values.size <= WRITTEN_CELLS
+        sns.heatmap(
+            values,
+            cmap="viridis",
+            linewidths=0.4,
+            annot=_written(values, null) if written else False,
+            fmt="",
+            annot_kws={"fontsize": 6},
+            cbar_kws={"location": "bottom", "label": label, "shrink": 0.8},
+            ax=axis,
+        )
+        axis.set(xlabel="layer (block)", ylabel="")
+        axis.grid(visible=False)
+        axis.tick_params(axis="y", rotation=0, length=0)
     save(figure, paths, dpi)
 
 
-def _grid(part: pd.DataFrame, score: str) -> pd.DataFrame:
-    """Return means over seeds, a row per width and sparsity, a column per layer."""
-    if score not in part:
+def _grid(swept: pd.DataFrame, score: str) -> pd.DataFrame:
+    """Return means over seeds, a row per arm, width and sparsity, a column per layer."""
+    if score not in swept:
         return pd.DataFrame()
-    grid = part.pivot_table(score, ["width", "sparsity"], "layer", dropna=False)
-    return grid.set_axis([f"{width}, {sparsity:g}" for width, sparsity in grid.index])
+    keys = ["experiment", "token", "variant", "width", "sparsity"]
+    grid = swept.pivot_table(score, keys, "layer", dropna=False, observed=True, sort=False)
+    known = swept[keys].drop_duplicates()
+    grid = grid.reindex(pd.MultiIndex.from_frame(known)).sort_index(axis=1)
+    tokens = swept["token"].nunique() > 1
+    names = [
+        f"{arm}{f' {token}' if tokens else ''}, {variant}, {width} latents, {sparsity:g}"
+        for arm, token, variant, width, sparsity in grid.index
+    ]
+    return grid.set_axis(names)
 
 
 def _written(values: pd.DataFrame, null: pd.DataFrame) -> pd.DataFrame:
     text = values.map(lambda value: "" if pd.isna(value) else f"{value:.2f}")
     if null.empty:
         return text
-    return text + "\n(" + null.map(lambda value: f"{value:.2f}") + ")"
+    return text + null.map(lambda value: "" if pd.isna(value) else f"\n({value:.2f})")
