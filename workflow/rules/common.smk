@@ -19,6 +19,7 @@ from cladescope.config import (
     TRAINED,
     ConfigError,
     complete_config,
+    expand_packs,
     expand_passes,
     expand_sweep,
     index_spec,
@@ -68,6 +69,11 @@ def code_of(script, *modules):
     return fingerprint(
         WORKFLOW / "scripts" / f"{script}.py", *(PACKAGE / module for module in modules)
     )
+
+
+def training_spec(variant):
+    """What training depends on besides the data and the dictionary's place in the sweep."""
+    return {"recipe": config["training"] if variant in TRAINED else None}
 
 
 def stages():

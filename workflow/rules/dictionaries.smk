@@ -5,14 +5,19 @@ TRAINED_SWEEP = {
 }
 
 
+TRAINING = {
+    "weights": "sae.safetensors",
+    "about": "sae.json",
+    "log": "training.parquet",
+}
+
+
 rule train_sae:
     input:
         # The manifest stands for its shards: it holds their checksums, which training verifies.
         manifest=f"{RESULTS}/{{experiment}}/activations/train/{{token}}/L{{layer}}.json",
     output:
-        weights=f"{DICTIONARY}/sae.safetensors",
-        about=f"{DICTIONARY}/sae.json",
-        log=f"{DICTIONARY}/training.parquet",
+        **{kind: f"{DICTIONARY}/{name}" for kind, name in TRAINING.items()},
     log:
         f"{RESULTS}/logs/train_sae/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.log",
     benchmark:
@@ -20,15 +25,44 @@ rule train_sae:
     conda:
         ENVIRONMENT
     params:
-        spec=lambda w: {
-            "width": dictionary_of(w).width,
-            "sparsity": dictionary_of(w).sparsity,
-            "seed": dictionary_of(w).seed,
-            "recipe": config["training"] if w.variant in TRAINED else None,
-        },
+        # Width, sparsity and seed are in the paths.
+        spec=lambda w: training_spec(w.variant),
         code=lambda w: code_of("train_sae", f"variants/{w.variant}.py"),
     script:
         "../scripts/train_sae.py"
+
+
+# Dictionaries that train from one reading of the activations. A pack is in no path and no parameter:
+# packing otherwise trains nothing again.
+for number, pack in enumerate(expand_packs(config)):
+    first = pack[0]
+    stem = f"{first.experiment}_{first.token}_L{first.layer}_{first.variant}_{number}"
+
+    rule:
+        name:
+            f"train_sae_{stem}"
+        input:
+            manifest=f"{RESULTS}/{first.experiment}/activations/train/{first.token}/L{first.layer}.json",
+        output:
+            **{
+                kind: [f"{RESULTS}/{entry.folder}/{name}" for entry in pack]
+                for kind, name in TRAINING.items()
+            },
+        log:
+            f"{RESULTS}/logs/train_sae/{stem}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/train_sae/{stem}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            **resources_of("train_sae"),
+        params:
+            spec=training_spec(first.variant),
+            code=code_of("train_sae", f"variants/{first.variant}.py"),
+        script:
+            "../scripts/train_sae.py"
+
+    workflow.ruleorder(f"train_sae_{stem}", "train_sae")
 
 
 rule plot_training_curves:

@@ -1,17 +1,18 @@
 from pathlib import Path
 
 from cladescope.jobs import start_log
-from cladescope.training import open_source, train_dictionary
-from cladescope.variants.base import FitSpec, Recipe
+from cladescope.sweep import DictionarySpec
+from cladescope.training import open_source, train_dictionaries
+from cladescope.variants.base import Recipe
 
 start_log(snakemake.log[0])
-spec = snakemake.params.spec
-train_dictionary(
-    snakemake.wildcards.variant,
+recipe = snakemake.params.spec["recipe"]
+# One, or the dictionaries of a pack.
+weights = snakemake.output[: len(snakemake.output) // 3]
+train_dictionaries(
+    {Path(path): DictionarySpec.of("/".join(Path(path).parts[-7:-1])) for path in weights},
     open_source(snakemake.input.manifest, snakemake.threads),
-    FitSpec(**{**spec, "recipe": Recipe(**spec["recipe"]) if spec["recipe"] else None}),
-    weights=snakemake.output.weights,
-    log=snakemake.output.log,
+    Recipe(**recipe) if recipe else None,
     made_from=[Path(snakemake.input.manifest).read_text(), snakemake.params.code],
     threads=snakemake.threads,
 )

@@ -14,44 +14,15 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
+from cladescope.sweep import DictionarySpec
+
 SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 SPLITS = ("train", "eval")
 TRAINED = ("topk", "batchtopk", "matryoshka", "relu", "jumprelu")
-SPARSITY = {"relu": "l1_", "jumprelu": "l0_"}
-"""How names write a variant's sparsity, where it is not k."""
 
 
 class ConfigError(ValueError):
     """The configuration cannot be used; the message lists every fault with its key."""
-
-
-@dataclass(frozen=True, order=True)
-class DictionarySpec:
-    """Identity of one dictionary: where it stands in the sweep and in the results folder.
-
-    `width`, `sparsity` and `seed` are None for baselines that have none.
-    """
-
-    experiment: str
-    token: str
-    layer: int
-    variant: str
-    width: int | None = None
-    sparsity: float | None = None
-    seed: int | None = None
-
-    @property
-    def name(self) -> str:
-        """Folder name within the variant: `w256_k8_s0`, `w256_l1_0.5_s0`; `full` without a grid."""
-        if self.width is None:
-            return "full"
-        return f"w{self.width}_{SPARSITY.get(self.variant, 'k')}{self.sparsity}_s{self.seed}"
-
-    @property
-    def folder(self) -> str:
-        """Folder below the results folder."""
-        place = f"{self.experiment}/dictionaries/{self.token}/L{self.layer}"
-        return f"{place}/{self.variant}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -131,6 +102,24 @@ def expand_sweep(config: dict[str, Any]) -> list[DictionarySpec]:
         for point in (
             product(grid["width"], grid["sparsity"], grid["seed"]) if grid else [(None, None, None)]
         )
+    ]
+
+
+def expand_packs(config: dict[str, Any]) -> list[list[DictionarySpec]]:
+    """Return the trained dictionaries that share a job, where the configuration wants them to.
+
+    Those of a pack have the experiment, token, layer and variant in common.
+    """
+    kinds: dict[tuple[Any, ...], list[DictionarySpec]] = {}
+    for entry in expand_sweep(config):
+        size = config["experiments"][entry.experiment]["sweep"]["dictionaries_per_job"]
+        if size > 1 and entry.variant in TRAINED:
+            kind = (entry.experiment, entry.token, entry.layer, entry.variant, size)
+            kinds.setdefault(kind, []).append(entry)
+    return [
+        entries[first : first + size]
+        for (*_, size), entries in kinds.items()
+        for first in range(0, len(entries), size)
     ]
 
 

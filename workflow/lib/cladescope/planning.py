@@ -10,7 +10,14 @@ from typing import Any
 import yaml
 
 from cladescope.backbone import Layer, forward_cost, list_layers
-from cladescope.config import SPLITS, TRAINED, PassSpec, expand_passes, expand_sweep
+from cladescope.config import (
+    SPLITS,
+    TRAINED,
+    PassSpec,
+    expand_packs,
+    expand_passes,
+    expand_sweep,
+)
 from cladescope.images import ImageIndex
 from cladescope.selection import mapped_dictionaries
 from cladescope.store import ShardPlan, store_files
@@ -131,7 +138,7 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
             path.startswith(f"{config['results']}/backbones/") for path in backbones
         ),
         extract_activations=len(expand_passes(config)),
-        train_sae=len(sweep),
+        train_sae=len(sweep) - sum(len(pack) - 1 for pack in expand_packs(config)),
         encode=len(sweep),
         score_dictionary=len(sweep),
         match_seeds=len({p for p, e in zip(place_of, sweep, strict=True) if e.seed is not None}),

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from cladescope.jobs import FAILED
 
-_PASS = re.compile(r"(extract_activations)_.*")
+_GENERATED = re.compile(r"(extract_activations|train_sae)_.*")
+"""Rules that the configuration makes several of."""
 
 
 @dataclass
@@ -57,7 +58,7 @@ def _stages(files: Sequence[Mapping[str, str]]) -> dict[str, _Stage]:
     """Gather Snakemake's summary, a row for each output file, by stage."""
     stages: dict[str, _Stage] = {}
     for file in files:
-        stage = stages.setdefault(_PASS.sub(r"\1", file["rule"]), _Stage())
+        stage = stages.setdefault(_GENERATED.sub(r"\1", file["rule"]), _Stage())
         job, fresh = file["log-file(s)"], file["plan"] == "no update"
         stage.jobs[job] = stage.jobs.get(job, True) and fresh
         stage.missing += file["status"] == "missing"

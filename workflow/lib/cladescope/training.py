@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,10 +11,49 @@ import pyarrow.parquet as pq
 
 from cladescope.files import write_aside
 from cladescope.machines import machine
+from cladescope.packs import train_pack
 from cladescope.store import ActivationStore
+from cladescope.sweep import DictionarySpec
 from cladescope.variants import fit_dictionary
-from cladescope.variants.base import FitSpec, Job
+from cladescope.variants.base import FitSpec, Job, Recipe
 from cladescope.variants.batches import InMemory, Source, Streamed
+
+LOG = "training.parquet"
+
+
+def train_dictionaries(
+    entries: Mapping[Path, DictionarySpec],
+    source: Source,
+    recipe: Recipe | None,
+    made_from: list[str],
+    threads: int = 1,
+) -> None:
+    """Train dictionaries, from one reading of the source if they are several.
+
+    Parameters
+    ----------
+    entries
+        The dictionary that goes to each path (safetensors); its log goes beside it.
+    made_from
+        What else the results depend on, as in `train_dictionary`.
+    """
+
+    def fit_of(weights: Path, entry: DictionarySpec) -> Callable[[Source], None]:
+        return lambda view: train_dictionary(
+            entry.variant,
+            view,
+            FitSpec(entry.width, entry.sparsity, entry.seed, recipe),
+            weights,
+            weights.with_name(LOG),
+            made_from,
+            threads,
+        )
+
+    fits = [fit_of(*item) for item in entries.items()]
+    if len(fits) == 1:
+        fits[0](source)
+    else:
+        train_pack(source, fits)
 
 
 def train_dictionary(
