@@ -18,7 +18,8 @@ const gallery = (() => {
     const context = canvas.getContext("2d");
     const pixels = context.createImageData(columns, rows);
     for (let i = 0; i < rows * columns; i++)
-      pixels.data[4 * i + 3] = 0.82 * (255 - maps.values[start + i]);
+      // The square root: a few sharp patches must not leave the rest black.
+      pixels.data[4 * i + 3] = 190 * (1 - Math.sqrt(maps.values[start + i] / 255));
     context.putImageData(pixels, 0, 0);
     return canvas;
   }

@@ -40,6 +40,12 @@ const latentView = (() => {
     );
   }
 
+  /** p- and q-value, or why there is none. */
+  const significance = (latent) =>
+    Number.isFinite(latent.p_value)
+      ? `${chance(latent.p_value)} / ${chance(latent.q_value)}`
+      : "none: the strongest images are of one class";
+
   /** Next or previous latent that fires at all. */
   async function step(route, by) {
     const { status, width } = await study.nodes(route.d);
@@ -88,7 +94,7 @@ const latentView = (() => {
       ],
       [
         [term("p-value"), " / ", term("q-value")],
-        `${chance(latent.p_value)} / ${chance(latent.q_value)}`,
+        significance(latent),
         `${settings.p_draws} rearrangements; significant below ${number(settings.fdr)}: ${yes(latent.significant)}`,
       ],
       [
@@ -356,5 +362,5 @@ const latentView = (() => {
     return `No node matches it well. The closest is ${name}, with an MCC below ${number(threshold, 1)}: do not name it after that.`;
   }
 
-  return Object.assign(view, { withMaps, step });
+  return Object.assign(view, { withMaps, step, significance });
 })();

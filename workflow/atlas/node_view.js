@@ -2,7 +2,7 @@
 // One node: whether it is found, by which latents, through the layers, and where these fail.
 
 const nodeView = (() => {
-  const { number, count, percent, chance } = scales;
+  const { number, count, percent } = scales;
   const DETAILED = 3;
   /** Latents below this MCC are not worth naming beside the best one. */
   const WORTH = 0.2;
@@ -135,7 +135,7 @@ const nodeView = (() => {
           ),
         ],
         h("dt", {}, term("p-value"), " / ", term("q-value")),
-        h("dd", {}, `${chance(latent.p_value)} / ${chance(latent.q_value)}`),
+        h("dd", {}, latentView.significance(latent)),
         h("dt", {}, term("recurrence", "recurs in other seeds")),
         h(
           "dd",
@@ -186,6 +186,9 @@ const nodeView = (() => {
       return found ? [[key ? term(key, name) : name, found]] : [];
     });
     const mine = here.find(({ dictionary }) => dictionary === d);
+    const rival = best(
+      lines.map(([, found]) => found).filter((found) => !study.same(found.dictionary, d, ["seed"])),
+    );
     const cells = (found) => [
       charts.scoreBar(
         found.best_mcc,
@@ -196,7 +199,18 @@ const nodeView = (() => {
       count(found.n_finders),
       h("a", { href: site.href({ d: found.dictionary }) }, study.title(found.dictionary)),
     ];
-    return dom.table(
+    const sentence =
+      rival !== null &&
+      h(
+        "p",
+        {},
+        mine.best_mcc > rival.best_mcc
+          ? "It is ahead of every control of this layer; the best is "
+          : "A control of this layer does as well or better: ",
+        rival.dictionary.weights === d.weights ? rival.dictionary.variant : "the random backbone",
+        ` with ${number(rival.best_mcc)}.`,
+      );
+    const table = dom.table(
       ["", "best MCC and null", "latents that find it", "dictionary"],
       [
         [h("strong", {}, "this dictionary"), ...cells(mine)],
@@ -214,6 +228,7 @@ const nodeView = (() => {
       ],
       { label: "Controls" },
     );
+    return [sentence, table];
   }
 
   async function view(route, nodes) {

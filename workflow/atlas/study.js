@@ -141,7 +141,9 @@ const study = (() => {
   async function depth(dataset, node) {
     const about = await chunks.load(`shared/datasets/${dataset}/depth.js`);
     const step = about.nodes_per_chunk;
-    const chunk = await chunks.load(`shared/datasets/${dataset}/depth_${Math.floor(node / step)}.js`);
+    const chunk = await chunks.load(
+      `shared/datasets/${dataset}/depth_${Math.floor(node / step)}.js`,
+    );
     const names = Object.keys(chunk).filter((name) => name !== "n_nodes");
     return Array.from(about.dictionaries, (number, row) => {
       const found = { dictionary: dictionaries[number] };
