@@ -84,6 +84,7 @@ const compareView = (() => {
       if (more * gap > 0) rows.push({ node, a, b, gap: Math.abs(gap) });
     }
     rows.sort((x, y) => y.gap - x.gap);
+    if (!rows.length) return h("p", { class: "empty" }, "None.");
     return dom.table(
       ["node", "dictionary", "compared with"],
       rows
