@@ -41,7 +41,9 @@ def finished(root, tmp_path_factory) -> Checkout:
 
 
 def finish(root: Path, folder: Path) -> Checkout:
-    """Copy the checkout into `folder` and run the small experiment there."""
+    """Copy the checkout into `folder`, made anew, and run the small experiment there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     for part in PARTS:
         source = root / part
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
