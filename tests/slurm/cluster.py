@@ -7,8 +7,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
 PLUGINS = Path("/usr/lib/x86_64-linux-gnu/slurm-wlm")
@@ -153,6 +155,14 @@ class Cluster:
         daemon.kill()
         daemon.wait()
 
+    def kill_jobs(self) -> None:
+        """Kill what is left of jobs, whose slurmd may have been killed before, and of tests."""
+        conf = self.environment["SLURM_CONF"]
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("SLURM_CONF") == conf:
+                    process.kill()
+
     def wait_for_nodes(self) -> None:
         """Wait until every node answers and is free."""
         free = ("sinfo", "--noheader", "--responding", "--states=idle", "-N", "-o", "%N")
@@ -218,8 +228,11 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
         cluster.wait_for_nodes()
         yield cluster
     finally:
-        if "slurmctld" in cluster.daemons:
-            cluster("scancel", "--user=root")
-            cluster.wait(lambda: not cluster.jobs("%i", states="R,CG,PD"), "no jobs are left", 30)
-        cluster.stop("slurmctld", *NODES)
-        cluster.stop("munged")
+        try:
+            if "slurmctld" in cluster.daemons:
+                cluster("scancel", "--user=root")
+                cluster.wait(lambda: not cluster.jobs("%i", states="R,CG,PD"), "no job is left", 30)
+        finally:
+            cluster.stop("slurmctld", *NODES)
+            cluster.stop("munged")
+            cluster.kill_jobs()
