@@ -135,6 +135,7 @@ def test_read_only_results(copy):
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
 def test_full_disk_while_training_encoding_and_scoring(copy):
     folder = copy.folder / "results/small/trained/dictionaries/cls/L8/topk/w48_k4_s0"
+    target = ("--", str((folder / "scores.json").relative_to(copy.folder)))
     expected = contents(folder)
     mount = ("mount", "-t", "tmpfs", "tmpfs", str(folder))
     if subprocess.run(mount, check=False, capture_output=True).returncode:
@@ -142,12 +143,12 @@ def test_full_disk_while_training_encoding_and_scoring(copy):
     try:
         for size, written in (("32k", set()), ("84k", {"sae.safetensors", "sae.json"})):
             subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
-            code, printed = outcome(copy, "--until", "score_dictionary")
+            code, printed = outcome(copy, *target)
             assert code != 0 and "No space left on device" in printed
             assert written <= contents(folder).keys()
             assert contents(folder).items() <= expected.items()
         subprocess.run(["mount", "-o", "remount,size=50m", str(folder)], check=True)
-        code, printed = outcome(copy, "--until", "score_dictionary")
+        code, printed = outcome(copy, *target)
         assert code == 0, printed
         assert contents(folder) == expected
     finally:
