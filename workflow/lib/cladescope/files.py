@@ -1,5 +1,6 @@
 """Writing results so that a partial file is never mistaken for a complete one."""
 
+import errno
 import fcntl
 import json
 import logging
@@ -34,9 +35,11 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         aside.replace(path)
     except BaseException as error:
         _remove(aside)
+        # A full disk is noticed by write(), which knows no file name; safetensors has its own kind.
         if isinstance(error, OSError) and error.filename is None:
-            # A full disk is noticed by write(), which knows no file name.
             raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        if f"os error {errno.ENOSPC}" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
 
 
