@@ -8,6 +8,7 @@ import pytest
 
 from cladescope.firings import ClassCounts
 from cladescope.locating import images_needed, lowest_common
+from cladescope.planted.rendering import LEAF_WNIDS
 from cladescope.taxonomy import Taxonomy, taxonomy_from_parents
 from cladescope.taxonomy_table import read_taxonomy_table
 from cladescope.tree import Tree
@@ -249,3 +250,31 @@ def test_other_tables_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"wnid": ["n1"]}), tmp_path / "x.parquet")
     with pytest.raises(ValueError, match=r"x\.parquet is no taxonomy table"):
         Taxonomy.load(tmp_path / "x.parquet")
+
+
+def test_nodes_lie_below_their_hypernyms_alone():
+    """NLTK's closure of hypernyms against the contracted tree of the planted world's classes."""
+    taxonomy = build_taxonomy(LEAF_WNIDS, NLTK_DATA)
+    tree = Tree.of(taxonomy)
+    same = {n: set() for n in tree.node}
+    for node, kept in enumerate(taxonomy.representative):
+        same[kept].add(taxonomy.nodes[node])
+    with open_wordnet(NLTK_DATA) as wordnet:
+
+        def above(wnid):
+            synset = wordnet.synset_from_pos_and_offset("n", int(wnid[1:]))
+            parents = lambda s: s.hypernyms() + s.instance_hypernyms()  # noqa: E731
+            return {f"n{found.offset():08d}" for found in synset.closure(parents)}
+
+        expected = [
+            [b != a and any(above(wnid) & same[b] for wnid in same[a]) for b in tree.node]
+            for a in tree.node
+        ]
+    assert np.array_equal(tree.below, expected)
+    # Every domestic animal of this world is a carnivore, but not by its hypernyms.
+    named = {taxonomy.names[node]: position for position, node in enumerate(tree.node)}
+    domestic, carnivore = named["domestic_animal.n.01"], named["carnivore.n.01"]
+    assert (tree.covers[:, carnivore] >= tree.covers[:, domestic]).all()
+    assert not tree.below[domestic, carnivore]
+    parents, children = tree.edges
+    assert tree.below[children, parents].all()

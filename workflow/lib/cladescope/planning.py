@@ -144,6 +144,8 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
         match_seeds=len({p for p, e in zip(place_of, sweep, strict=True) if e.seed is not None}),
         probe_layer=len(set(place_of)),
         map_relevancy=len(mapped_dictionaries(config)),
+        draw_thumbnails=len(datasets) * ("atlas" in config),
+        chart_dictionary=len(sweep) * ("atlas" in config),
     )
 
 

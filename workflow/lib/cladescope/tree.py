@@ -30,6 +30,8 @@ class Tree:
     """int32 (n_nodes,)."""
     height_contracted: np.ndarray
     """int32 (n_nodes,)."""
+    below: np.ndarray
+    """bool (n_nodes, n_nodes): the second is a hypernym, near or far, of the first."""
     ic: np.ndarray
     """float64 (n_nodes,): −log2 of the share of the classes that are at or under it, in bits."""
 
@@ -53,6 +55,7 @@ class Tree:
             leaf=leaf,
             height=taxonomy.height[node],
             height_contracted=taxonomy.height_contracted[node],
+            below=_hypernymy(taxonomy, n_leaves),
             ic=taxonomy.ic[node],
         )
 
@@ -79,14 +82,6 @@ class Tree:
     def upward_below_root(self) -> tuple[np.ndarray, np.ndarray]:
         """The same without the root."""
         return _lists(self.covers & (self.kind != ROOT))
-
-    @cached_property
-    def below(self) -> np.ndarray:
-        """bool (n_nodes, n_nodes): the first's classes are some, but not all, of the second's."""
-        covers = self.covers.astype(np.float32)
-        shared = covers.T @ covers
-        inside = shared == self.n_leaves[:, None]
-        return inside & (self.n_leaves[:, None] < self.n_leaves[None, :])
 
     @cached_property
     def edges(self) -> tuple[np.ndarray, np.ndarray]:
@@ -134,6 +129,27 @@ class PairTables:
 
     Source: Lin 1998, An information-theoretic definition of similarity.
     """
+
+
+def _hypernymy(taxonomy: Taxonomy, n_leaves: np.ndarray) -> np.ndarray:
+    """Return which contracted node lies above which: bool (n_nodes, n_nodes).
+
+    That a node has all classes of another is not enough: by chance a small dataset's domestic
+    animals may all be carnivores.
+    """
+    position = np.full(len(taxonomy.nodes), -1)
+    position[taxonomy.contracted] = np.arange(len(n_leaves))
+    position = position[taxonomy.representative]
+    parents: list[set[int]] = [set() for _ in n_leaves]
+    for node, above in enumerate(taxonomy.parents):
+        parents[position[node]] |= {int(position[parent]) for parent in above}
+    below = np.zeros((len(n_leaves), len(n_leaves)), bool)
+    # A parent has more classes than its child, and is done before it.
+    for child in np.argsort(-n_leaves, kind="stable"):
+        for parent in parents[child] - {int(child)}:
+            below[child] |= below[parent]
+            below[child, parent] = True
+    return below
 
 
 def _lists(member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
