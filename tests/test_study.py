@@ -181,7 +181,7 @@ def test_costs_add_up_what_snakemake_measured(finished):
     ]
     assert costs.loc["train_sae", "jobs"] == len(measured) == 6
     seconds = sum(table["s"].item() for table in measured)
-    assert costs.loc["train_sae", "wall_hours"] == pytest.approx(seconds / 3600)
+    assert costs.loc["train_sae", "wall_hours"] == pytest.approx(seconds / 3600, abs=1e-6)
     on_gpu = costs["trained_on"].str.contains("GPU ").all()
     assert (costs.loc["train_sae", "gpu_hours"] > 0) == on_gpu
     assert {"extract_activations", "encode", "score_dictionary", "tabulate"} < {*costs.index}

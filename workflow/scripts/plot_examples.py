@@ -3,7 +3,7 @@ import pandas as pd
 from cladescope.figures.examples import plot_examples
 from cladescope.images import ImageIndex
 from cladescope.jobs import start_log
-from cladescope.relevancy import load_maps
+from cladescope.relevancy_table import load_maps
 from cladescope.sources import open_source
 
 start_log(snakemake.log[0])

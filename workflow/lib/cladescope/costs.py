@@ -55,4 +55,4 @@ def tabulate_costs(benchmarks: str | Path, records: Sequence[str], path: str | P
                 **combine(made),
             }
         )
-    write_csv([pd.DataFrame(rows)], path)
+    write_csv([pd.DataFrame(rows).round(6)], path)

@@ -140,13 +140,6 @@ def map_relevancy(
         pq.write_table(table, aside, compression="zstd")
 
 
-def load_maps(path: str | Path) -> tuple[pd.DataFrame, tuple[int, int]]:
-    """Return the rows that `map_relevancy` wrote, and the rows and columns of patches."""
-    table = pq.read_table(path)
-    about = table.schema.metadata
-    return table.to_pandas(), (int(about[b"rows"]), int(about[b"columns"]))
-
-
 def choose_pairs(
     codes: Codes, latents: pd.DataFrame, nodes: pd.DataFrame, spec: RelevancySpec
 ) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from cladescope.nulls import INTERVAL
 from cladescope.tables import write_csv
@@ -46,6 +47,13 @@ def tabulate_relevancy(
         for row in summarise(pd.read_parquet(file), draws, seed)
     ]
     write_csv([pd.DataFrame(rows)], path)
+
+
+def load_maps(path: str | Path) -> tuple[pd.DataFrame, tuple[int, int]]:
+    """Return the rows that `map_relevancy` wrote, and the rows and columns of patches."""
+    table = pq.read_table(path)
+    about = table.schema.metadata
+    return table.to_pandas(), (int(about[b"rows"]), int(about[b"columns"]))
 
 
 def summarise(maps: pd.DataFrame, draws: int, seed: int) -> Iterator[dict[str, Any]]:
