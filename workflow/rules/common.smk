@@ -27,7 +27,7 @@ from cladescope.config import (
 from cladescope.fingerprint import LIBRARY as PACKAGE
 from cladescope.fingerprint import fingerprint
 from cladescope.provenance import plan_record
-from cladescope.records import check_records
+from cladescope.records import check_clock, check_records
 from cladescope.selection import mapped_dictionaries, shown_dictionary
 
 try:
@@ -288,11 +288,10 @@ def atlas_datasets():
 
 # `--touch --forceall` records everything anew. A job's own process sees but a part.
 if workflow.is_main_process and not {"--forceall", "-F"} & {*sys.argv}:
-    found = [
-        *(path for name in EXPERIMENTS for path in manifests_of(name)),
-        *of_sweep("scores.json"),
-    ]
+    manifests = [path for name in EXPERIMENTS for path in manifests_of(name)]
+    indices = [f"{RESULTS}/{job.index}" for job in expand_passes(config)]
     try:
-        check_records(RESULTS, found)
+        check_records(RESULTS, [*manifests, *of_sweep("scores.json")])
+        check_clock([*dict.fromkeys(indices), *manifests])
     except ValueError as error:
         raise WorkflowError(str(error)) from error

@@ -1,12 +1,16 @@
-"""Snakemake's records of what it made, without which a changed configuration goes unnoticed."""
+"""What Snakemake goes by, its records and the files' times, checked before anything expensive."""
 
 import os
+import time
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable
 from pathlib import Path
 
 RECORDS = Path(".snakemake")
 """Where Snakemake keeps them: of files that it made in `metadata`, is making in `incomplete`."""
+
+CLOCK_SLACK = 600
+"""Seconds by which the clocks of a cluster's machines may differ."""
 
 
 def check_records(results: str, finished: Iterable[str], records: Path = RECORDS) -> None:
@@ -35,6 +39,25 @@ def check_records(results: str, finished: Iterable[str], records: Path = RECORDS
             "another folder or under another name. A changed configuration would go unnoticed. "
             "Copy the records as well and keep the name; or accept all files as made with this "
             "configuration: run once with `--touch --forceall`; or set another `results` folder"
+        )
+
+
+def check_clock(files: Iterable[str]) -> None:
+    """Refuse files from the future, which a clock that was ahead has left.
+
+    Snakemake lets a job run to its end, and then deletes an output that is older than an input.
+
+    Raises
+    ------
+    ValueError
+        Lists the files. Those that do not exist are no fault.
+    """
+    limit = time.time() + CLOCK_SLACK
+    ahead = [path for path in files if Path(path).exists() and Path(path).stat().st_mtime > limit]
+    if ahead:
+        raise ValueError(
+            "these files are from the future, so the clock was wrong when they were made, or is "
+            f"now; set the clock, then touch {' '.join(ahead)} (nothing is made again for that)"
         )
 
 
