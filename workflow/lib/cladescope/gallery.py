@@ -1,8 +1,9 @@
 """The figures of a finished study as a page of the documentation."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
+
+from PIL import Image
 
 from cladescope.files import read_json, write_aside, write_json
 from cladescope.fingerprint import fingerprint
@@ -21,6 +22,7 @@ TITLES = {
 """Figures in the order of the page."""
 PAGE = Path("docs") / "gallery.md"
 PICTURES = Path("docs") / "figures" / "gallery"
+QUALITY = 85
 
 
 def write_gallery(results: str | Path, checkout: Path = CHECKOUT) -> None:
@@ -39,8 +41,9 @@ def write_gallery(results: str | Path, checkout: Path = CHECKOUT) -> None:
     if missing:
         raise FileNotFoundError(f"{', '.join(missing)} not there; finish the run first")
     for name, path in figures.items():
-        with write_aside(checkout / PICTURES / f"{name}.png") as aside:
-            shutil.copyfile(path, aside)
+        with write_aside(checkout / PICTURES / f"{name}.webp") as aside, Image.open(path) as image:
+            # A tenth of the size, for the sheets of images; the repository keeps every version.
+            image.convert("RGB").save(aside, "WEBP", quality=QUALITY)
     write_json(checkout / PICTURES / "made_by.json", drawing_code(checkout))
     with write_aside(checkout / PAGE) as aside:
         aside.write_text(page(checkout))
@@ -67,6 +70,6 @@ def page(checkout: Path = CHECKOUT) -> str:
     ]
     for name, title in TITLES.items():
         caption = (captions / f"{name}.rst").read_text().strip().replace("``", "`")
-        picture = (PICTURES / f"{name}.png").relative_to(PAGE.parent)
+        picture = (PICTURES / f"{name}.webp").relative_to(PAGE.parent)
         parts.append(f"## {title}\n\n![{title}]({picture.as_posix()})\n\n{caption}\n")
     return "\n".join(parts)
