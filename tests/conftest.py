@@ -3,6 +3,8 @@
 import copy
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,14 +57,43 @@ def finish(root: Path, folder: Path) -> Checkout:
 
 @pytest.fixture
 def checkout(finished):
-    """The finished checkout; configuration and library are restored after the test."""
+    """The finished checkout; configuration, library and results are restored after the test."""
     library = finished.folder / "workflow"
     before = {path: path.read_text() for path in library.rglob("*.py")}
-    yield finished
+    with results_kept(finished.folder):
+        yield finished
     finished.write(SMALL)
     for path, text in before.items():
         if path.read_text() != text:
             path.write_text(text)
+
+
+@contextmanager
+def results_kept(folder: Path) -> Iterator[None]:
+    """Put the results and Snakemake's records back, if a test has made anything else of them."""
+    results, records, kept = folder / "results", folder / ".snakemake" / "metadata", folder / "kept"
+    shutil.copytree(results, kept / "results", symlinks=True, copy_function=copy_but_images)
+    shutil.copytree(records, kept / "records")
+    before = state_of(results)
+    try:
+        yield
+    finally:
+        if state_of(results) != before:
+            shutil.rmtree(results)
+            (kept / "results").rename(results)
+            shutil.rmtree(records)
+            (kept / "records").rename(records)
+        shutil.rmtree(kept)
+
+
+def copy_but_images(source: str, target: str) -> None:
+    """Copy a file; thousands of images get a second name only."""
+    (os.link if source.endswith(".png") else shutil.copy2)(source, target)
+
+
+def state_of(folder: Path) -> dict[Path, tuple[int, int]]:
+    states = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    return {path: (state.st_ino, state.st_mtime_ns) for path, state in states.items()}
 
 
 @pytest.fixture
