@@ -63,7 +63,7 @@ if ATLAS:
             metrics=rules.tabulate.output.metrics,
             probes=rules.tabulate_probes.output.nodes,
             recurrence=rules.tabulate.input.recurrence,
-            images=[f"{ATLAS_FOLDER}/images/{dataset}" for dataset in atlas_datasets()],
+            images=[f"{ATLAS_FOLDER}/images/{dataset}" for dataset in used_datasets()],
             dictionaries=[f"{ATLAS_FOLDER}/dictionaries/{page_folder(folder)}" for folder in SWEEP],
             pages=sorted(PAGES.iterdir()),
         output:
@@ -78,7 +78,7 @@ if ATLAS:
             ENVIRONMENT
         params:
             spec={
-                "datasets": atlas_datasets(),
+                "datasets": used_datasets(),
                 "settings": {
                     **{key: config["scores"][key] for key in ATLAS_SETTINGS},
                     "shown": SHOWN.folder,

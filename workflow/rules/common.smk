@@ -150,12 +150,16 @@ def dataset_file(wildcards, name):
     return f"{RESULTS}/datasets/{EXPERIMENTS[wildcards.experiment]['dataset']}/{name}"
 
 
+def used_datasets():
+    """The datasets that an experiment uses."""
+    return list(dict.fromkeys(experiment["dataset"] for experiment in EXPERIMENTS.values()))
+
+
 def skipped_images():
     """The table of skipped images of every dataset and split that an experiment uses."""
-    datasets = dict.fromkeys(experiment["dataset"] for experiment in EXPERIMENTS.values())
     return {
         (dataset, split): f"{RESULTS}/datasets/{dataset}/images/{split}_skipped.csv"
-        for dataset in datasets
+        for dataset in used_datasets()
         for split in SPLITS
     }
 
@@ -220,8 +224,7 @@ def seed_groups(wildcards):
 
 def has_planted():
     """Whether an experiment uses a planted world."""
-    used = {experiment["dataset"] for experiment in EXPERIMENTS.values()}
-    return any(DATASETS[dataset]["source"] == "planted" for dataset in used)
+    return any(DATASETS[dataset]["source"] == "planted" for dataset in used_datasets())
 
 
 def weights_kind(backbone):
@@ -272,18 +275,13 @@ def maps_of(wildcards):
 def shared_by_atlas():
     """What the atlas says of each dataset, named by kind and dataset."""
     inputs = {}
-    for dataset in atlas_datasets():
+    for dataset in used_datasets():
         folder = f"{RESULTS}/datasets/{dataset}"
         inputs[f"taxonomy_{dataset}"] = f"{folder}/taxonomy.parquet"
         inputs[f"index_{dataset}"] = f"{folder}/images/eval.parquet"
         if DATASETS[dataset]["source"] == "planted":
             inputs[f"drawn_{dataset}"] = CHECKOUT / "resources" / "planted" / "nodes.csv"
     return inputs
-
-
-def atlas_datasets():
-    """The datasets that an experiment uses."""
-    return list(dict.fromkeys(experiment["dataset"] for experiment in EXPERIMENTS.values()))
 
 
 # `--touch --forceall` records everything anew. A job's own process sees but a part.

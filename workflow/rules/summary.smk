@@ -191,7 +191,7 @@ rule tabulate_skipped:
                     for number, name in enumerate(RECORDS)
                     if EXPERIMENTS[name]["dataset"] == dataset
                 ]
-                for dataset, _ in skipped_images()
+                for dataset in used_datasets()
             },
         },
         code=code_of("tabulate_skipped"),

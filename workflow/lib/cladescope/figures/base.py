@@ -41,6 +41,11 @@ STYLES = {
 }
 
 
+def short_name(synset: str) -> str:
+    """Return a synset's first word as people write it: `big cat` for `big_cat.n.01`."""
+    return synset.split(".")[0].replace("_", " ")
+
+
 def remark(text: str) -> Figure:
     """Return a figure that says why there is nothing to draw."""
     figure = plt.figure(figsize=(4, 1))

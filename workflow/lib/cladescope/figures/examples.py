@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from PIL import Image
 
 from cladescope.examples import NAMED
-from cladescope.figures.base import save, set_style
+from cladescope.figures.base import set_style, short_name
+from cladescope.figures.sheet import Sheet
 from cladescope.images import ImageIndex, decode_image
 from cladescope.sources.base import ImageSource
 
@@ -54,55 +54,30 @@ def plot_examples(
     order = order.sort_values("chosen", key=lambda c: c != NAMED, kind="stable")
     order = order.drop_duplicates("latent").head(SHOWN_LATENTS)
     sought = nodes[nodes["wnid"].isin(named)].dropna(subset=["best_latent"])
-    names = sought.groupby("best_latent")["name"].agg(lambda all_: ", ".join(map(_short, all_)))
-    figure, axes = plt.subplots(
-        max(len(order), 1),
-        2 * SHOWN_IMAGES,
-        figsize=(2 * SHOWN_IMAGES * 0.75 + 3.2, max(len(order), 1) * 0.8 + 0.6),
-        squeeze=False,
+    names = sought.groupby("best_latent")["name"].agg(lambda all_: ", ".join(map(short_name, all_)))
+    sheet = Sheet(
+        len(order), 2 * SHOWN_IMAGES, f"Strongest images and where the latent comes from: {title}"
     )
-    figure.suptitle(f"Strongest images and where the latent comes from: {title}", x=0.02, ha="left")
-    for axis in axes.flat:
-        axis.set_axis_off()
     about = latents.set_index("latent")
-    for row, (chosen, latent) in zip(axes, order.itertuples(index=False), strict=False):
+    for number, (chosen, latent) in enumerate(order.itertuples(index=False)):
+        row = sheet.row(number, _describe(chosen, latent, about.loc[latent], names))
         part = own[own["latent"] == latent].drop_duplicates("image").head(SHOWN_IMAGES)
         for column, shown in enumerate(part.to_dict("records")):
             pixels = decode_image(source.read_checked(index, shown["image"]))
             row[2 * column].imshow(pixels)
             _overlay(row[2 * column + 1], pixels, np.reshape(shown["relevancy"], grid))
-        row[0].text(
-            -0.15,
-            0.5,
-            _describe(chosen, latent, about.loc[latent], names),
-            transform=row[0].transAxes,
-            ha="right",
-            va="center",
-            fontsize=8,
-        )
-    figure.subplots_adjust(
-        left=2.6 / figure.get_figwidth(),
-        right=0.99,
-        top=1 - 0.5 / figure.get_figheight(),
-        bottom=0.01,
-        wspace=0.05,
-        hspace=0.08,
-    )
-    save(figure, paths, dpi)
-
-
-def _short(name: str) -> str:
-    """Return a synset's first word as people write it."""
-    return name.split(".")[0].replace("_", " ")
+    sheet.save(paths, dpi)
 
 
 def _describe(chosen: str, latent: int, about: Any, names: pd.Series) -> str:
     own = chosen == NAMED and latent in names
-    first = f"for {names[latent]}" if own else _short(about["lch_tau_name"] or "")
+    first = f"for {names[latent]}" if own else short_name(about["lch_tau_name"] or "")
     mcc = about["best_internal_mcc"]
     if pd.isna(mcc):
         return f"{first}\nlatent {latent}, {about['status']}"
-    return f"{first}\nlatent {latent}, MCC {mcc:.2f}\nwith {_short(about['best_internal_name'])}"
+    return (
+        f"{first}\nlatent {latent}, MCC {mcc:.2f}\nwith {short_name(about['best_internal_name'])}"
+    )
 
 
 def _overlay(axis: Axes, pixels: Image.Image, relevancy: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from cladescope.figures.base import remark, save, set_style
+from cladescope.figures.base import remark, save, set_style, short_name
 from cladescope.taxonomy import Taxonomy
 from cladescope.tree import INTERNAL, Tree
 
@@ -112,7 +112,7 @@ def _in_tree_order(tree: Tree, taxonomy: Taxonomy) -> pd.DataFrame:
             if node not in seen:
                 seen.add(node)
                 real = tree.node[node]
-                name = taxonomy.names[real].split(".")[0].replace("_", " ")
+                name = short_name(taxonomy.names[real])
                 rows.append((taxonomy.nodes[real], name, level, tree.n_leaves[node]))
                 visit(below.get(node, []), level + 1)
 
