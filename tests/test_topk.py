@@ -127,6 +127,7 @@ def test_selection_is_a_stable_sort(width, k, kind):
         best = np.argsort(-pre[row], kind="stable")[:k]
         best = np.sort(best[pre[row, best] > 0])
         fires = values[row] > 0
+        assert not fires[len(best) :].any(), "empty places come last"
         assert latents[row, fires].tolist() == best.tolist()
         assert np.array_equal(values[row, fires], pre[row, best])
 

@@ -47,7 +47,9 @@ class Dictionary:
 
     def normalise(self, x: Float[np.ndarray, "tokens d"]) -> Float[np.ndarray, "tokens d"]:
         """Return x' = (x − mean) / scale as float32."""
-        return (x.astype(np.float32) - self.mean) / np.float32(self.scale)
+        centred = np.subtract(x, self.mean, dtype=np.float32)
+        centred /= np.float32(self.scale)
+        return centred
 
     def encode(self, x: Float[np.ndarray, "tokens d"]) -> Float[np.ndarray, "tokens width"]:
         """Return the activations z ≥ 0 of normalised activations x'."""

@@ -67,7 +67,8 @@ def select_largest(pre: np.ndarray, k: int, latents: np.ndarray, values: np.ndar
     k
         Entries to keep.
     latents, values
-        int32 and float32 (rows, k), written: by increasing latent; a value of 0 is an empty place.
+        int32 and float32 (rows, k), written: positive values by increasing latent, then empty
+        places, which hold 0.
     """
     rows, width = pre.shape
     groups = width // GROUP
@@ -118,10 +119,56 @@ def select_largest(pre: np.ndarray, k: int, latents: np.ndarray, values: np.ndar
                 candidates[i] = candidates[i + 1]
                 columns[i] = columns[i + 1]
             found -= 1
-        for place in range(k):
-            value = candidates[place] if place < found else np.float32(0)
-            values[row, place] = max(value, np.float32(0))
-            latents[row, place] = columns[place] if value > 0 else 0
+        filled = 0
+        for i in range(found):
+            if candidates[i] > 0:
+                values[row, filled] = candidates[i]
+                latents[row, filled] = columns[i]
+                filled += 1
+        values[row, filled:] = 0
+        latents[row, filled:] = 0
+
+
+@_kernel(REORDER)
+def _add_rows(total: np.ndarray, weights: np.ndarray, matrix: np.ndarray, rows: np.ndarray) -> None:
+    """Add Σ_e weights[e] · matrix[rows[e]] to the total, four rows at a time.
+
+    The rows lie anywhere in memory: four at once are fetched together, and the total is read and
+    written a quarter as often.
+    """
+    whole = len(rows) // 4 * 4
+    for e in range(0, whole, 4):
+        w0, w1, w2, w3 = weights[e], weights[e + 1], weights[e + 2], weights[e + 3]
+        row0, row1 = matrix[rows[e]], matrix[rows[e + 1]]
+        row2, row3 = matrix[rows[e + 2]], matrix[rows[e + 3]]
+        for i in range(len(total)):
+            total[i] += w0 * row0[i] + w1 * row1[i] + w2 * row2[i] + w3 * row3[i]
+    for e in range(whole, len(rows)):
+        weight, row = weights[e], matrix[rows[e]]
+        for i in range(len(total)):
+            total[i] += weight * row[i]
+
+
+@_kernel(REORDER)
+def _products(vector: np.ndarray, matrix: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
+    """Write vector · matrix[rows[e]] for every e, four at a time."""
+    whole = len(rows) // 4 * 4
+    for e in range(0, whole, 4):
+        row0, row1 = matrix[rows[e]], matrix[rows[e + 1]]
+        row2, row3 = matrix[rows[e + 2]], matrix[rows[e + 3]]
+        sum0 = sum1 = sum2 = sum3 = np.float32(0)
+        for i in range(len(vector)):
+            sum0 += vector[i] * row0[i]
+            sum1 += vector[i] * row1[i]
+            sum2 += vector[i] * row2[i]
+            sum3 += vector[i] * row3[i]
+        out[e], out[e + 1], out[e + 2], out[e + 3] = sum0, sum1, sum2, sum3
+    for e in range(whole, len(rows)):
+        row = matrix[rows[e]]
+        product = np.float32(0)
+        for i in range(len(vector)):
+            product += vector[i] * row[i]
+        out[e] = product
 
 
 @_kernel(REORDER)
@@ -161,24 +208,16 @@ def decode(
         error = residual[row]
         for i in range(d):
             error[i] = bias[i] - x[row, i]
-        for place in range(values.shape[1]):
-            value = values[row, place]
-            if value > 0:
-                direction = decoder[latents[row, place]]
-                for i in range(d):
-                    error[i] += value * direction[i]
+        filled = np.count_nonzero(values[row])
+        chosen = latents[row, :filled]
+        _add_rows(error, values[row, :filled], decoder, chosen)
         squares = np.float32(0)
         for i in range(d):
             squares += error[i] * error[i]
             error[i] *= scale
         total += float(squares)
-        for place in range(values.shape[1]):
-            slope = np.float32(0)
-            if values[row, place] > 0:
-                direction = decoder[latents[row, place]]
-                for i in range(d):
-                    slope += error[i] * direction[i]
-            gradient[row, place] = slope
+        _products(error, decoder, chosen, gradient[row])
+        gradient[row, filled:] = 0
     return total
 
 
@@ -261,6 +300,9 @@ def update_latents(
     rest2 = np.float32(1) - beta2
     k = values.shape[1]
     d = x.shape[1]
+    most = np.diff(starts[first : last + 1]).max()
+    rows = np.empty(most, np.int64)
+    fired, slopes_of = np.empty((2, most), np.float32)
     up = np.empty(d, np.float32)
     down = np.empty(d, np.float32)
     through = np.zeros(d, np.float32)
@@ -269,15 +311,15 @@ def update_latents(
         up[:] = 0
         down[:] = 0
         slopes = np.float32(0)
-        for entry in range(starts[latent], starts[latent + 1]):
-            row = places[entry] // k
-            place = places[entry] % k
-            value = values[row, place]
-            slope = gradient[row, place]
-            slopes += slope
-            for i in range(d):
-                up[i] += slope * x[row, i]
-                down[i] += value * residual[row, i]
+        n = starts[latent + 1] - starts[latent]
+        for e in range(n):
+            place = places[starts[latent] + e]
+            rows[e] = place // k
+            fired[e] = values[rows[e], place % k]
+            slopes_of[e] = gradient[rows[e], place % k]
+            slopes += slopes_of[e]
+        _add_rows(up, slopes_of[:n], x, rows[:n])
+        _add_rows(down, fired[:n], residual, rows[:n])
         if position[latent] >= 0:
             other = position[latent]
             slopes += extra_bias[other]

@@ -51,16 +51,16 @@ class SparseTopK:
         encoder, decoder = self.parameters["encoder"], self.parameters["decoder"]
         encoder_bias, decoder_bias = (self.parameters[f"{n}_bias"] for n in ("encoder", "decoder"))
         (width, d), batch = encoder.shape, len(x)
-        centred = x - decoder_bias
+        centred, residual = np.empty((2, *x.shape), np.float32)
         chosen = np.flatnonzero(dead) if self.aux_coefficient else np.empty(0, int)
         pre_dead = np.empty((batch, len(chosen)), np.float32)
         latents = np.empty((batch, self.k), np.int32)
         values, gradient = np.empty((2, batch, self.k), np.float32)
-        residual = np.empty_like(x)
 
         def forward(start: int) -> float:
             rows = slice(start, start + ROWS)
             pre = self._buffer(min(ROWS, batch - start), width)
+            np.subtract(x[rows], decoder_bias, out=centred[rows])
             np.matmul(centred[rows], encoder.T, out=pre)
             pre += encoder_bias
             kernels.select_largest(pre, self.k, latents[rows], values[rows])
@@ -80,7 +80,7 @@ class SparseTopK:
         starts = np.empty(width + 1, np.int64)
         places = np.empty(latents.size, np.int64)
         kernels.sort_by_latent(latents, values, starts, places)
-        aux, extra = self._aux_gradients(centred, residual, pre_dead, chosen)
+        aux, extra = self._aux_gradients(centred, residual, squared_error, pre_dead, chosen)
 
         self.steps += 1
         adam = self._adam(rate)
@@ -167,30 +167,48 @@ class SparseTopK:
         self,
         x: Float[np.ndarray, "batch d"],
         residual: Float[np.ndarray, "batch d"],
+        squared_error: float,
         pre: Float[np.ndarray, "batch dead"],
         chosen: np.ndarray,
     ) -> tuple[float, tuple[np.ndarray, ...]]:
         """Return AuxK's loss and its gradients, for the dead latents alone.
 
-        `residual` is scaled as `kernels.decode` writes it.
+        `residual` is scaled as `kernels.decode` writes it; `squared_error` is its squares' sum,
+        unscaled. `pre` is overwritten.
         """
-        width, d = self.parameters["encoder"].shape
+        (width, d), (batch, n) = self.parameters["encoder"].shape, pre.shape
         position = np.full(width, -1, np.int32)
-        if not len(chosen):
-            nothing = np.empty((0, d), np.float32)
-            return 0.0, (position, nothing, nothing, np.empty(0, np.float32))
-        position[chosen] = np.arange(len(chosen))
-        batch = len(x)
-        error = residual * np.float32(-batch * d / 2)
-        k_aux = aux_latents(d)
-        if len(chosen) > k_aux:
-            bound = np.partition(pre, len(chosen) - k_aux, axis=1)[:, len(chosen) - k_aux]
-            pre = np.where(pre >= bound[:, None], pre, 0)
-        z = np.maximum(pre, 0)
+        up, down = np.empty((2, n, d), np.float32)
+        slopes = np.empty_like(pre)
+        if not n:
+            return 0.0, (position, up, down, np.empty(0, np.float32))
+        position[chosen] = np.arange(n)
+        unscale = np.float32(-batch * d / 2)
+        mean = residual.mean(0) * unscale
+        total = squared_error - batch * float(mean @ mean)
         decoder = self.parameters["decoder"][chosen]
-        miss = z @ decoder - error
-        total = float(np.square(error - error.mean(0)).sum())
-        loss = float(np.square(miss).sum()) / total
-        miss *= np.float32(2 * self.aux_coefficient / total)
-        slopes = (miss @ decoder.T) * (z > 0)
-        return loss, (position, slopes.T @ x, z.T @ miss, slopes.sum(0))
+        miss = np.empty_like(x)
+        k_aux = aux_latents(d)
+
+        def backward(start: int) -> float:
+            rows = slice(start, start + ROWS)
+            z = np.maximum(pre[rows], 0)
+            if n > k_aux:
+                z[z < np.partition(z, n - k_aux, axis=1)[:, [n - k_aux]]] = 0
+            np.matmul(z, decoder, out=miss[rows])
+            miss[rows] -= residual[rows] * unscale
+            squares = float(np.square(miss[rows]).sum())
+            miss[rows] *= np.float32(2 * self.aux_coefficient / total)
+            np.matmul(miss[rows], decoder.T, out=slopes[rows])
+            slopes[rows] *= z > 0
+            pre[rows] = z
+            return squares
+
+        def gather(first: int) -> None:
+            some = slice(first, first + LATENTS)
+            np.matmul(slopes[:, some].T, x, out=up[some])
+            np.matmul(pre[:, some].T, miss, out=down[some])
+
+        squares = sum(self._map(backward, range(0, batch, ROWS)))
+        list(self._map(gather, range(0, n, LATENTS)))
+        return squares / total, (position, up, down, slopes.sum(0))
