@@ -1,5 +1,8 @@
 """TopK SAEs of other libraries, each driven by its public interface with its own defaults.
 
+Where a library leaves the schedule to its user, it gets dictionary_learning's shape: a warm-up over
+a twentieth of the run and a linear decay over the last fifth.
+
 A contestant takes the run's plan and offers `step(x)` on a float32 tensor (batch, d),
 `reconstruct(x)`, which returns the reconstruction and the activations (batch, width), and
 `directions()`, the decoder's rows (width, d).
@@ -25,8 +28,20 @@ class Plan:
     steps: int
     seed: int
     threads: int
+    rate: float
+    """Learning rate, as a multiple of the contestant's own default."""
     sample: np.ndarray
     """float32 (rows, d): training data, for initialisations that use some."""
+
+    @property
+    def warmup(self) -> int:
+        """Steps of linear warm-up."""
+        return max(2, self.steps // 20)
+
+    @property
+    def decay(self) -> int:
+        """Steps of the final decay."""
+        return max(1, self.steps // 5)
 
 
 class Plain:
@@ -42,7 +57,9 @@ class Plain:
         self.encoder_bias = torch.nn.Parameter(torch.zeros(plan.width))
         self.decoder_bias = torch.nn.Parameter(torch.zeros(plan.d))
         parameters = [self.encoder, self.decoder, self.encoder_bias, self.decoder_bias]
-        self.optimizer = torch.optim.Adam(parameters, lr=2e-4 / (plan.width / 2**14) ** 0.5)
+        self.optimizer = torch.optim.Adam(
+            parameters, lr=plan.rate * 2e-4 / (plan.width / 2**14) ** 0.5
+        )
 
     def reconstruct(self, x):
         pre = (x - self.decoder_bias) @ self.encoder.T + self.encoder_bias
@@ -82,7 +99,7 @@ class Cladescope:
             InMemory(plan.sample), FitSpec(plan.width, plan.k, plan.seed), plan.k
         )
         self.learner = SparseTopK(self.start, self.recipe.aux_coefficient, plan.threads)
-        self.peak = loop.peak_rate(self.recipe, plan.width)
+        self.peak = plan.rate * loop.peak_rate(self.recipe, plan.width)
         self.silent = np.zeros(plan.width, np.int64)
         self.taken = 0
 
@@ -123,7 +140,7 @@ class Sparsify:
         config = SparseCoderConfig(num_latents=plan.width, k=plan.k)
         self.sae = SparseCoder(plan.d, config, dtype=torch.float32)
         self.sae.b_dec.data = torch.from_numpy(plan.sample.mean(0))
-        rate = 5e-3 / (plan.width / 2**14) ** 0.5
+        rate = plan.rate * 5e-3 / (plan.width / 2**14) ** 0.5
         self.optimizer = ScheduleFreeWrapper(SignSGD(self.sae.parameters(), lr=rate), momentum=0.95)
         self.optimizer.train()
         self.silent = torch.zeros(plan.width, dtype=torch.long)
@@ -165,8 +182,10 @@ class DictionaryLearning:
             k=plan.k,
             layer=0,
             lm_name="benchmark",
-            warmup_steps=max(1, plan.steps // 20),
-            decay_start=max(2, plan.steps * 4 // 5),
+            # What it takes by default.
+            lr=plan.rate * 2e-4 / (plan.width / 2**14) ** 0.5,
+            warmup_steps=plan.warmup,
+            decay_start=plan.steps - plan.decay,
             seed=plan.seed,
             device="cpu",
         )
@@ -207,7 +226,10 @@ class SAELens:
         run = SAETrainerConfig(
             total_training_samples=plan.steps * plan.batch,
             train_batch_size_samples=plan.batch,
-            lr_end=3e-4,
+            lr=plan.rate * 3e-4,
+            lr_end=plan.rate * 3e-4,
+            lr_warm_up_steps=plan.warmup,
+            lr_decay_steps=plan.decay,
             dead_feature_window=max(1, plan.steps // 10),
         )
         self.trainer = SAETrainer(run, self.sae, data_provider=iter(()))
@@ -234,11 +256,17 @@ class Overcomplete:
 
         torch.manual_seed(plan.seed)
         self.sae = TopKSAE(plan.d, nb_concepts=plan.width, top_k=plan.k)
-        self.optimizer = torch.optim.Adam(self.sae.parameters(), lr=5e-4)
+        self.optimizer = torch.optim.Adam(self.sae.parameters(), lr=plan.rate * 5e-4)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer,
+            lambda step: min(1, (step + 1) / plan.warmup, (plan.steps - step) / plan.decay),
+        )
         self.train, self.loss = train_sae, top_k_auxiliary_loss
 
     def step(self, x):
-        self.train(self.sae, [x], self.loss, self.optimizer, nb_epochs=1, monitoring=0)
+        self.train(
+            self.sae, [x], self.loss, self.optimizer, self.scheduler, nb_epochs=1, monitoring=0
+        )
 
     def reconstruct(self, x):
         self.sae.train()

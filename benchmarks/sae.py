@@ -4,13 +4,16 @@ In an environment of its own, because the peers pin other versions:
 
     python -m venv peers && peers/bin/pip install -r benchmarks/requirements-sae.in
     PYTHONPATH=workflow/lib peers/bin/python benchmarks/sae.py speed --d 384 768 --width 4096 16384
+    PYTHONPATH=workflow/lib peers/bin/python benchmarks/sae.py tune --d 384 --width 2048 \
+        --batch 2048 --samples 983040 --rates .5 1 2 4
     PYTHONPATH=workflow/lib peers/bin/python benchmarks/sae.py quality --d 384 --width 2048 \
-        --batch 2048 --samples 983040 --seeds 3
+        --batch 2048 --samples 983040 --worlds 1 2 3 --rate sae_lens=4 sparsify=.5
     PYTHONPATH=workflow/lib peers/bin/python benchmarks/sae.py quality --width 256 --k 8 \
         --batch 256 --samples 200000 --activations results/demo/trained/activations/{}/cls/L8.json
 
 Every contestant works in a process of its own; they take turns, round by round, so that a change of
 the machine's load meets all of them. Ratios are medians over rounds of ratios within a round.
+`tune` finds each contestant's best learning rate on world 0; `quality` compares on other worlds.
 """
 
 import argparse
@@ -94,9 +97,11 @@ def contest(pipe, name: str, plan: dict, paths: tuple[str, str]) -> None:
     order = batches(len(train), plan["batch"], plan["seed"])
     sample = np.array(train)
     # What imports and compilation take is no matter of size: pay it before the measurement.
+    plan["rate"] = plan.pop("rates").get(name, 1.0)
     small = Plan(**{**plan, "width": 64, "k": 4}, sample=sample[:256])
     CONTESTANTS[name](small).step(torch.from_numpy(sample[:256]))
-    before = _peak_memory()
+    before = _memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # The peak starts anew.
     contestant = CONTESTANTS[name](Plan(**plan, sample=sample))
     pipe.send("ready")
     while (command := pipe.recv()) is not None:
@@ -112,7 +117,7 @@ def contest(pipe, name: str, plan: dict, paths: tuple[str, str]) -> None:
             started = time.perf_counter()
             contestant.step(x)
             seconds.append(time.perf_counter() - started)
-        pipe.send((median(seconds), _peak_memory() - before))
+        pipe.send((median(seconds), _memory("VmHWM") - before))
 
 
 def _score(contestant, x: np.ndarray) -> dict:
@@ -143,11 +148,10 @@ def recovery(directions: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     return float(cosine.max(1).mean()), float(cosine[pairs].mean())
 
 
-def _peak_memory() -> float:
-    """Return the largest resident set so far, in MB."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _memory(kind: str) -> float:
+    """Return the resident set now (VmRSS) or at its peak (VmHWM), in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(kind))
 
 
 class Arena:
@@ -200,7 +204,7 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
         paths = _save(folder, *synthetic(d)[:2])
         for width in options.width:
             steps = options.rounds * options.per_round + 2
-            plan = _plan(options, d, width, steps, 0)
+            plan = _plan(options, d, width, steps, 0, {})
             arena = Arena(options.only, plan, paths)
             arena.ask(2)
             rounds, limits = [], []
@@ -224,28 +228,51 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
 
 def quality(options: argparse.Namespace, folder: Path) -> None:
     """Print held-out FVE, the share of latents that never fire, and what is found of the truth."""
+    rates = {name: float(rate) for name, rate in (pair.split("=") for pair in options.rate)}
     for width in options.width:
-        for seed in range(options.seeds):
-            if options.activations:
-                (train, held_out), truth = stored(options.activations), None
-            else:
-                train, held_out, truth = synthetic(options.d[0])
-            steps = options.samples // options.batch
-            plan = _plan(options, train.shape[1], width, steps, seed)
-            arena = Arena(options.only, plan, _save(folder, train, held_out))
-            arena.ask(steps)
-            print(f"\nwidth {width}, k {options.k}, {steps} x {options.batch}, seed {seed}")
-            directions = arena.ask("directions")
-            for name, score in arena.ask("score").items():
-                line = f"{name:20} FVE {score['fve']:.4f}  dead {score['dead']:.3f}"
-                if truth is not None:
-                    best, matched = recovery(directions[name], truth)
-                    line += f"  mean max cosine {best:.3f}, matched {matched:.3f}"
-                print(line, flush=True)
-            arena.close()
+        for world in options.worlds:
+            print(f"\nwidth {width}, k {options.k}, {options.samples} samples, world {world}")
+            for name, score in _scores(options, folder, width, world, rates).items():
+                line = "  ".join(f"{key} {value:.4f}" for key, value in score.items())
+                print(f"{name:20} {line}", flush=True)
 
 
-def _plan(options: argparse.Namespace, d: int, width: int, steps: int, seed: int) -> dict:
+def tune(options: argparse.Namespace, folder: Path) -> None:
+    """Print held-out FVE at multiples of each contestant's learning rate, and the best of them."""
+    for width in options.width:
+        found = {}
+        for rate in options.rates:
+            rates = dict.fromkeys(options.only, rate)
+            for name, score in _scores(options, folder, width, 0, rates).items():
+                found.setdefault(name, {})[rate] = score["fve"]
+                print(f"width {width}  {name:20} x {rate:g}: FVE {score['fve']:.4f}", flush=True)
+        best = (f"{name}={max(fves, key=fves.get):g}" for name, fves in found.items())
+        print(f"width {width}: --rate", *best, flush=True)
+
+
+def _scores(
+    options: argparse.Namespace, folder: Path, width: int, world: int, rates: dict[str, float]
+) -> dict[str, dict[str, float]]:
+    """Train every contestant on a world, with its number as the seed, and score it."""
+    if options.activations:
+        (train, held_out), truth = stored(options.activations), None
+    else:
+        train, held_out, truth = synthetic(options.d[0], world)
+    steps = options.samples // options.batch
+    plan = _plan(options, train.shape[1], width, steps, world, rates)
+    arena = Arena(options.only, plan, _save(folder, train, held_out))
+    arena.ask(steps)
+    scores = arena.ask("score")
+    if truth is not None and options.what == "quality":
+        for name, directions in arena.ask("directions").items():
+            scores[name]["cosine"], scores[name]["matched"] = recovery(directions, truth)
+    arena.close()
+    return scores
+
+
+def _plan(
+    options: argparse.Namespace, d: int, width: int, steps: int, seed: int, rates: dict[str, float]
+) -> dict:
     return {
         "d": d,
         "width": width,
@@ -254,6 +281,7 @@ def _plan(options: argparse.Namespace, d: int, width: int, steps: int, seed: int
         "steps": steps,
         "seed": seed,
         "threads": options.threads,
+        "rates": rates,
     }
 
 
@@ -265,12 +293,12 @@ def _save(folder: Path, train: np.ndarray, held_out: np.ndarray) -> tuple[str, s
 
 
 def main() -> None:
-    """Read the options and run one of the two comparisons."""
+    """Read the options and run one of the comparisons."""
     names = ["plain", "cladescope", "sparsify", "dictionary_learning", "sae_lens", "overcomplete"]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["speed", "quality"])
+    parser.add_argument("what", choices=["speed", "tune", "quality"])
     parser.add_argument("--d", type=int, nargs="+", default=[384])
     parser.add_argument("--width", type=int, nargs="+", default=[4096])
     parser.add_argument("--k", type=int, default=32)
@@ -279,12 +307,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--per-round", type=int, default=3)
     parser.add_argument("--samples", type=int, default=90_112)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--worlds", type=int, nargs="+", default=[0], help="seeds")
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.5, 1, 2, 4])
+    parser.add_argument("--rate", nargs="+", default=[], help="NAME=FACTOR of the learning rate")
     parser.add_argument("--activations", help="manifest of a store, {} for the split")
     parser.add_argument("--only", nargs="+", default=names, choices=names)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        {"speed": speed, "quality": quality}[options.what](options, Path(folder))
+        {"speed": speed, "tune": tune, "quality": quality}[options.what](options, Path(folder))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from cladescope.config import (
     expand_passes,
     expand_sweep,
     index_spec,
+    weights_kind,
 )
 from cladescope.fingerprint import LIBRARY as PACKAGE
 from cladescope.fingerprint import fingerprint
@@ -225,11 +226,6 @@ def seed_groups(wildcards):
 def has_planted():
     """Whether an experiment uses a planted world."""
     return any(DATASETS[dataset]["source"] == "planted" for dataset in used_datasets())
-
-
-def weights_kind(backbone):
-    """`pretrained`, `random`, or `file` for a local checkpoint."""
-    return backbone["weights"] if backbone["weights"] in ("pretrained", "random") else "file"
 
 
 def identity_of(dictionary):

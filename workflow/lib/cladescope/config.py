@@ -366,3 +366,9 @@ def _out_of_range(layer: int, backbone: dict[str, Any]) -> str:
         f"layer {layer} is out of range; {backbone['model']} has blocks 1 to {backbone['blocks']}, "
         f"the nearest valid value is {backbone['blocks']}"
     )
+
+
+def weights_kind(backbone: dict[str, Any]) -> str:
+    """Return `pretrained`, `random`, or `file` where the weights are a path."""
+    weights = backbone["weights"]
+    return weights if weights in ("pretrained", "random") else "file"

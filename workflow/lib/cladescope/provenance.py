@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from cladescope.config import SPLITS, TRAINED, expand_sweep
+from cladescope.config import SPLITS, TRAINED, expand_sweep, weights_kind
 from cladescope.files import read_json, write_json
 
 FORMAT = "cladescope-provenance-1"
@@ -54,9 +54,7 @@ def plan_record(config: dict[str, Any], name: str) -> dict[str, Any]:
     """
     experiment = config["experiments"][name]
     dataset = config["datasets"][experiment["dataset"]]
-    backbone = dict(experiment["backbone"])
-    if backbone["weights"] not in ("pretrained", "random"):
-        backbone["weights"] = "file"
+    backbone = {**experiment["backbone"], "weights": weights_kind(experiment["backbone"])}
     extraction = {key: experiment["extraction"].get(key) for key in EXTRACTION}
     if "patches" not in experiment["sweep"]["tokens"]:
         # Of patches that no dictionary uses.
