@@ -112,7 +112,8 @@ class Cladescope:
         report = self.learner.step(self.start.normalise(x.numpy()), rate, dead)
         self.silent += len(x)
         self.silent[report.firing > 0] = 0
-        self.learner.lift(self.silent >= self.recipe.lift_share * rows, rate)
+        by = self.loop.lift(rate, self.plan.steps)
+        self.learner.lift(self.silent >= self.recipe.lift_share * rows, by)
         self.taken += 1
 
     def reconstruct(self, x):

@@ -229,6 +229,12 @@ def test_lift_wakes_latents_that_others_outdo(planted, variant):
     assert silent[0.01] < silent[2] / 2
 
 
+@pytest.mark.parametrize("steps", [1, 22, 250])
+def test_short_runs_lift_as_far_as_250_steps(steps):
+    assert steps * loop.lift(0.004, steps) == pytest.approx(1)
+    assert loop.lift(0.004, 1000) == 0.004
+
+
 @pytest.mark.parametrize("variant", ["topk", "relu"])
 def test_divergence_names_step_loss_and_rate(planted, variant):
     spec = FitSpec(32, 3, 0, Recipe(**{**vars(RECIPE), "learning_rate": 1e6}))

@@ -23,6 +23,8 @@ from cladescope.variants.checkpoint import load_checkpoint, save_checkpoint
 REFERENCE_WIDTH = 2**14
 RATE_EXPONENT = 1 / 8
 """How the best learning rate falls with the width; measured, see docs/dictionaries.md."""
+LIFTED_STEPS = 250
+"""In a shorter run a latent is lifted as far as in this many steps; measured, see the same."""
 LOGGED_STEPS = 100
 DENSE_RATE = 0.5
 DIVERGED = 10.0
@@ -93,8 +95,7 @@ def train(
             )
         silent += len(rows)
         silent[report.firing > 0] = 0
-        # As far as Adam would go in a step if every row asked for it.
-        learner.lift(silent >= recipe.lift_share * rows_in_run, rate)
+        learner.lift(silent >= recipe.lift_share * rows_in_run, lift(rate, steps))
         if (step + 1) % interval == 0 or step == steps - 1:
             images = (step + 1) * recipe.batch_size // source.tokens
             log.close_interval(step + 1, images, float(dead.mean()), rate)
@@ -123,6 +124,14 @@ def n_steps(recipe: Recipe, source: Source) -> int:
 def peak_rate(recipe: Recipe, width: int) -> float:
     """Return the learning rate between warm-up and decay."""
     return recipe.learning_rate * (REFERENCE_WIDTH / width) ** RATE_EXPONENT
+
+
+def lift(rate: float, steps: int) -> float:
+    """Return how far a silent latent's bias rises in one step of a run of so many.
+
+    As far as Adam would go if every row asked for it, and further in short runs.
+    """
+    return rate * max(1.0, LIFTED_STEPS / steps)
 
 
 def schedule(step: int, steps: int, recipe: Recipe) -> float:
