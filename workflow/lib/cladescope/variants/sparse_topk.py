@@ -62,9 +62,8 @@ class SparseTopK:
             pre = self._buffer(min(ROWS, batch - start), width)
             np.subtract(x[rows], decoder_bias, out=centred[rows])
             np.matmul(centred[rows], encoder.T, out=pre)
-            pre += encoder_bias
-            kernels.select_largest(pre, self.k, latents[rows], values[rows])
-            pre_dead[rows] = pre[:, chosen]
+            kernels.select_largest(pre, encoder_bias, self.k, latents[rows], values[rows])
+            pre_dead[rows] = pre[:, chosen] + encoder_bias[chosen]
             return kernels.decode(
                 x[rows],
                 decoder,
