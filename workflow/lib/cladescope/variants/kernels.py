@@ -62,6 +62,18 @@ def _bound(values: np.ndarray, k: int) -> np.float32:
 
 
 @_kernel(REORDER | {"nnan"})
+def _maxima(z: np.ndarray, bias: np.ndarray, largest: np.ndarray) -> None:
+    """Write the maximum of z + bias in each lane of each tile."""
+    for tile in range(len(largest) // LANES):
+        for lane in range(LANES):
+            start = tile * TILE + lane
+            top = z[start] + bias[start]
+            for deep in range(1, DEPTH):
+                top = max(top, z[start + deep * LANES] + bias[start + deep * LANES])
+            largest[tile * LANES + lane] = top
+
+
+@_kernel(REORDER | {"nnan"})
 def select_largest(
     pre: np.ndarray, bias: np.ndarray, k: int, latents: np.ndarray, values: np.ndarray
 ) -> None:
@@ -90,34 +102,30 @@ def select_largest(
         z = pre[row]
         bound = SMALLEST
         found = 0
-        for tile in range(tiles):
-            for lane in range(LANES):
-                start = tile * TILE + lane
-                top = z[start] + bias[start]
-                for deep in range(1, DEPTH):
-                    column = start + deep * LANES
-                    top = max(top, z[column] + bias[column])
-                largest[tile * LANES + lane] = top
         if tiles:
+            _maxima(z, bias, largest)
             bound = _bound(largest, k)
         for group in range(tiles * LANES):
             if largest[group] >= bound:
                 start = group // LANES * TILE + group % LANES
                 for column in range(start, start + TILE, LANES):
-                    candidates[found] = z[column] + bias[column]
+                    value = z[column] + bias[column]
+                    candidates[found] = value
                     columns[found] = column
-                    found += candidates[found] >= bound
+                    found += value >= bound
         for column in range(tiles * TILE, width):
-            candidates[found] = z[column] + bias[column]
+            value = z[column] + bias[column]
+            candidates[found] = value
             columns[found] = column
-            found += candidates[found] >= bound
+            found += value >= bound
         if found > 2 * k:
             bound = _bound(candidates[:found], k)
             kept = 0
             for i in range(found):
-                candidates[kept] = candidates[i]
+                value = candidates[i]
+                candidates[kept] = value
                 columns[kept] = columns[i]
-                kept += candidates[i] >= bound
+                kept += value >= bound
             found = kept
         _sort(columns[:found], candidates)
         while found > k:
