@@ -7,7 +7,7 @@ In an environment of its own, because the peers pin other versions:
     PYTHONPATH=workflow/lib peers/bin/python benchmarks/sae.py tune --d 384 --width 2048 \
         --batch 2048 --samples 983040 --rates .5 1 2 4
     PYTHONPATH=workflow/lib peers/bin/python benchmarks/sae.py quality --d 384 --width 2048 \
-        --batch 2048 --samples 983040 --worlds 1 2 3 --rate sae_lens=4 sparsify=.5
+        --batch 2048 --samples 983040 --worlds 1 2 3 --rate sae_lens=16 sparsify=1
     PYTHONPATH=workflow/lib peers/bin/python benchmarks/sae.py quality --width 256 --k 8 \
         --batch 256 --samples 200000 --activations results/demo/trained/activations/{}/cls/L8.json
 
@@ -96,8 +96,8 @@ def contest(pipe, name: str, plan: dict, paths: tuple[str, str]) -> None:
     train, held_out = (np.load(path, mmap_mode="r") for path in paths)
     order = batches(len(train), plan["batch"], plan["seed"])
     sample = np.array(train)
-    # What imports and compilation take is no matter of size: pay it before the measurement.
     plan["rate"] = plan.pop("rates").get(name, 1.0)
+    # What imports and compilation take is no matter of size: pay it before the measurement.
     small = Plan(**{**plan, "width": 64, "k": 4}, sample=sample[:256])
     CONTESTANTS[name](small).step(torch.from_numpy(sample[:256]))
     before = _memory("VmRSS")

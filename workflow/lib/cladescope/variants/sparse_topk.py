@@ -178,7 +178,6 @@ class SparseTopK:
         (width, d), (batch, n) = self.parameters["encoder"].shape, pre.shape
         position = np.full(width, -1, np.int32)
         up, down = np.empty((2, n, d), np.float32)
-        slopes = np.empty_like(pre)
         if not n:
             return 0.0, (position, up, down, np.empty(0, np.float32))
         position[chosen] = np.arange(n)
@@ -186,7 +185,7 @@ class SparseTopK:
         mean = residual.mean(0) * unscale
         total = squared_error - batch * float(mean @ mean)
         decoder = self.parameters["decoder"][chosen]
-        miss = np.empty_like(x)
+        miss, slopes = np.empty_like(x), np.empty_like(pre)
         k_aux = aux_latents(d)
 
         def backward(start: int) -> float:
