@@ -99,7 +99,7 @@ class Cladescope:
             InMemory(plan.sample), FitSpec(plan.width, plan.k, plan.seed), plan.k
         )
         self.learner = SparseTopK(self.start, self.recipe.aux_coefficient, plan.threads)
-        self.peak = plan.rate * loop.peak_rate(self.recipe, plan.width)
+        self.peak = plan.rate * loop.peak_rate(self.recipe, plan.width, plan.steps)
         self.silent = np.zeros(plan.width, np.int64)
         self.taken = 0
 

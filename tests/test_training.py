@@ -231,8 +231,15 @@ def test_lift_wakes_latents_that_others_outdo(planted, variant):
 
 @pytest.mark.parametrize("steps", [1, 22, 250])
 def test_short_runs_lift_as_far_as_250_steps(steps):
-    assert steps * loop.lift(0.004, steps) == pytest.approx(1)
-    assert loop.lift(0.004, 1000) == 0.004
+    assert steps * loop.lift(0.004, steps) == pytest.approx(2)
+    assert loop.lift(0.004, 1000) == 0.008
+
+
+def test_rate_falls_with_width_and_beyond_250_steps():
+    rate = RECIPE.learning_rate
+    assert loop.peak_rate(RECIPE, 2**14, 1) == loop.peak_rate(RECIPE, 2**14, 250) == rate
+    assert loop.peak_rate(RECIPE, 2**10, 250) == pytest.approx(2 * rate)
+    assert loop.peak_rate(RECIPE, 2**14, 1000) == pytest.approx(rate / 2)
 
 
 @pytest.mark.parametrize("variant", ["topk", "relu"])

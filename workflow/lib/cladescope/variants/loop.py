@@ -21,10 +21,15 @@ from cladescope.variants.batches import Source, batches
 from cladescope.variants.checkpoint import load_checkpoint, save_checkpoint
 
 REFERENCE_WIDTH = 2**14
-RATE_EXPONENT = 1 / 8
-"""How the best learning rate falls with the width; measured, see docs/dictionaries.md."""
-LIFTED_STEPS = 250
-"""In a shorter run a latent is lifted as far as in this many steps; measured, see the same."""
+REFERENCE_STEPS = 250
+WIDTH_EXPONENT = 1 / 4
+STEPS_EXPONENT = 1 / 2
+"""How the best learning rate falls with the width and the steps beyond the references.
+
+Measured, as all that follows from them; see docs/dictionaries.md.
+"""
+LIFT = 2.0
+"""Learning rates by which a silent latent is lifted in a step."""
 LOGGED_STEPS = 100
 DENSE_RATE = 0.5
 DIVERGED = 10.0
@@ -66,7 +71,7 @@ def train(
     assert spec.recipe and spec.width and spec.seed is not None
     recipe = spec.recipe
     steps = n_steps(recipe, source)
-    peak = peak_rate(recipe, spec.width)
+    peak = peak_rate(recipe, spec.width, steps)
     rows_in_run = steps * recipe.batch_size
     interval = max(1, steps // LOGGED_STEPS)
     first = 0
@@ -121,17 +126,20 @@ def n_steps(recipe: Recipe, source: Source) -> int:
     return max(1, recipe.images * source.tokens // recipe.batch_size)
 
 
-def peak_rate(recipe: Recipe, width: int) -> float:
+def peak_rate(recipe: Recipe, width: int, steps: int) -> float:
     """Return the learning rate between warm-up and decay."""
-    return recipe.learning_rate * (REFERENCE_WIDTH / width) ** RATE_EXPONENT
+    narrow = (REFERENCE_WIDTH / width) ** WIDTH_EXPONENT
+    long = max(1.0, steps / REFERENCE_STEPS) ** -STEPS_EXPONENT
+    return recipe.learning_rate * narrow * long
 
 
 def lift(rate: float, steps: int) -> float:
     """Return how far a silent latent's bias rises in one step of a run of so many.
 
-    As far as Adam would go if every row asked for it, and further in short runs.
+    Twice as far as Adam moves a parameter whose gradients agree, and further in short runs, so
+    that all of the run lifts as far as 250 steps do.
     """
-    return rate * max(1.0, LIFTED_STEPS / steps)
+    return LIFT * rate * max(1.0, REFERENCE_STEPS / steps)
 
 
 def schedule(step: int, steps: int, recipe: Recipe) -> float:
