@@ -98,7 +98,9 @@ class Cladescope:
         self.start = initial_dictionary(
             InMemory(plan.sample), FitSpec(plan.width, plan.k, plan.seed), plan.k
         )
-        self.learner = SparseTopK(self.start, self.recipe.aux_coefficient, plan.threads)
+        betas = loop.adam_betas(plan.steps)
+        aux = self.recipe.aux_coefficient
+        self.learner = SparseTopK(self.start, aux, plan.threads, betas)
         self.peak = plan.rate * loop.peak_rate(self.recipe, plan.width, plan.steps)
         self.silent = np.zeros(plan.width, np.int64)
         self.taken = 0

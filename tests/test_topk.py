@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from cladescope.dictionary import Dictionary
-from cladescope.variants import kernels
+from cladescope.variants import kernels, topk
 from cladescope.variants.adam import Adam
-from cladescope.variants.autograd import Autograd, aux_loss
-from cladescope.variants.base import ADAM_BETAS
+from cladescope.variants.autograd import Autograd, aux_loss, fit_autoencoder
+from cladescope.variants.base import ADAM_BETAS, FitSpec, Job, Recipe
+from cladescope.variants.batches import InMemory
 from cladescope.variants.dense_topk import TopK
 from cladescope.variants.sparse_topk import PARAMETERS, SparseTopK
 
@@ -193,3 +194,12 @@ def test_training_imports_only_what_it_needs(root, variant, sparsity, absent):
     )
     environment = {"PYTHONPATH": str(root / "workflow" / "lib")}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def test_a_run_is_that_of_the_plain_implementation(x):
+    recipe = Recipe(5 * BATCH, BATCH, 1e-3, 0.2, 0.2, 0.1, 0.3, 1 / 32)
+    source, spec = InMemory(x), FitSpec(WIDTH, K, 0, recipe)
+    fast, plain = topk.fit(source, spec, Job()), fit_autoencoder(TopK, source, spec, Job())
+    for name in PARAMETERS:
+        one, two = (getattr(fit.dictionary, name) for fit in (fast, plain))
+        assert (np.abs(one - two) > 1e-4).mean() < 2e-3, name

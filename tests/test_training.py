@@ -238,8 +238,13 @@ def test_short_runs_lift_as_far_as_250_steps(steps):
 def test_rate_falls_with_width_and_beyond_250_steps():
     rate = RECIPE.learning_rate
     assert loop.peak_rate(RECIPE, 2**14, 1) == loop.peak_rate(RECIPE, 2**14, 250) == rate
-    assert loop.peak_rate(RECIPE, 2**10, 250) == pytest.approx(2 * rate)
+    assert loop.peak_rate(RECIPE, 2**8, 250) == pytest.approx(2 * rate)
     assert loop.peak_rate(RECIPE, 2**14, 1000) == pytest.approx(rate / 2)
+
+
+def test_first_moment_averages_over_a_hundredth_of_the_run():
+    firsts = [loop.adam_betas(steps)[0] for steps in (1, 150, 500, 10**6)]
+    assert firsts == pytest.approx([0.5, 0.5, 0.8, 0.9])
 
 
 @pytest.mark.parametrize("variant", ["topk", "relu"])

@@ -28,7 +28,7 @@ from cladescope.variants.base import (
     initial_dictionary,
 )
 from cladescope.variants.batches import Source, batches
-from cladescope.variants.loop import n_steps, train
+from cladescope.variants.loop import adam_betas, n_steps, train
 
 CALIBRATION_BATCHES = 64
 """Batches of training data from which thresholds for inference are read."""
@@ -78,12 +78,18 @@ class Autoencoder(torch.nn.Module):
 class Autograd:
     """Trains an `Autoencoder` with Adam on unit decoder rows."""
 
-    def __init__(self, sae: Autoencoder, aux_coefficient: float, warmup_steps: float):
+    def __init__(
+        self,
+        sae: Autoencoder,
+        aux_coefficient: float,
+        warmup_steps: float,
+        betas: tuple[float, float] = ADAM_BETAS,
+    ):
         self.sae = sae
         self.aux_coefficient = aux_coefficient if sae.revives else 0.0
         self.warmup_steps = warmup_steps
         self.device = sae.decoder.device
-        self.adam = Adam(list(sae.parameters()), ADAM_BETAS, ADAM_EPSILON)
+        self.adam = Adam(list(sae.parameters()), betas, ADAM_EPSILON)
 
     def step(
         self, x: Float[np.ndarray, "batch d"], rate: float, dead: Bool[np.ndarray, " width"]
@@ -166,11 +172,12 @@ def fit_autoencoder(kind: type[Autoencoder], source: Source, spec: FitSpec, job:
     device = choose_device()
     start = initial_dictionary(source, spec)
     sae = kind(start, spec.sparsity).to(device)
-    warmup = spec.recipe.warmup_share * n_steps(spec.recipe, source)
-    learner = Autograd(sae, spec.recipe.aux_coefficient, warmup)
+    steps = n_steps(spec.recipe, source)
+    warmup = spec.recipe.warmup_share * steps
+    learner = Autograd(sae, spec.recipe.aux_coefficient, warmup, adam_betas(steps))
     log = train(learner, start, source, spec, job)
-    size, steps = spec.recipe.batch_size, min(CALIBRATION_BATCHES, n_steps(spec.recipe, source))
-    sample = (start.normalise(rows) for rows in batches(source, size, spec.seed, 0, steps))
+    size, some = spec.recipe.batch_size, min(CALIBRATION_BATCHES, steps)
+    sample = (start.normalise(rows) for rows in batches(source, size, spec.seed, 0, some))
     return Fit(replace(start, **learner.finished(sample)), log)
 
 

@@ -21,8 +21,8 @@ DATA_SHARE = 0.9
 """Share of the data in the rows that a decoder starts from; the rest is noise."""
 CENTRED_ROWS = 2**14
 """Rows that are in float64 at a time."""
-ADAM_BETAS = (0.5, 0.999)
-"""The usual first moment, 0.9, is slow: measured, see docs/dictionaries.md."""
+ADAM_BETAS = (0.9, 0.999)
+"""As in long runs; short ones have another first (`loop.adam_betas`)."""
 ADAM_EPSILON = 1e-8
 
 

@@ -16,13 +16,13 @@ from jaxtyping import Bool, Float
 
 from cladescope.dictionary import Dictionary
 from cladescope.jobs import progress
-from cladescope.variants.base import FitSpec, Job, Recipe, Step
+from cladescope.variants.base import ADAM_BETAS, FitSpec, Job, Recipe, Step
 from cladescope.variants.batches import Source, batches
 from cladescope.variants.checkpoint import load_checkpoint, save_checkpoint
 
 REFERENCE_WIDTH = 2**14
 REFERENCE_STEPS = 250
-WIDTH_EXPONENT = 1 / 4
+WIDTH_EXPONENT = 1 / 6
 STEPS_EXPONENT = 1 / 2
 """How the best learning rate falls with the width and the steps beyond the references.
 
@@ -131,6 +131,16 @@ def peak_rate(recipe: Recipe, width: int, steps: int) -> float:
     narrow = (REFERENCE_WIDTH / width) ** WIDTH_EXPONENT
     long = max(1.0, steps / REFERENCE_STEPS) ** -STEPS_EXPONENT
     return recipe.learning_rate * narrow * long
+
+
+def adam_betas(steps: int) -> tuple[float, float]:
+    """Return Adam's: gradients are averaged over a hundredth of the run, 2 to 10 steps.
+
+    A longer average lags behind in a short run, a shorter one lets activations of low rank
+    destabilise the run.
+    """
+    longest, second = ADAM_BETAS
+    return min(max(1 - 100 / steps, 0.5), longest), second
 
 
 def lift(rate: float, steps: int) -> float:

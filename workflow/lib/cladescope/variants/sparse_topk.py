@@ -31,10 +31,17 @@ PARAMETERS = ("encoder", "decoder", "encoder_bias", "decoder_bias")
 class SparseTopK:
     """A TopK SAE in training."""
 
-    def __init__(self, start: Dictionary, aux_coefficient: float, threads: int = 1):
+    def __init__(
+        self,
+        start: Dictionary,
+        aux_coefficient: float,
+        threads: int = 1,
+        betas: tuple[float, float] = ADAM_BETAS,
+    ):
         assert start.k
         self.k = start.k
         self.aux_coefficient = aux_coefficient
+        self.betas = betas
         self.parameters = {name: getattr(start, name).copy() for name in PARAMETERS}
         self.means = {name: np.zeros_like(value) for name, value in self.parameters.items()}
         self.squares = {name: np.zeros_like(value) for name, value in self.parameters.items()}
@@ -146,7 +153,7 @@ class SparseTopK:
         return self._pool.map(work, starts) if self._pool else map(work, starts)
 
     def _adam(self, rate: float) -> tuple[np.float32, ...]:
-        first, second = ADAM_BETAS
+        first, second = self.betas
         values = (
             rate / (1 - first**self.steps),
             first,

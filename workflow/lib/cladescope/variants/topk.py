@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cladescope.variants.base import Fit, FitSpec, Job, initial_dictionary
 from cladescope.variants.batches import Source
-from cladescope.variants.loop import train
+from cladescope.variants.loop import adam_betas, n_steps, train
 
 GPU_DRIVER = Path("/dev/nvidiactl")
 
@@ -39,6 +39,7 @@ def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
     from cladescope.variants.sparse_topk import SparseTopK
 
     start = initial_dictionary(source, spec, k=int(spec.sparsity))
-    learner = SparseTopK(start, spec.recipe.aux_coefficient, job.threads)
+    betas = adam_betas(n_steps(spec.recipe, source))
+    learner = SparseTopK(start, spec.recipe.aux_coefficient, job.threads, betas)
     log = train(learner, start, source, spec, job)
     return Fit(replace(start, **learner.finished([])), log)
