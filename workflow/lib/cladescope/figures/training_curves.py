@@ -47,4 +47,8 @@ def plot_training_curves(logs: pd.DataFrame, paths: Sequence[str], dpi: int) -> 
     )
     grid.set_titles("{row_name}: {col_name}")
     grid.set_axis_labels("images seen", "")
+    for (_, curve), axes in grid.axes_dict.items():
+        if curve == CURVES["dead_share"]:
+            # A run without dead latents shows a line at 0, not an axis centred on it.
+            axes.set_ylim(bottom=-axes.get_ylim()[1] / 20)
     save(grid.figure, paths, dpi)
