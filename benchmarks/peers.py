@@ -98,9 +98,9 @@ class Cladescope:
         self.start = initial_dictionary(
             InMemory(plan.sample), FitSpec(plan.width, plan.k, plan.seed), plan.k
         )
-        betas = loop.adam_betas(plan.steps)
-        aux = self.recipe.aux_coefficient
-        self.learner = SparseTopK(self.start, aux, plan.threads, betas)
+        self.learner = SparseTopK(
+            self.start, self.recipe.aux_coefficient, loop.adam_betas(plan.steps), plan.threads
+        )
         self.peak = plan.rate * loop.peak_rate(self.recipe, plan.width, plan.steps)
         self.silent = np.zeros(plan.width, np.int64)
         self.taken = 0

@@ -64,7 +64,7 @@ def dense_gradients(start, x, dead, coefficient):
 @pytest.mark.parametrize("coefficient", [0.0, 0.5])
 def test_gradients_are_those_of_the_dense_loss(x, dead, coefficient):
     start = dictionary()
-    subject = SparseTopK(start, coefficient)
+    subject = SparseTopK(start, coefficient, ADAM_BETAS)
     report = subject.step(x, 1e-3, dead)
     loss, aux, expected = dense_gradients(start, x, dead, coefficient)
     assert report.losses["loss"] == pytest.approx(loss, rel=1e-5)
@@ -79,7 +79,7 @@ def test_gradients_are_those_of_the_dense_loss(x, dead, coefficient):
 
 
 def test_aux_gradient_reaches_dead_latents_only(x, dead):
-    with_aux, without = SparseTopK(dictionary(), 0.5), SparseTopK(dictionary(), 0.0)
+    with_aux, without = (SparseTopK(dictionary(), c, ADAM_BETAS) for c in (0.5, 0.0))
     for subject in (with_aux, without):
         subject.step(x, 1e-3, dead)
     for name in ("encoder", "decoder", "encoder_bias"):
@@ -91,8 +91,8 @@ def test_aux_gradient_reaches_dead_latents_only(x, dead):
 @pytest.mark.parametrize("coefficient", [0.0, 0.5])
 def test_steps_follow_the_plain_implementation(x, dead, coefficient):
     start = dictionary()
-    fast = SparseTopK(start, coefficient)
-    plain = Autograd(TopK(start, K), coefficient, 0)
+    fast = SparseTopK(start, coefficient, ADAM_BETAS)
+    plain = Autograd(TopK(start, K), coefficient, 0, ADAM_BETAS)
     for _ in range(5):
         one, two = (learner.step(x, 1e-3, dead) for learner in (fast, plain))
         assert one.losses == pytest.approx(two.losses, rel=1e-4)
@@ -105,7 +105,7 @@ def test_steps_follow_the_plain_implementation(x, dead, coefficient):
 
 
 def test_threads_change_no_bit(x, dead):
-    one, three = SparseTopK(dictionary(), 0.5, 1), SparseTopK(dictionary(), 0.5, 3)
+    one, three = (SparseTopK(dictionary(), 0.5, ADAM_BETAS, n) for n in (1, 3))
     for _ in range(3):
         assert one.step(x, 1e-3, dead).losses == three.step(x, 1e-3, dead).losses
     for name, value in one.state().items():
@@ -138,7 +138,7 @@ def test_selection_is_a_stable_sort(width, k, kind):
 
 
 def test_decoder_rows_keep_unit_norm(x, dead):
-    subject = SparseTopK(dictionary(), 0.5)
+    subject = SparseTopK(dictionary(), 0.5, ADAM_BETAS)
     for _ in range(20):
         subject.step(x, 1e-2, dead)
     norms = np.linalg.norm(subject.parameters["decoder"], axis=1)

@@ -13,7 +13,7 @@ from cladescope.encoding import encode, image_blocks
 from cladescope.store import ActivationStore
 from cladescope.training import open_source
 from cladescope.variants import fit_dictionary, loop
-from cladescope.variants.base import FitSpec, Recipe, initial_dictionary
+from cladescope.variants.base import ADAM_BETAS, FitSpec, Recipe, initial_dictionary
 from cladescope.variants.batches import InMemory, batches
 from cladescope.variants.checkpoint import load_checkpoint, save_checkpoint
 from cladescope.variants.matryoshka import prefix_sizes
@@ -207,7 +207,7 @@ def test_aux_loss_revives_dead_latents(planted):
     for coefficient in (0.0, 1 / 32):
         # A share above 1: never.
         recipe = Recipe(**{**vars(RECIPE), "aux_coefficient": coefficient, "lift_share": 2})
-        learner = SparseTopK(start, coefficient)
+        learner = SparseTopK(start, coefficient, ADAM_BETAS)
         log = loop.train(learner, start, source, FitSpec(32, 3, 0, recipe), loop.Job())
         silent[coefficient] = log["dead_share"][-1]
     assert silent[0.0] > 0.4

@@ -18,7 +18,6 @@ from cladescope.dictionary import Dictionary
 from cladescope.machines import choose_device
 from cladescope.variants.adam import Adam
 from cladescope.variants.base import (
-    ADAM_BETAS,
     ADAM_EPSILON,
     Fit,
     FitSpec,
@@ -83,7 +82,7 @@ class Autograd:
         sae: Autoencoder,
         aux_coefficient: float,
         warmup_steps: float,
-        betas: tuple[float, float] = ADAM_BETAS,
+        betas: tuple[float, float],
     ):
         self.sae = sae
         self.aux_coefficient = aux_coefficient if sae.revives else 0.0

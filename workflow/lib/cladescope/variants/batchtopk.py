@@ -8,7 +8,7 @@ may use more or fewer latents than k:
 At inference a row stands alone: z_j = pre_j where pre_j > θ, with θ such that k latents a row fire
 over many batches together, under the final weights. (The paper averages the smallest activation
 kept during training: the weights that it belongs to are gone, and small batches bias the mean,
-here to 2.8 latents for 3.) `sparsity` is k.
+here to 2.85 latents for 3.) `sparsity` is k.
 """
 
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ class BatchTopK(Autoencoder):
         """Return the threshold θ."""
         k, rows, candidates = int(self.sparsity), 0, []
         for x in sample:
-            # A batch holds twice its share of the sample's largest only if its rows are peculiar.
+            # More than twice its share of the sample's largest would be a peculiar batch.
             candidates.append(largest(self.pre_activations(x), 2 * k))
             rows += len(x)
         kept = torch.cat(candidates).topk(k * rows, sorted=False)[0]

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from cladescope.dictionary import Dictionary
 from cladescope.variants import kernels
-from cladescope.variants.base import ADAM_BETAS, ADAM_EPSILON, Step, aux_latents
+from cladescope.variants.base import ADAM_EPSILON, Step, aux_latents
 
 ROWS = 512
 """Rows whose dense pre-activations exist at a time, per thread; they stay in the cache."""
@@ -35,8 +35,8 @@ class SparseTopK:
         self,
         start: Dictionary,
         aux_coefficient: float,
+        betas: tuple[float, float],
         threads: int = 1,
-        betas: tuple[float, float] = ADAM_BETAS,
     ):
         assert start.k
         self.k = start.k

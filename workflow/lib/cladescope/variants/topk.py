@@ -40,6 +40,6 @@ def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
 
     start = initial_dictionary(source, spec, k=int(spec.sparsity))
     betas = adam_betas(n_steps(spec.recipe, source))
-    learner = SparseTopK(start, spec.recipe.aux_coefficient, job.threads, betas)
+    learner = SparseTopK(start, spec.recipe.aux_coefficient, betas, job.threads)
     log = train(learner, start, source, spec, job)
     return Fit(replace(start, **learner.finished([])), log)
