@@ -80,13 +80,17 @@ class Plain:
 
 
 class Cladescope:
-    """This project's step on a processor, with the default recipe."""
+    """This project's step on a processor, with the default recipe, as in a long run."""
+
+    screens = True
 
     def __init__(self, plan: Plan):
         from cladescope.config import load_schema
+        from cladescope.machines import fast_in_bfloat16
         from cladescope.variants import loop
         from cladescope.variants.base import FitSpec, Recipe, initial_dictionary
         from cladescope.variants.batches import InMemory
+        from cladescope.variants.screening import Screen
         from cladescope.variants.sparse_topk import SparseTopK
 
         options = load_schema()["$defs"]["training"]["properties"]
@@ -99,7 +103,11 @@ class Cladescope:
             InMemory(plan.sample), FitSpec(plan.width, plan.k, plan.seed), plan.k
         )
         self.learner = SparseTopK(
-            self.start, self.recipe.aux_coefficient, loop.adam_betas(plan.steps), plan.threads
+            self.start,
+            self.recipe.aux_coefficient,
+            loop.adam_betas(plan.steps),
+            plan.threads,
+            Screen(plan.width, plan.d) if self.screens and fast_in_bfloat16() else None,
         )
         self.peak = plan.rate * loop.peak_rate(self.recipe, plan.width, plan.steps)
         self.silent = np.zeros(plan.width, np.int64)
@@ -128,6 +136,12 @@ class Cladescope:
 
     def directions(self):
         return torch.from_numpy(self.learner.parameters["decoder"])
+
+
+class CladescopeInFloat32(Cladescope):
+    """The same without AMX."""
+
+    screens = False
 
 
 class Sparsify:
@@ -293,6 +307,7 @@ def _without_init(package: str) -> None:
 CONTESTANTS = {
     "plain": Plain,
     "cladescope": Cladescope,
+    "cladescope_float32": CladescopeInFloat32,
     "sparsify": Sparsify,
     "dictionary_learning": DictionaryLearning,
     "sae_lens": SAELens,

@@ -185,7 +185,10 @@ class Arena:
 
 
 def gemm_seconds(d: int, width: int, batch: int, threads: int) -> float:
-    """Return the time of the encoder's product, which no exact step can do without."""
+    """Return the time of the encoder's product in float32.
+
+    No exact step can do without it, unless the processor is faster in another format.
+    """
     import torch
 
     torch.set_num_threads(threads)

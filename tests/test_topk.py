@@ -14,9 +14,10 @@ from cladescope.variants.autograd import Autograd, aux_loss, fit_autoencoder
 from cladescope.variants.base import ADAM_BETAS, FitSpec, Job, Recipe
 from cladescope.variants.batches import InMemory
 from cladescope.variants.dense_topk import TopK
+from cladescope.variants.screening import Screen
 from cladescope.variants.sparse_topk import PARAMETERS, SparseTopK
 
-WIDTH, D, K, BATCH = 100, 24, 5, 1100
+WIDTH, D, K, BATCH = 300, 24, 5, 1100
 
 
 def dictionary(width=WIDTH, d=D, k=K, seed=3):
@@ -44,6 +45,12 @@ def dead():
     return np.isin(np.arange(WIDTH), np.random.default_rng(5).choice(WIDTH, 40, replace=False))
 
 
+def learner(coefficient, screened, threads=1):
+    start = dictionary()
+    screen = Screen(*start.encoder.shape) if screened else None
+    return SparseTopK(start, coefficient, ADAM_BETAS, threads, screen)
+
+
 def dense_gradients(start, x, dead, coefficient):
     """Gradients of the loss, by torch in float64."""
     sae = TopK(start, K).double()
@@ -61,10 +68,11 @@ def dense_gradients(start, x, dead, coefficient):
     return loss.item(), aux.item(), gradients
 
 
+@pytest.mark.parametrize("screened", [False, True])
 @pytest.mark.parametrize("coefficient", [0.0, 0.5])
-def test_gradients_are_those_of_the_dense_loss(x, dead, coefficient):
+def test_gradients_are_those_of_the_dense_loss(x, dead, coefficient, screened):
     start = dictionary()
-    subject = SparseTopK(start, coefficient, ADAM_BETAS)
+    subject = learner(coefficient, screened)
     report = subject.step(x, 1e-3, dead)
     loss, aux, expected = dense_gradients(start, x, dead, coefficient)
     assert report.losses["loss"] == pytest.approx(loss, rel=1e-5)
@@ -78,8 +86,9 @@ def test_gradients_are_those_of_the_dense_loss(x, dead, coefficient):
         ), name
 
 
-def test_aux_gradient_reaches_dead_latents_only(x, dead):
-    with_aux, without = (SparseTopK(dictionary(), c, ADAM_BETAS) for c in (0.5, 0.0))
+@pytest.mark.parametrize("screened", [False, True])
+def test_aux_gradient_reaches_dead_latents_only(x, dead, screened):
+    with_aux, without = (learner(coefficient, screened) for coefficient in (0.5, 0.0))
     for subject in (with_aux, without):
         subject.step(x, 1e-3, dead)
     for name in ("encoder", "decoder", "encoder_bias"):
@@ -88,13 +97,13 @@ def test_aux_gradient_reaches_dead_latents_only(x, dead):
         assert not change[~dead].any()
 
 
+@pytest.mark.parametrize("screened", [False, True])
 @pytest.mark.parametrize("coefficient", [0.0, 0.5])
-def test_steps_follow_the_plain_implementation(x, dead, coefficient):
-    start = dictionary()
-    fast = SparseTopK(start, coefficient, ADAM_BETAS)
-    plain = Autograd(TopK(start, K), coefficient, 0, ADAM_BETAS)
+def test_steps_follow_the_plain_implementation(x, dead, coefficient, screened):
+    fast = learner(coefficient, screened)
+    plain = Autograd(TopK(dictionary(), K), coefficient, 0, ADAM_BETAS)
     for _ in range(5):
-        one, two = (learner.step(x, 1e-3, dead) for learner in (fast, plain))
+        one, two = (subject.step(x, 1e-3, dead) for subject in (fast, plain))
         assert one.losses == pytest.approx(two.losses, rel=1e-4)
         assert np.abs(one.firing - two.firing).sum() <= 1e-3 * BATCH * K
     slow = plain.state()
@@ -104,8 +113,9 @@ def test_steps_follow_the_plain_implementation(x, dead, coefficient):
         assert far.mean() < 2e-3, name
 
 
-def test_threads_change_no_bit(x, dead):
-    one, three = (SparseTopK(dictionary(), 0.5, ADAM_BETAS, n) for n in (1, 3))
+@pytest.mark.parametrize("screened", [False, True])
+def test_threads_change_no_bit(x, dead, screened):
+    one, three = (learner(0.5, screened, threads) for threads in (1, 3))
     for _ in range(3):
         assert one.step(x, 1e-3, dead).losses == three.step(x, 1e-3, dead).losses
     for name, value in one.state().items():
@@ -137,8 +147,19 @@ def test_selection_is_a_stable_sort(width, k, kind):
         assert np.array_equal(values[row, fires], pre[row, best])
 
 
+@pytest.mark.parametrize("screened", [False, True])
+def test_a_restored_state_continues_with_the_same_bits(x, dead, screened):
+    one, two = (learner(0.5, screened) for _ in range(2))
+    one.step(x, 1e-3, dead)
+    two.restore({name: value.copy() for name, value in one.state().items()})
+    for subject in (one, two):
+        subject.step(x[::-1].copy(), 1e-3, dead)
+    for name, value in one.state().items():
+        assert np.array_equal(value, two.state()[name]), name
+
+
 def test_decoder_rows_keep_unit_norm(x, dead):
-    subject = SparseTopK(dictionary(), 0.5, ADAM_BETAS)
+    subject = learner(0.5, screened=False)
     for _ in range(20):
         subject.step(x, 1e-2, dead)
     norms = np.linalg.norm(subject.parameters["decoder"], axis=1)

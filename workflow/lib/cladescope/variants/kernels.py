@@ -27,7 +27,7 @@ BISECTIONS = 14
 REORDER = {"reassoc", "contract", "nsz", "arcp"}
 
 
-def _kernel(fastmath: Any) -> Callable[[Callable], Callable]:
+def kernel(fastmath: Any) -> Callable[[Callable], Callable]:
     options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
 
     def compile_late(function: Callable) -> Callable:
@@ -39,8 +39,8 @@ def _kernel(fastmath: Any) -> Callable[[Callable], Callable]:
     return compile_late
 
 
-@_kernel(REORDER | {"nnan"})
-def _bound(values: np.ndarray, k: int) -> np.float32:
+@kernel(REORDER | {"nnan"})
+def find_bound(values: np.ndarray, k: int) -> np.float32:
     """Return a positive bound that at least k of the values reach, or all positive ones, if fewer.
 
     Few more than k reach it.
@@ -61,7 +61,7 @@ def _bound(values: np.ndarray, k: int) -> np.float32:
     return low
 
 
-@_kernel(REORDER | {"nnan"})
+@kernel(REORDER | {"nnan"})
 def _maxima(z: np.ndarray, bias: np.ndarray, largest: np.ndarray) -> None:
     """Write the maximum of z + bias in each lane of each tile."""
     for tile in range(len(largest) // LANES):
@@ -73,7 +73,7 @@ def _maxima(z: np.ndarray, bias: np.ndarray, largest: np.ndarray) -> None:
             largest[tile * LANES + lane] = top
 
 
-@_kernel(REORDER | {"nnan"})
+@kernel(REORDER | {"nnan"})
 def select_largest(
     pre: np.ndarray, bias: np.ndarray, k: int, latents: np.ndarray, values: np.ndarray
 ) -> None:
@@ -104,7 +104,7 @@ def select_largest(
         found = 0
         if tiles:
             _maxima(z, bias, largest)
-            bound = _bound(largest, k)
+            bound = find_bound(largest, k)
         for group in range(tiles * LANES):
             if largest[group] >= bound:
                 start = group // LANES * TILE + group % LANES
@@ -118,33 +118,46 @@ def select_largest(
             candidates[found] = value
             columns[found] = column
             found += value >= bound
-        if found > 2 * k:
-            bound = _bound(candidates[:found], k)
-            kept = 0
-            for i in range(found):
-                value = candidates[i]
-                candidates[kept] = value
-                columns[kept] = columns[i]
-                kept += value >= bound
-            found = kept
-        _sort(columns[:found], candidates)
-        while found > k:
-            # Drop the smallest; among equals the last.
-            drop = found - 1
-            for i in range(found - 2, -1, -1):
-                if candidates[i] < candidates[drop]:
-                    drop = i
-            for i in range(drop, found - 1):
-                candidates[i] = candidates[i + 1]
-                columns[i] = columns[i + 1]
-            found -= 1
-        latents[row, :found] = columns[:found]
-        values[row, :found] = candidates[:found]
-        latents[row, found:] = 0
-        values[row, found:] = 0
+        keep_largest(columns, candidates, found, k, latents[row], values[row])
 
 
-@_kernel(False)
+@kernel(REORDER | {"nnan"})
+def keep_largest(
+    columns: np.ndarray,
+    candidates: np.ndarray,
+    found: int,
+    k: int,
+    latents: np.ndarray,
+    values: np.ndarray,
+) -> None:
+    """Write the k largest of the first candidates, all positive, by increasing column."""
+    if found > 2 * k:
+        bound = find_bound(candidates[:found], k)
+        kept = 0
+        for i in range(found):
+            value = candidates[i]
+            candidates[kept] = value
+            columns[kept] = columns[i]
+            kept += value >= bound
+        found = kept
+    _sort(columns[:found], candidates)
+    while found > k:
+        # Drop the smallest; among equals the last.
+        drop = found - 1
+        for i in range(found - 2, -1, -1):
+            if candidates[i] < candidates[drop]:
+                drop = i
+        for i in range(drop, found - 1):
+            candidates[i] = candidates[i + 1]
+            columns[i] = columns[i + 1]
+        found -= 1
+    latents[:found] = columns[:found]
+    values[:found] = candidates[:found]
+    latents[found:] = 0
+    values[found:] = 0
+
+
+@kernel(False)
 def _sort(keys: np.ndarray, values: np.ndarray) -> None:
     """Sort a few keys, almost in order, and their values along with them (by insertion)."""
     for i in range(1, len(keys)):
@@ -158,7 +171,7 @@ def _sort(keys: np.ndarray, values: np.ndarray) -> None:
         values[place] = value
 
 
-@_kernel(REORDER)
+@kernel(REORDER)
 def _add_rows(total: np.ndarray, weights: np.ndarray, matrix: np.ndarray, rows: np.ndarray) -> None:
     """Add Σ_e weights[e] · matrix[rows[e]] to the total, four rows at a time.
 
@@ -178,8 +191,8 @@ def _add_rows(total: np.ndarray, weights: np.ndarray, matrix: np.ndarray, rows: 
             total[i] += weight * row[i]
 
 
-@_kernel(REORDER)
-def _products(vector: np.ndarray, matrix: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
+@kernel(REORDER)
+def products(vector: np.ndarray, matrix: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
     """Write vector · matrix[rows[e]] for every e, four at a time."""
     whole = len(rows) // 4 * 4
     for e in range(0, whole, 4):
@@ -200,7 +213,7 @@ def _products(vector: np.ndarray, matrix: np.ndarray, rows: np.ndarray, out: np.
         out[e] = product
 
 
-@_kernel(REORDER)
+@kernel(REORDER)
 def decode(
     x: np.ndarray,
     decoder: np.ndarray,
@@ -245,12 +258,12 @@ def decode(
             squares += error[i] * error[i]
             error[i] *= scale
         total += float(squares)
-        _products(error, decoder, chosen, gradient[row])
+        products(error, decoder, chosen, gradient[row])
         gradient[row, filled:] = 0
     return total
 
 
-@_kernel(False)
+@kernel(False)
 def sort_by_latent(
     latents: np.ndarray, values: np.ndarray, starts: np.ndarray, places: np.ndarray
 ) -> None:
@@ -279,7 +292,7 @@ def sort_by_latent(
     starts[0] = 0
 
 
-@_kernel(REORDER)
+@kernel(REORDER)
 def update_latents(
     first: int,
     last: int,

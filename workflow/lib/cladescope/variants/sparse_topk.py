@@ -10,7 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -19,6 +19,9 @@ from threadpoolctl import threadpool_limits
 from cladescope.dictionary import Dictionary
 from cladescope.variants import kernels
 from cladescope.variants.base import ADAM_EPSILON, Step, aux_latents
+
+if TYPE_CHECKING:
+    from cladescope.variants.screening import Screen
 
 ROWS = 512
 """Rows whose dense pre-activations exist at a time, per thread; they stay in the cache."""
@@ -37,6 +40,7 @@ class SparseTopK:
         aux_coefficient: float,
         betas: tuple[float, float],
         threads: int = 1,
+        screen: "Screen | None" = None,
     ):
         assert start.k
         self.k = start.k
@@ -50,6 +54,7 @@ class SparseTopK:
         self._limits = threadpool_limits(1, user_api="blas")
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._local = threading.local()
+        self._screen = screen
 
     def step(
         self, x: Float[np.ndarray, "batch d"], rate: float, dead: Bool[np.ndarray, " width"]
@@ -64,13 +69,13 @@ class SparseTopK:
         latents = np.empty((batch, self.k), np.int32)
         values, gradient = np.empty((2, batch, self.k), np.float32)
 
+        def load(first: int) -> None:
+            self._screen.load(encoder, slice(first, first + LATENTS))
+
         def forward(start: int) -> float:
             rows = slice(start, start + ROWS)
-            pre = self._buffer(min(ROWS, batch - start), width)
             np.subtract(x[rows], decoder_bias, out=centred[rows])
-            np.matmul(centred[rows], encoder.T, out=pre)
-            kernels.select_largest(pre, encoder_bias, self.k, latents[rows], values[rows])
-            pre_dead[rows] = pre[:, chosen] + encoder_bias[chosen]
+            pre_dead[rows] = self._select(centred[rows], chosen, latents[rows], values[rows])
             return kernels.decode(
                 x[rows],
                 decoder,
@@ -82,6 +87,8 @@ class SparseTopK:
                 gradient[rows],
             )
 
+        if self._screen:
+            list(self._map(load, range(0, width, LATENTS)))
         squared_error = sum(self._map(forward, range(0, batch, ROWS)))
         starts = np.empty(width + 1, np.int64)
         places = np.empty(latents.size, np.int64)
@@ -142,6 +149,19 @@ class SparseTopK:
     def finished(self, batches: Iterable[np.ndarray]) -> dict[str, Any]:
         """Return the fields of the trained `Dictionary`."""
         return {**self.parameters, "k": self.k}
+
+    def _select(
+        self, x: np.ndarray, chosen: np.ndarray, latents: np.ndarray, values: np.ndarray
+    ) -> Float[np.ndarray, "rows chosen"]:
+        """Write which latents fire on some rows, and return the pre-activations of those chosen."""
+        encoder, bias = self.parameters["encoder"], self.parameters["encoder_bias"]
+        if self._screen:
+            self._screen.select(x, encoder, bias, latents, values)
+            return x @ encoder[chosen].T + bias[chosen]
+        pre = self._buffer(len(x), len(encoder))
+        np.matmul(x, encoder.T, out=pre)
+        kernels.select_largest(pre, bias, self.k, latents, values)
+        return pre[:, chosen] + bias[chosen]
 
     def _buffer(self, rows: int, width: int) -> np.ndarray:
         """Return this thread's memory for dense pre-activations; fresh pages cost a sixth more."""

@@ -9,21 +9,25 @@ their section A.2); its gradient reaches the encoder. E‖x'‖² = d, so the fi
 normalised MSE. `sparsity` is k.
 """
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
+from cladescope.machines import fast_in_bfloat16
 from cladescope.variants.base import Fit, FitSpec, Job, initial_dictionary
 from cladescope.variants.batches import Source
 from cladescope.variants.loop import adam_betas, n_steps, train
 
 GPU_DRIVER = Path("/dev/nvidiactl")
+SCREENED_WORK = 2e12
+"""Floating-point operations of a run's products from which screening repays torch's import."""
 
 
 def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
     """Train on a source; the seed fixes the initialisation and the order of the rows.
 
     On a machine with a GPU torch does the work, elsewhere compiled loops, which give the same
-    weights up to rounding.
+    weights up to rounding; where the processor has AMX, a long run's encoder is screened.
 
     Raises
     ------
@@ -39,7 +43,16 @@ def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
     from cladescope.variants.sparse_topk import SparseTopK
 
     start = initial_dictionary(source, spec, k=int(spec.sparsity))
-    betas = adam_betas(n_steps(spec.recipe, source))
-    learner = SparseTopK(start, spec.recipe.aux_coefficient, betas, job.threads)
+    steps = n_steps(spec.recipe, source)
+    screen = None
+    work = 2 * steps * spec.recipe.batch_size * start.encoder.size
+    if work >= SCREENED_WORK and fast_in_bfloat16():
+        from cladescope.variants.screening import Screen
+
+        logging.info("the encoder is screened in bfloat16")
+        screen = Screen(*start.encoder.shape)
+    betas = adam_betas(steps)
+    learner = SparseTopK(start, spec.recipe.aux_coefficient, betas, job.threads, screen)
     log = train(learner, start, source, spec, job)
     return Fit(replace(start, **learner.finished([])), log)
+
