@@ -314,7 +314,7 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[0.5, 1, 2, 4])
     parser.add_argument("--rate", nargs="+", default=[], help="NAME=FACTOR of the learning rate")
     parser.add_argument("--activations", help="manifest of a store, {} for the split")
-    parser.add_argument("--only", nargs="+", default=names, choices=names)
+    parser.add_argument("--only", nargs="+", default=names, choices=[*names, "cladescope_float32"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         {"speed": speed, "tune": tune, "quality": quality}[options.what](options, Path(folder))
