@@ -35,6 +35,8 @@ import numpy as np
 
 TRAIN, HELD_OUT = 65_536, 16_384
 TRUE_LATENTS, TRUE_L0 = 4096, 24
+SPEED_STEPS = 250
+"""Length of the run whose first steps are timed: what is done about dead latents depends on it."""
 
 
 def synthetic(d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -206,8 +208,7 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
     for d in options.d:
         paths = _save(folder, *synthetic(d)[:2])
         for width in options.width:
-            steps = options.rounds * options.per_round + 2
-            plan = _plan(options, d, width, steps, 0, {})
+            plan = _plan(options, d, width, SPEED_STEPS, 0, {})
             arena = Arena(options.only, plan, paths)
             arena.ask(2)
             rounds, limits = [], []

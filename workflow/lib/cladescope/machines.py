@@ -41,14 +41,15 @@ def fast_in_bfloat16() -> bool:
 def machine(threads: int) -> str:
     """Name the GPU that this process has used, or else the processor, and the number of threads.
 
-    For example `GPU NVIDIA H200, 4 threads`. Call it after the work: a GPU counts once torch has
-    started to use it.
+    For example `GPU NVIDIA H200, 4 threads` or `CPU Intel(R) Xeon(R) Processor with AMX, 2
+    threads`: virtual machines call all processors by such a name, and training rounds otherwise
+    with AMX. Call it after the work: a GPU counts once torch has started to use it.
     """
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         name = f"{GPU} {torch.cuda.get_device_name()}"
     else:
-        name = f"CPU {_processor()}"
+        name = f"CPU {_processor()}{' with AMX' if fast_in_bfloat16() else ''}"
     return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
 
 

@@ -3,7 +3,8 @@
 After the encoder's matrix product nothing of size (batch, width) is written: each row decodes from
 its k decoder rows, and each latent's gradients come from the rows it fires on. Work is cut into
 blocks of fixed size, which threads share and whose sums are taken in order, so that the result does
-not depend on the number of threads. Neither torch nor its compiler is imported.
+not depend on the number of threads. Without a `screening.Screen`, which takes the encoder's product
+in bfloat16, neither torch nor its compiler is imported.
 """
 
 import math
