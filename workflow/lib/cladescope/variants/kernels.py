@@ -28,6 +28,7 @@ REORDER = {"reassoc", "contract", "nsz", "arcp"}
 
 
 def kernel(fastmath: Any) -> Callable[[Callable], Callable]:
+    """Compile a function at its first call, with these liberties in arithmetic and no lock."""
     options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
 
     def compile_late(function: Callable) -> Callable:

@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,9 +71,6 @@ class SparseTopK:
         latents = np.empty((batch, self.k), np.int32)
         values, gradient = np.empty((2, batch, self.k), np.float32)
 
-        def load(first: int) -> None:
-            self._screen.load(encoder, slice(first, first + LATENTS))
-
         def forward(start: int) -> float:
             rows = slice(start, start + ROWS)
             np.subtract(x[rows], decoder_bias, out=centred[rows])
@@ -89,7 +87,8 @@ class SparseTopK:
             )
 
         if self._screen:
-            list(self._map(load, range(0, width, LATENTS)))
+            parts = [slice(first, first + LATENTS) for first in range(0, width, LATENTS)]
+            list(self._map(partial(self._screen.load, encoder), parts))
         squared_error = sum(self._map(forward, range(0, batch, ROWS)))
         starts = np.empty(width + 1, np.int64)
         places = np.empty(latents.size, np.int64)
@@ -119,10 +118,10 @@ class SparseTopK:
                 adam,
             )
 
-        parts = list(self._map(update, range(0, width, LATENTS)))
-        slope = residual.sum(0) - sum(through for _, through in parts)
+        sums = list(self._map(update, range(0, width, LATENTS)))
+        slope = residual.sum(0) - sum(through for _, through in sums)
         self._move("decoder_bias", slope, adam)
-        norm = math.sqrt(sum(squares for squares, _ in parts) + float(slope @ slope))
+        norm = math.sqrt(sum(squares for squares, _ in sums) + float(slope @ slope))
         losses = {"loss": squared_error / (batch * d), "aux_loss": aux}
         return Step(losses, squared_error, np.diff(starts), norm)
 
@@ -170,8 +169,8 @@ class SparseTopK:
             self._local.pre = np.empty((ROWS, width), np.float32)
         return self._local.pre[:rows]
 
-    def _map(self, work: Callable[[int], Any], starts: range) -> Iterable[Any]:
-        return self._pool.map(work, starts) if self._pool else map(work, starts)
+    def _map(self, work: Callable[[Any], Any], parts: Iterable[Any]) -> Iterable[Any]:
+        return self._pool.map(work, parts) if self._pool else map(work, parts)
 
     def _adam(self, rate: float) -> tuple[np.float32, ...]:
         first, second = self.betas

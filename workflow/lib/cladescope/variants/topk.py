@@ -55,4 +55,3 @@ def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
     learner = SparseTopK(start, spec.recipe.aux_coefficient, betas, job.threads, screen)
     log = train(learner, start, source, spec, job)
     return Fit(replace(start, **learner.finished([])), log)
-
