@@ -34,14 +34,15 @@ LOWER_BITS = np.uint32(16)
 
 
 class Screen:
-    """Finds the latents that fire; made once for a run, given the encoder at every step."""
+    """Finds the latents that fire; made once for a run, given the encoder at every step.
+
+    The rows of encoder and activations have norms whose squares float32 can hold.
+    """
 
     def __init__(self, width: int, d: int):
         self._rounded = np.empty((width, d), np.uint16)
         self._norms, self._errors = np.empty((2, width), np.float32)
         self._local = threading.local()
-        # The caller's threads share the rows out.
-        torch.set_num_threads(1)
 
     def load(self, encoder: Float[np.ndarray, "width d"], some: slice) -> None:
         """Take in some rows of the encoder; all are needed before `select`."""
@@ -73,6 +74,8 @@ class Screen:
     def _buffers(self, rows: int, d: int) -> tuple[np.ndarray, ...]:
         local, width = self._local, len(self._norms)
         if not hasattr(local, "rough") or len(local.rough) < rows:
+            # The caller's threads share the rows out, and each would else have a team of its own.
+            torch.set_num_threads(1)
             local.rough = np.empty((rows, width), np.uint16)
             local.rounded = np.empty((rows, d), np.uint16)
             local.lengths = np.empty((2, rows), np.float32)
@@ -142,7 +145,10 @@ def select_screened(
 ) -> None:
     """Find the k largest positive entries of each row of x · encoderᵀ + bias, exactly.
 
-    Groups of columns spare most of them a look, as in `select_largest`.
+    An entry lies within rough + bias ± (doubt · norm + change), where change is what rounding has
+    done to `rough` itself. At least k lower ends reach some B − change. What cannot reach that is
+    not among the k largest, what cannot reach 0 is not positive, and all else is computed. Groups
+    of columns spare most of them a look, as in `select_largest`.
 
     Parameters
     ----------
@@ -150,7 +156,7 @@ def select_screened(
         About x · encoderᵀ: bfloat16 (rows, width), as bits.
     doubts, norms
         float32 (rows,) and (width,): before it was rounded itself, an entry of `rough` was within
-        doubt · norm.
+        doubt · norm / SLACK.
     x, encoder, bias
         float32 (rows, d), (width, d), (width,).
     latents, values
@@ -165,39 +171,25 @@ def select_screened(
     farthest = np.abs(bias).max()
     for row in range(rows):
         z, doubt = rough[row], doubts[row]
-        top = np.float32(0)
-        for j in range(tiles * TILE, width):
-            top = max(top, _widened(z[j]) + bias[j])
+        # What is far above the bound stays above it, so that the entries near it alone matter, and
+        # of those rounding has changed less than of the largest.
+        change = SLACK * ROUNDING * farthest
+        bound = -change
         if tiles:
             _lowest_maxima(z, bias, doubt, norms, largest)
-            top = max(top, largest.max() + doubt * longest)
-        # What rounding an entry of `rough` can have changed, where that entry matters.
-        change = SLACK * ROUNDING * (top + farthest)
-        bound = SMALLEST
-        if tiles:
-            bound = max(find_bound(largest, k) - 2 * change, SMALLEST)
+            top = max(largest.max() + doubt * longest, np.float32(0))
+            change += SLACK * ROUNDING * top
+            bound = max(find_bound(largest, k) - 2 * change, -change)
         found = 0
         for group in range(tiles * LANES):
             if largest[group] + 2 * doubt * longest >= bound:
                 start = group // LANES * TILE + group % LANES
                 for j in range(start, start + TILE, LANES):
-                    low = _widened(z[j]) + bias[j] - doubt * norms[j]
                     columns[found] = j
-                    candidates[found] = low
-                    found += low + 2 * doubt * norms[j] >= bound
+                    found += _widened(z[j]) + bias[j] + doubt * norms[j] >= bound
         for j in range(tiles * TILE, width):
-            low = _widened(z[j]) + bias[j] - doubt * norms[j]
             columns[found] = j
-            candidates[found] = low
-            found += low + 2 * doubt * norms[j] >= bound
-        if found > k:
-            bound = max(find_bound(candidates[:found], k) - 2 * change, SMALLEST)
-            kept = 0
-            for i in range(found):
-                j = columns[i]
-                columns[kept] = j
-                kept += candidates[i] + 2 * doubt * norms[j] >= bound
-            found = kept
+            found += _widened(z[j]) + bias[j] + doubt * norms[j] >= bound
         products(x[row], encoder, columns[:found], candidates[:found])
         kept = 0
         for i in range(found):

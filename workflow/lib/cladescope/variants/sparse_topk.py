@@ -67,6 +67,7 @@ class SparseTopK:
         (width, d), batch = encoder.shape, len(x)
         centred, residual = np.empty((2, *x.shape), np.float32)
         chosen = np.flatnonzero(dead) if self.aux_coefficient else np.empty(0, int)
+        chosen_rows = encoder[chosen]
         pre_dead = np.empty((batch, len(chosen)), np.float32)
         latents = np.empty((batch, self.k), np.int32)
         values, gradient = np.empty((2, batch, self.k), np.float32)
@@ -74,7 +75,9 @@ class SparseTopK:
         def forward(start: int) -> float:
             rows = slice(start, start + ROWS)
             np.subtract(x[rows], decoder_bias, out=centred[rows])
-            pre_dead[rows] = self._select(centred[rows], chosen, latents[rows], values[rows])
+            pre_dead[rows] = self._select(
+                centred[rows], chosen, chosen_rows, latents[rows], values[rows]
+            )
             return kernels.decode(
                 x[rows],
                 decoder,
@@ -151,13 +154,21 @@ class SparseTopK:
         return {**self.parameters, "k": self.k}
 
     def _select(
-        self, x: np.ndarray, chosen: np.ndarray, latents: np.ndarray, values: np.ndarray
+        self,
+        x: np.ndarray,
+        chosen: np.ndarray,
+        chosen_rows: np.ndarray,
+        latents: np.ndarray,
+        values: np.ndarray,
     ) -> Float[np.ndarray, "rows chosen"]:
-        """Write which latents fire on some rows, and return the pre-activations of those chosen."""
+        """Write which latents fire on some rows, and return the pre-activations of those chosen.
+
+        `chosen_rows` are the encoder's.
+        """
         encoder, bias = self.parameters["encoder"], self.parameters["encoder_bias"]
         if self._screen:
             self._screen.select(x, encoder, bias, latents, values)
-            return x @ encoder[chosen].T + bias[chosen]
+            return x @ chosen_rows.T + bias[chosen]
         pre = self._buffer(len(x), len(encoder))
         np.matmul(x, encoder.T, out=pre)
         kernels.select_largest(pre, bias, self.k, latents, values)
