@@ -62,6 +62,12 @@ def find_bound(values: np.ndarray, k: int) -> np.float32:
     return low
 
 
+@kernel(False)
+def count_tiles(width: int, k: int) -> int:
+    """Return the tiles of a row whose lanes are worth a maximum each: at least k lanes, or none."""
+    return width // TILE if width // DEPTH >= 2 * k else 0
+
+
 @kernel(REORDER | {"nnan"})
 def _maxima(z: np.ndarray, bias: np.ndarray, largest: np.ndarray) -> None:
     """Write the maximum of z + bias in each lane of each tile."""
@@ -95,7 +101,7 @@ def select_largest(
         places, which hold 0.
     """
     rows, width = pre.shape
-    tiles = width // TILE if width // DEPTH >= 2 * k else 0
+    tiles = count_tiles(width, k)
     largest = np.empty(tiles * LANES, np.float32)
     columns = np.empty(width, np.int32)
     candidates = np.empty(width, np.float32)

@@ -19,6 +19,7 @@ from cladescope.variants.kernels import (
     REORDER,
     SMALLEST,
     TILE,
+    count_tiles,
     find_bound,
     keep_largest,
     kernel,
@@ -163,7 +164,7 @@ def select_screened(
         As `select_largest` writes them.
     """
     (rows, width), k = rough.shape, latents.shape[1]
-    tiles = width // TILE if width // DEPTH >= 2 * k else 0
+    tiles = count_tiles(width, k)
     largest = np.empty(tiles * LANES, np.float32)
     columns = np.empty(width, np.int32)
     candidates = np.empty(width, np.float32)

@@ -30,6 +30,9 @@ ROWS = 512
 LATENTS = 512
 """Latents that one thread updates at a time."""
 
+Select = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Given rows, writes the latents that fire and their values; returns some pre-activations."""
+
 PARAMETERS = ("encoder", "decoder", "encoder_bias", "decoder_bias")
 
 
@@ -67,17 +70,15 @@ class SparseTopK:
         (width, d), batch = encoder.shape, len(x)
         centred, residual = np.empty((2, *x.shape), np.float32)
         chosen = np.flatnonzero(dead) if self.aux_coefficient else np.empty(0, int)
-        chosen_rows = encoder[chosen]
         pre_dead = np.empty((batch, len(chosen)), np.float32)
         latents = np.empty((batch, self.k), np.int32)
         values, gradient = np.empty((2, batch, self.k), np.float32)
+        select = self._screened(self._screen, chosen) if self._screen else self._dense(chosen)
 
         def forward(start: int) -> float:
             rows = slice(start, start + ROWS)
             np.subtract(x[rows], decoder_bias, out=centred[rows])
-            pre_dead[rows] = self._select(
-                centred[rows], chosen, chosen_rows, latents[rows], values[rows]
-            )
+            pre_dead[rows] = select(centred[rows], latents[rows], values[rows])
             return kernels.decode(
                 x[rows],
                 decoder,
@@ -89,9 +90,6 @@ class SparseTopK:
                 gradient[rows],
             )
 
-        if self._screen:
-            parts = [slice(first, first + LATENTS) for first in range(0, width, LATENTS)]
-            list(self._map(partial(self._screen.load, encoder), parts))
         squared_error = sum(self._map(forward, range(0, batch, ROWS)))
         starts = np.empty(width + 1, np.int64)
         places = np.empty(latents.size, np.int64)
@@ -153,26 +151,30 @@ class SparseTopK:
         """Return the fields of the trained `Dictionary`."""
         return {**self.parameters, "k": self.k}
 
-    def _select(
-        self,
-        x: np.ndarray,
-        chosen: np.ndarray,
-        chosen_rows: np.ndarray,
-        latents: np.ndarray,
-        values: np.ndarray,
-    ) -> Float[np.ndarray, "rows chosen"]:
-        """Write which latents fire on some rows, and return the pre-activations of those chosen.
-
-        `chosen_rows` are the encoder's.
-        """
+    def _dense(self, chosen: np.ndarray) -> Select:
+        """Return how a step selects, and looks at some latents, by the dense product."""
         encoder, bias = self.parameters["encoder"], self.parameters["encoder_bias"]
-        if self._screen:
-            self._screen.select(x, encoder, bias, latents, values)
+
+        def select(x: np.ndarray, latents: np.ndarray, values: np.ndarray) -> np.ndarray:
+            pre = self._buffer(len(x), len(encoder))
+            np.matmul(x, encoder.T, out=pre)
+            kernels.select_largest(pre, bias, self.k, latents, values)
+            return pre[:, chosen] + bias[chosen]
+
+        return select
+
+    def _screened(self, screen: "Screen", chosen: np.ndarray) -> Select:
+        """Return the same by the screen, loaded with the step's encoder."""
+        encoder, bias = self.parameters["encoder"], self.parameters["encoder_bias"]
+        chosen_rows = encoder[chosen]
+        parts = [slice(first, first + LATENTS) for first in range(0, len(encoder), LATENTS)]
+        list(self._map(partial(screen.load, encoder), parts))
+
+        def select(x: np.ndarray, latents: np.ndarray, values: np.ndarray) -> np.ndarray:
+            screen.select(x, encoder, bias, latents, values)
             return x @ chosen_rows.T + bias[chosen]
-        pre = self._buffer(len(x), len(encoder))
-        np.matmul(x, encoder.T, out=pre)
-        kernels.select_largest(pre, bias, self.k, latents, values)
-        return pre[:, chosen] + bias[chosen]
+
+        return select
 
     def _buffer(self, rows: int, width: int) -> np.ndarray:
         """Return this thread's memory for dense pre-activations; fresh pages cost a sixth more."""
