@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from atlas_study import HARM, LAYERS, make_atlas
 
+TIMEOUT = 10_000  # milliseconds
 SHOWN = f"trained/cls/L{LAYERS[-1]}/topk/w20_k4_s0"
 VIEWS = {
     "tree": "#tree",
@@ -82,7 +83,7 @@ def browser() -> Iterator[Browser]:
 def opened(browser: Browser, atlas: Path, address: str = "", **options) -> Iterator[Page]:
     """Open a page; fail if it writes to the console or asks for a file that is not the atlas's."""
     context = browser.new_context(**options)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(TIMEOUT)
     page = context.new_page()
     faults: list[str] = []
     page.on("console", lambda message: faults.append(message.text))
@@ -321,11 +322,11 @@ def test_harmful_names_are_text(browser, atlas):
 def test_file_names_of_images_are_shown_as_they_are(browser, atlas):
     with opened(browser, atlas, f"#latent?d={SHOWN}&j=8") as page:
         paths = set()
-        file = "document.querySelector('dialog dd:last-of-type')"
+        file = page.locator("dialog dd:last-of-type")
         for tile in page.locator(".tile").all():
             tile.click()
-            page.wait_for_function(f"{file}.textContent !== '…'")
-            paths.add(page.evaluate(f"{file}.textContent"))
+            expect(file).not_to_have_text("…", timeout=TIMEOUT)
+            paths.add(file.text_content())
             page.keyboard.press("Escape")
         assert all(path.endswith(".png") for path in paths) and len(paths) > 8
 
@@ -353,7 +354,8 @@ def test_depth_shows_images_of_every_layer(browser, atlas):
         rows = page.locator("[aria-label=Layers] tbody tr")
         assert rows.count() == len(LAYERS)
         rows.last.scroll_into_view_if_needed()
-        page.wait_for_function("document.querySelectorAll('.later .tile').length >= 24")
+        # A function: the page's policy forbids the eval() by which a text would be asked again.
+        page.wait_for_function("() => document.querySelectorAll('.later .tile').length >= 24")
         with redrawn(page):
             page.click("nav.choices >> text=six0")
         assert heading(page) == "six0 through the layers"
