@@ -92,6 +92,7 @@ class Cladescope:
         from cladescope.variants.batches import InMemory
         from cladescope.variants.screening import Screen
         from cladescope.variants.sparse_topk import SparseTopK
+        from cladescope.variants.torch_product import multiply
 
         options = load_schema()["$defs"]["training"]["properties"]
         defaults = {name: option["default"] for name, option in options.items()}
@@ -108,6 +109,7 @@ class Cladescope:
             loop.adam_betas(plan.steps),
             plan.threads,
             Screen(plan.width, plan.d) if self.screens and fast_in_bfloat16() else None,
+            multiply,
         )
         self.peak = plan.rate * loop.peak_rate(self.recipe, plan.width, plan.steps)
         self.silent = np.zeros(plan.width, np.int64)

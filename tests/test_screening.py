@@ -1,6 +1,5 @@
 """The screened encoder: the same latents and the same bits as if all were computed in float32."""
 
-import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,11 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from cladescope import machines
 from cladescope.dictionary import Dictionary
-from cladescope.variants import kernels, screening, topk
-from cladescope.variants.base import ADAM_BETAS, FitSpec, Job, Recipe
-from cladescope.variants.batches import InMemory
+from cladescope.variants import kernels, screening
+from cladescope.variants.base import ADAM_BETAS
 from cladescope.variants.screening import Screen, round_rows
 from cladescope.variants.sparse_topk import SparseTopK
 
@@ -253,29 +250,6 @@ def test_rows_are_rounded_as_torch_rounds_them():
     lost = matrix.astype(float) - expected.double().numpy()
     assert norms == pytest.approx(np.linalg.norm(matrix.astype(float), axis=1), rel=1e-5)
     assert errors == pytest.approx(np.linalg.norm(lost, axis=1), rel=1e-5)
-
-
-def test_a_long_run_on_a_processor_with_amx_is_screened(monkeypatch, tmp_path, caplog):
-    x = np.random.default_rng(2).standard_normal((400, D), dtype=np.float32)
-    source, spec = InMemory(x), FitSpec(300, 5, 0, Recipe(1200, 100, 1e-3, 0, 0, 0.2, 0.5, 1 / 32))
-    monkeypatch.setattr(topk, "GPU_DRIVER", tmp_path / "absent")
-    monkeypatch.setattr(machines, "_CPUINFO", tmp_path / "cpuinfo")
-    machines._CPUINFO.write_text("flags : amx_bf16\n")
-    caplog.set_level(logging.INFO)
-    fits = [topk.fit(source, spec, Job())]
-    assert "screened" not in caplog.text
-    monkeypatch.setattr(topk, "SCREENED_WORK", 2 * 1200 * D * 300)
-    fits.append(topk.fit(source, spec, Job()))
-    assert "screened" in caplog.text
-    machines._CPUINFO.write_text("flags :\n")
-    caplog.clear()
-    fits.append(topk.fit(source, spec, Job()))
-    assert "screened" not in caplog.text
-    plain, screened, again = (fit.dictionary for fit in fits)
-    assert np.array_equal(plain.encoder, again.encoder)
-    for name in ("encoder", "decoder", "encoder_bias", "decoder_bias"):
-        one, two = getattr(plain, name), getattr(screened, name)
-        assert (np.abs(one - two) > 1e-4).mean() < 2e-3, name
 
 
 def test_bounds_of_rounding_are_those_of_bfloat16():

@@ -1,5 +1,6 @@
 """The TopK step: compiled loops against float64 arithmetic, and against torch's gradients."""
 
+import logging
 import subprocess
 import sys
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from cladescope import machines
 from cladescope.dictionary import Dictionary
-from cladescope.variants import kernels, topk
+from cladescope.variants import kernels, topk, torch_product
 from cladescope.variants.adam import Adam
 from cladescope.variants.autograd import Autograd, aux_loss, fit_autoencoder
 from cladescope.variants.base import ADAM_BETAS, FitSpec, Job, Recipe
@@ -45,10 +47,16 @@ def dead():
     return np.isin(np.arange(WIDTH), np.random.default_rng(5).choice(WIDTH, 40, replace=False))
 
 
-def learner(coefficient, screened, threads=1):
-    start = dictionary()
-    screen = Screen(*start.encoder.shape) if screened else None
-    return SparseTopK(start, coefficient, ADAM_BETAS, threads, screen)
+WAYS = {
+    "numpy": lambda: {},
+    "torch": lambda: {"multiply": torch_product.multiply},
+    "screened": lambda: {"screen": Screen(WIDTH, D)},
+}
+"""What multiplies by the encoder."""
+
+
+def learner(coefficient, way, threads=1):
+    return SparseTopK(dictionary(), coefficient, ADAM_BETAS, threads, **WAYS[way]())
 
 
 def dense_gradients(start, x, dead, coefficient):
@@ -68,11 +76,11 @@ def dense_gradients(start, x, dead, coefficient):
     return loss.item(), aux.item(), gradients
 
 
-@pytest.mark.parametrize("screened", [False, True])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("coefficient", [0.0, 0.5])
-def test_gradients_are_those_of_the_dense_loss(x, dead, coefficient, screened):
+def test_gradients_are_those_of_the_dense_loss(x, dead, coefficient, way):
     start = dictionary()
-    subject = learner(coefficient, screened)
+    subject = learner(coefficient, way)
     report = subject.step(x, 1e-3, dead)
     loss, aux, expected = dense_gradients(start, x, dead, coefficient)
     assert report.losses["loss"] == pytest.approx(loss, rel=1e-5)
@@ -86,9 +94,9 @@ def test_gradients_are_those_of_the_dense_loss(x, dead, coefficient, screened):
         ), name
 
 
-@pytest.mark.parametrize("screened", [False, True])
-def test_aux_gradient_reaches_dead_latents_only(x, dead, screened):
-    with_aux, without = (learner(coefficient, screened) for coefficient in (0.5, 0.0))
+@pytest.mark.parametrize("way", WAYS)
+def test_aux_gradient_reaches_dead_latents_only(x, dead, way):
+    with_aux, without = (learner(coefficient, way) for coefficient in (0.5, 0.0))
     for subject in (with_aux, without):
         subject.step(x, 1e-3, dead)
     for name in ("encoder", "decoder", "encoder_bias"):
@@ -97,10 +105,10 @@ def test_aux_gradient_reaches_dead_latents_only(x, dead, screened):
         assert not change[~dead].any()
 
 
-@pytest.mark.parametrize("screened", [False, True])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("coefficient", [0.0, 0.5])
-def test_steps_follow_the_plain_implementation(x, dead, coefficient, screened):
-    fast = learner(coefficient, screened)
+def test_steps_follow_the_plain_implementation(x, dead, coefficient, way):
+    fast = learner(coefficient, way)
     plain = Autograd(TopK(dictionary(), K), coefficient, 0, ADAM_BETAS)
     for _ in range(5):
         one, two = (subject.step(x, 1e-3, dead) for subject in (fast, plain))
@@ -113,9 +121,9 @@ def test_steps_follow_the_plain_implementation(x, dead, coefficient, screened):
         assert far.mean() < 2e-3, name
 
 
-@pytest.mark.parametrize("screened", [False, True])
-def test_threads_change_no_bit(x, dead, screened):
-    one, three = (learner(0.5, screened, threads) for threads in (1, 3))
+@pytest.mark.parametrize("way", WAYS)
+def test_threads_change_no_bit(x, dead, way):
+    one, three = (learner(0.5, way, threads) for threads in (1, 3))
     for _ in range(3):
         assert one.step(x, 1e-3, dead).losses == three.step(x, 1e-3, dead).losses
     for name, value in one.state().items():
@@ -147,9 +155,9 @@ def test_selection_is_a_stable_sort(width, k, kind):
         assert np.array_equal(values[row, fires], pre[row, best])
 
 
-@pytest.mark.parametrize("screened", [False, True])
-def test_a_restored_state_continues_with_the_same_bits(x, dead, screened):
-    one, two = (learner(0.5, screened) for _ in range(2))
+@pytest.mark.parametrize("way", WAYS)
+def test_a_restored_state_continues_with_the_same_bits(x, dead, way):
+    one, two = (learner(0.5, way) for _ in range(2))
     one.step(x, 1e-3, dead)
     two.restore({name: value.copy() for name, value in one.state().items()})
     for subject in (one, two):
@@ -158,8 +166,43 @@ def test_a_restored_state_continues_with_the_same_bits(x, dead, screened):
         assert np.array_equal(value, two.state()[name]), name
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_torch_multiplies_on_one_thread_what_begins_at_a_cache_line(x, dead, threads, monkeypatch):
+    seen = []
+    multiply = torch.mm
+
+    def watch(one, two, out):
+        seen.append((torch.get_num_threads(), one.data_ptr(), two.data_ptr(), out.data_ptr()))
+        return multiply(one, two, out=out)
+
+    monkeypatch.setattr(torch, "mm", watch)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        subject = learner(0.5, "torch", threads)
+        subject.step(x, 1e-3, dead)
+        # As a checkpoint is read: from anywhere in memory.
+        state = {name: shifted(value) for name, value in subject.state().items()}
+        subject.restore(state)
+        subject.step(x, 1e-3, dead)
+    finally:
+        torch.set_num_threads(before)
+    assert len(seen) == 2 * 3, "a block of rows each"
+    assert {threads for threads, *_ in seen} == {1}
+    assert not any(place % 64 for _, *places in seen for place in places)
+
+
+def shifted(value):
+    """The same array, four bytes past a cache line."""
+    memory = np.empty(value.nbytes + 128, np.uint8)
+    first = -memory.ctypes.data % 64 + 4
+    copy = memory[first : first + value.nbytes].view(value.dtype).reshape(value.shape)
+    copy[...] = value
+    return copy
+
+
 def test_decoder_rows_keep_unit_norm(x, dead):
-    subject = learner(0.5, screened=False)
+    subject = learner(0.5, "numpy")
     for _ in range(20):
         subject.step(x, 1e-2, dead)
     norms = np.linalg.norm(subject.parameters["decoder"], axis=1)
@@ -215,6 +258,39 @@ def test_training_imports_only_what_it_needs(root, variant, sparsity, absent):
     )
     environment = {"PYTHONPATH": str(root / "workflow" / "lib")}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def test_a_long_run_multiplies_by_torch_or_is_screened(monkeypatch, tmp_path, caplog):
+    rows = np.random.default_rng(2).standard_normal((400, 200), dtype=np.float32)
+    recipe = Recipe(1200, 100, 1e-3, 0, 0, 0.2, 0.5, 1 / 32)
+    products = []
+    multiply = torch_product.multiply
+
+    def fit():
+        caplog.clear()
+        products.clear()
+        return topk.fit(InMemory(rows), FitSpec(300, 5, 0, recipe), Job()).dictionary
+
+    def count(*matrices):
+        products.append(multiply(*matrices))
+
+    monkeypatch.setattr(torch_product, "multiply", count)
+    monkeypatch.setattr(topk, "GPU_DRIVER", tmp_path / "absent")
+    monkeypatch.setattr(machines, "_CPUINFO", tmp_path / "cpuinfo")
+    machines._CPUINFO.write_text("flags : amx_bf16\n")
+    caplog.set_level(logging.INFO)
+    plain = fit()
+    assert not products and "screened" not in caplog.text
+    monkeypatch.setattr(topk, "LONG_WORK", 2 * 1200 * 200 * 300)
+    screened = fit()
+    assert not products and "screened" in caplog.text
+    machines._CPUINFO.write_text("flags :\n")
+    by_torch = fit()
+    assert len(products) == 12 and "screened" not in caplog.text
+    for name in PARAMETERS:
+        for other in (screened, by_torch):
+            one, two = getattr(plain, name), getattr(other, name)
+            assert (np.abs(one - two) > 1e-4).mean() < 2e-3, name
 
 
 def test_a_run_is_that_of_the_plain_implementation(x):

@@ -13,21 +13,24 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from cladescope.machines import fast_in_bfloat16
 from cladescope.variants.base import Fit, FitSpec, Job, initial_dictionary
 from cladescope.variants.batches import Source
 from cladescope.variants.loop import adam_betas, n_steps, train
 
 GPU_DRIVER = Path("/dev/nvidiactl")
-SCREENED_WORK = 2e12
-"""Floating-point operations of a run's products from which screening repays torch's import."""
+LONG_WORK = 2e12
+"""Floating-point operations of a run's products from which torch's import repays."""
 
 
 def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
     """Train on a source; the seed fixes the initialisation and the order of the rows.
 
     On a machine with a GPU torch does the work, elsewhere compiled loops, which give the same
-    weights up to rounding; where the processor has AMX, a long run's encoder is screened.
+    weights up to rounding. In a long run these have torch multiply by the encoder, in bfloat16 as a
+    screen where the processor has AMX.
 
     Raises
     ------
@@ -40,18 +43,23 @@ def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
         from cladescope.variants.dense_topk import TopK
 
         return fit_autoencoder(TopK, source, spec, job)
-    from cladescope.variants.sparse_topk import SparseTopK
+    from cladescope.variants.sparse_topk import Multiply, SparseTopK
 
     start = initial_dictionary(source, spec, k=int(spec.sparsity))
     steps = n_steps(spec.recipe, source)
     screen = None
+    multiply: Multiply = np.matmul
     work = 2 * steps * spec.recipe.batch_size * start.encoder.size
-    if work >= SCREENED_WORK and fast_in_bfloat16():
+    if work >= LONG_WORK and fast_in_bfloat16():
         from cladescope.variants.screening import Screen
 
         logging.info("the encoder is screened in bfloat16")
         screen = Screen(*start.encoder.shape)
+    elif work >= LONG_WORK:
+        from cladescope.variants import torch_product
+
+        multiply = torch_product.multiply
     betas = adam_betas(steps)
-    learner = SparseTopK(start, spec.recipe.aux_coefficient, betas, job.threads, screen)
+    learner = SparseTopK(start, spec.recipe.aux_coefficient, betas, job.threads, screen, multiply)
     log = train(learner, start, source, spec, job)
     return Fit(replace(start, **learner.finished([])), log)
