@@ -8,17 +8,18 @@ FILE ?= study.tar.gz
 
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := $(VENV)-peers
 # A person at a terminal sees progress bars, a log file plain lines.
 SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) $(shell test -t 2 && echo --logger rich)
 # Compiled at once: hundreds of short jobs import these packages, also from folders they cannot write.
-SYNC := $(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes
+SYNC := $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
 COMMAND := PYTHONPATH=workflow/lib $(BIN)/python -m cladescope
-.PHONY: help demo run plan layers verify status reproduce archive gallery unlock test lint format lock planted-backbone clean
+.PHONY: help demo run plan layers verify status reproduce archive gallery unlock test test-saelens peers lint format lock planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -65,6 +66,11 @@ unlock: $(VENV)/synced ## after a run was killed: wait for its Slurm jobs, then 
 test: $(VENV)/synced-dev ## run all tests
 	$(BIN)/pytest --numprocesses 3 --dist loadfile
 
+test-saelens: $(VENV)/synced-dev $(PEERS)/synced ## test the exchange with SAELens by the package itself
+	SAELENS_PYTHON=$(PEERS)/bin/python $(BIN)/pytest tests/test_saelens.py
+
+peers: $(PEERS)/synced ## make .venv-peers, for benchmarks/sae.py: other libraries for autoencoders
+
 lint: $(VENV)/synced-dev ## check style, types and the workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -85,10 +91,11 @@ lock: $(VENV)/uv ## resolve the requirements again and write the locks
 	cd envs && ../$(LOCK) uv.in -o uv.txt
 	cd envs && ../$(LOCK) requirements-dev.in -o requirements-dev.txt
 	cd envs && ../$(LOCK) requirements.in -c requirements-dev.txt -o requirements.txt
+	cd envs && ../$(LOCK) peers.in -c requirements-dev.txt -o peers.txt
 	$(BIN)/python envs/pin_conda.py
 
-clean: ## remove the environment (results stay)
-	rm -rf $(VENV)
+clean: ## remove the environments (results stay)
+	rm -rf $(VENV) $(PEERS)
 
 $(VENV)/uv: envs/uv.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Cladescope needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + "; name another with make PYTHON=...")'
@@ -99,9 +106,14 @@ $(VENV)/uv: envs/uv.txt
 # Synced with or without the development tools; a sync removes what its list lacks, so the larger
 # set also serves as the smaller one.
 $(VENV)/synced: $(VENV)/uv envs/requirements.txt
-	test -e $(VENV)/synced-dev || $(SYNC) envs/requirements.txt
+	test -e $(VENV)/synced-dev || $(SYNC) $(BIN)/python envs/requirements.txt
 	touch $@
 
 $(VENV)/synced-dev: $(VENV)/uv envs/requirements-dev.txt
-	$(SYNC) envs/requirements-dev.txt
+	$(SYNC) $(BIN)/python envs/requirements-dev.txt
 	touch $@ $(VENV)/synced
+
+$(PEERS)/synced: $(VENV)/uv envs/peers.txt
+	$(BIN)/python -m venv $(PEERS)
+	$(SYNC) $(PEERS)/bin/python envs/peers.txt
+	touch $@

@@ -1,7 +1,6 @@
 """Exchange with SAELens: its format, computed by hand, and the package itself where it is.
 
-SAELens pins versions that this project's environment does not have. Name the Python of an
-environment that holds it in SAELENS_PYTHON to run the last test.
+SAELens has an environment of its own: `make test-saelens` makes it and runs the last test, too.
 """
 
 import os
@@ -111,7 +110,7 @@ sae.save_model(f"{folder}/saved")
 """
 
 
-@pytest.mark.skipif("SAELENS_PYTHON" not in os.environ, reason="SAELENS_PYTHON is not set")
+@pytest.mark.skipif("SAELENS_PYTHON" not in os.environ, reason="it takes `make test-saelens`")
 @pytest.mark.parametrize("exported", KINDS, indirect=True)
 def test_the_package_reads_ours_and_writes_what_we_read(exported, x, tmp_path):
     np.save(tmp_path / "x.npy", x)
