@@ -149,7 +149,8 @@ def test_quantiles_of_l0_by_hand():
     # 20 tokens fire 0, 1, …, 19 latents: 5% of them fire none, half fire at most 9.
     z = np.tril(np.ones((20, 20), np.float32), -1)
     meter = Reconstruction(20)
-    meter.add(np.ones((20, 1)), np.ones((20, 1)), z)
+    x = np.arange(20.0)[:, None]
+    meter.add(x, x, z)
     quality = meter.result()
     assert [quality[name] for name in ("l0_q05", "l0_median", "l0_q95")] == [0, 9, 18]
 
@@ -158,7 +159,8 @@ def test_rare_latents_fire_on_less_than_a_thousandth():
     z = np.zeros((4000, 3), np.float32)
     z[:3, 0] = z[:5, 1] = 1
     meter = Reconstruction(3)
-    meter.add(np.ones((4000, 1)), np.ones((4000, 1)), z)
+    x = np.arange(4000.0)[:, None]
+    meter.add(x, x, z)
     quality = meter.result()
     assert quality["rare_share"] == pytest.approx(1 / 3)
     assert quality["dead_share"] == pytest.approx(1 / 3)

@@ -54,7 +54,7 @@ def test_probes_read_more_than_chance_in_the_last_block(finished):
 def test_last_block_holds_hierarchy_beyond_its_nulls_and_beyond_the_second(finished):
     metrics = pd.read_csv(finished.folder / "results" / "small" / "tables" / "metrics.csv")
     topk = metrics[metrics["variant"] == "topk"]
-    early, late = (topk[topk["layer"] == layer].reset_index() for layer in (2, 8))
+    early, late = (topk[topk["layer"] == layer].reset_index(drop=True) for layer in (2, 8))
     assert len(early) == len(late) == 2
     for score in ("node_recovery", "best_internal_mcc"):
         assert (late[score] > late[f"{score}_null_permuted_high"]).all()
