@@ -67,7 +67,7 @@ test: $(VENV)/synced-dev ## run all tests
 	$(BIN)/pytest --numprocesses 3 --dist loadfile
 
 test-saelens: $(VENV)/synced-dev $(PEERS)/synced ## test the exchange with SAELens by the package itself
-	SAELENS_PYTHON=$(PEERS)/bin/python $(BIN)/pytest tests/test_saelens.py
+	SAELENS_PYTHON=$(PEERS)/bin/python $(BIN)/pytest tests/dictionaries/test_saelens.py
 
 peers: $(PEERS)/synced ## make .venv-peers, for benchmarks/sae.py: other libraries for autoencoders
 

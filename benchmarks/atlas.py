@@ -28,13 +28,13 @@ from cladescope.atlas.chunks import read_chunk, write_chunk
 from cladescope.atlas.dictionary import DictionaryPages, PageSpec
 from cladescope.atlas.site import build_atlas
 from cladescope.atlas.thumbnails import PER_FOLDER, QUALITY
-from cladescope.codes import Codes
-from cladescope.images import ImageIndex
-from cladescope.score_tables import LATENT_SCHEMA, NODE_SCHEMA, RELATION_SCHEMA
-from cladescope.taxonomy import Taxonomy
-from cladescope.tree import Tree
-from cladescope.wnids import IMAGENET_1K, read_wnid_map
-from cladescope.wordnet import build_taxonomy
+from cladescope.codes.codes import Codes
+from cladescope.images.classes import IMAGENET_1K, read_wnid_map
+from cladescope.images.index import ImageIndex
+from cladescope.scores.tables import LATENT_SCHEMA, NODE_SCHEMA, RELATION_SCHEMA
+from cladescope.taxonomy.taxonomy import Taxonomy
+from cladescope.taxonomy.tree import Tree
+from cladescope.taxonomy.wordnet import build_taxonomy
 
 ROOT = Path(__file__).parents[1]
 SPEC = PageSpec(images=8, classes=32, neighbours=8, latents=12, mcc_threshold=0.5)

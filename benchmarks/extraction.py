@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cladescope import activations
-from cladescope.activations import ExtractionSpec, extract_activations
-from cladescope.backbone import Backbone, BackboneSpec, list_layers, load_backbone
-from cladescope.images import decode_image
-from cladescope.indexing import index_images
-from cladescope.sources.image_folder import ImageFolder
+from cladescope.activations import extract as activations
+from cladescope.activations.extract import ExtractionSpec, extract_activations
+from cladescope.backbone.backbone import Backbone, BackboneSpec, list_layers, load_backbone
+from cladescope.images.index import decode_image
+from cladescope.images.indexing import index_images
+from cladescope.images.sources.image_folder import ImageFolder
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 GPU = DEVICE.type == "cuda"

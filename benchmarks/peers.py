@@ -86,13 +86,13 @@ class Cladescope:
 
     def __init__(self, plan: Plan):
         from cladescope.config import load_schema
+        from cladescope.dictionaries.training import loop
+        from cladescope.dictionaries.training.base import FitSpec, Recipe, initial_dictionary
+        from cladescope.dictionaries.training.batches import InMemory
+        from cladescope.dictionaries.training.processor import SparseTopK
+        from cladescope.dictionaries.training.screening import Screen
+        from cladescope.dictionaries.training.torch_product import multiply
         from cladescope.machines import fast_in_bfloat16
-        from cladescope.variants import loop
-        from cladescope.variants.base import FitSpec, Recipe, initial_dictionary
-        from cladescope.variants.batches import InMemory
-        from cladescope.variants.screening import Screen
-        from cladescope.variants.sparse_topk import SparseTopK
-        from cladescope.variants.torch_product import multiply
 
         options = load_schema()["$defs"]["training"]["properties"]
         defaults = {name: option["default"] for name, option in options.items()}

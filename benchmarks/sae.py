@@ -66,7 +66,7 @@ def synthetic(d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def stored(pattern: str) -> tuple[np.ndarray, np.ndarray]:
     """Return train and evaluation rows of an activation store, standardised alike."""
-    from cladescope.store import read_activations
+    from cladescope.activations.store import read_activations
 
     parts = [read_activations(pattern.format(split)) for split in ("train", "eval")]
     rows = [part.reshape(-1, part.shape[-1]).astype(np.float32) for part in parts]

@@ -20,14 +20,14 @@ from pathlib import Path
 import numpy as np
 from timm.data import ImageNetInfo
 
-from cladescope import wordnet
-from cladescope.codes import Codes
-from cladescope.firings import halve, strongest_first
-from cladescope.locating import images_needed, lowest_common
-from cladescope.score_spec import ScoreSpec
-from cladescope.scores import score_dictionary
-from cladescope.taxonomy import Taxonomy
-from cladescope.tree import Tree
+from cladescope.codes.codes import Codes
+from cladescope.scores.halves import halve, strongest_first
+from cladescope.scores.lch import images_needed, lowest_common
+from cladescope.scores.score import score_dictionary
+from cladescope.scores.spec import ScoreSpec
+from cladescope.taxonomy import wordnet
+from cladescope.taxonomy.taxonomy import Taxonomy
+from cladescope.taxonomy.tree import Tree
 
 NLTK_DATA = Path(__file__).parents[1] / "resources" / "nltk_data"
 N_IMAGES, K = 50_000, 32

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 import zarr
 
-from cladescope.images import ImageIndex
-from cladescope.statistics import Statistics, measure
-from cladescope.store import ActivationStore, ShardPlan
-from cladescope.store_writer import ActivationWriter, scratch_of
+from cladescope.activations.statistics import Statistics, measure
+from cladescope.activations.store import ActivationStore, ShardPlan
+from cladescope.activations.writer import ActivationWriter, scratch_of
+from cladescope.images.index import ImageIndex
 
 IMAGES, WIDTH, SHARDS = 1_000_000, 768, 64
 BATCH = 4096

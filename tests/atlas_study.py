@@ -13,14 +13,14 @@ from cladescope.atlas import page_folder
 from cladescope.atlas.dictionary import DictionaryPages, PageSpec
 from cladescope.atlas.site import build_atlas
 from cladescope.atlas.thumbnails import draw_thumbnails
-from cladescope.codes import Codes
-from cladescope.dictionary import Dictionary
-from cladescope.images import ImageIndex, sha256_of
-from cladescope.recurrence import match_seeds
-from cladescope.score_spec import ScoreSpec
-from cladescope.scores import score_dictionary
-from cladescope.sources.image_folder import ImageFolder
-from cladescope.taxonomy import Taxonomy, taxonomy_from_parents
+from cladescope.codes.codes import Codes
+from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.images.index import ImageIndex, sha256_of
+from cladescope.images.sources.image_folder import ImageFolder
+from cladescope.scores.recurrence import match_seeds
+from cladescope.scores.score import score_dictionary
+from cladescope.scores.spec import ScoreSpec
+from cladescope.taxonomy.taxonomy import Taxonomy, taxonomy_from_parents
 from oracles import inner_nodes, noisy_codes
 
 PAGES = Path(__file__).parents[1] / "workflow" / "atlas"

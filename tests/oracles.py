@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from cladescope.codes import Codes
-from cladescope.firings import Firings, Halves
-from cladescope.taxonomy import Taxonomy
+from cladescope.codes.codes import Codes
+from cladescope.scores.halves import Firings, Halves
+from cladescope.taxonomy.taxonomy import Taxonomy
 
 
 def inner_nodes(taxonomy: Taxonomy) -> np.ndarray:

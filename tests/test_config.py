@@ -8,9 +8,9 @@ from cladescope.config import (
     index_spec,
     load_schema,
 )
-from cladescope.sources import make_source
-from cladescope.sources.huggingface import HuggingFace
-from cladescope.sources.webdataset import WebDataset
+from cladescope.images.sources import make_source
+from cladescope.images.sources.huggingface import HuggingFace
+from cladescope.images.sources.webdataset import WebDataset
 
 SPLITS = {"train": "a", "eval": "b"}
 

@@ -25,10 +25,10 @@ from cladescope.config import (
     index_spec,
     weights_kind,
 )
-from cladescope.fingerprint import LIBRARY as PACKAGE
-from cladescope.fingerprint import fingerprint
-from cladescope.provenance import plan_record
-from cladescope.records import check_clock, check_records
+from cladescope.provenance.fingerprint import LIBRARY as PACKAGE
+from cladescope.provenance.fingerprint import fingerprint
+from cladescope.provenance.record import plan_record
+from cladescope.operations.snakemake_records import check_clock, check_records
 from cladescope.selection import mapped_dictionaries, shown_dictionary
 
 try:
@@ -85,7 +85,7 @@ def stages():
     return {
         **{script: code_of(script) for script in scripts if not script.startswith(drawings)},
         **{
-            f"train_sae {variant}": code_of("train_sae", f"variants/{variant}.py")
+            f"train_sae {variant}": code_of("train_sae", f"dictionaries/variants/{variant}.py")
             for variant in sorted(variants)
         },
     }

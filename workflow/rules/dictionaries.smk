@@ -27,7 +27,7 @@ rule train_sae:
     params:
         # Width, sparsity and seed are in the paths.
         spec=lambda w: training_spec(w.variant),
-        code=lambda w: code_of("train_sae", f"variants/{w.variant}.py"),
+        code=lambda w: code_of("train_sae", f"dictionaries/variants/{w.variant}.py"),
     script:
         "../scripts/train_sae.py"
 
@@ -58,7 +58,7 @@ for number, pack in enumerate(expand_packs(config)):
             **resources_of("train_sae"),
         params:
             spec=training_spec(first.variant),
-            code=code_of("train_sae", f"variants/{first.variant}.py"),
+            code=code_of("train_sae", f"dictionaries/variants/{first.variant}.py"),
         script:
             "../scripts/train_sae.py"
 

@@ -1,9 +1,9 @@
 from pathlib import Path
 
-from cladescope.images import ImageIndex, common_classes
+from cladescope.images.index import ImageIndex, common_classes
 from cladescope.jobs import start_log
-from cladescope.taxonomy_table import read_taxonomy_table
-from cladescope.wordnet import build_taxonomy
+from cladescope.taxonomy.table import read_taxonomy_table
+from cladescope.taxonomy.wordnet import build_taxonomy
 
 start_log(snakemake.log[0])
 classes = common_classes(

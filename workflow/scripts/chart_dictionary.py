@@ -1,12 +1,12 @@
 import pyarrow.parquet as pq
 
 from cladescope.atlas.dictionary import DictionaryPages, PageSpec, crop_of
-from cladescope.codes import Codes
-from cladescope.dictionary import Dictionary
+from cladescope.codes.codes import Codes
+from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.files import read_json
-from cladescope.images import ImageIndex
+from cladescope.images.index import ImageIndex
 from cladescope.jobs import start_log
-from cladescope.taxonomy import Taxonomy
+from cladescope.taxonomy.taxonomy import Taxonomy
 
 start_log(snakemake.log[0])
 inputs = snakemake.input

@@ -1,9 +1,9 @@
 import pandas as pd
 
 from cladescope.jobs import start_log
-from cladescope.provenance import stamp
-from cladescope.tables import write_csv
-from cladescope.trends import ARM, KIND, between_kinds, over_depth, over_seeds
+from cladescope.provenance.record import stamp
+from cladescope.summary.tables import write_csv
+from cladescope.summary.trends import ARM, KIND, between_kinds, over_depth, over_seeds
 
 start_log(snakemake.log[0])
 metrics = pd.read_csv(snakemake.input.metrics)

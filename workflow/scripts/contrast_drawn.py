@@ -1,9 +1,9 @@
 import pandas as pd
 
 from cladescope.jobs import start_log
-from cladescope.planted_contrast import ARM, contrast_drawn
-from cladescope.provenance import stamp
-from cladescope.tables import write_csv
+from cladescope.provenance.record import stamp
+from cladescope.summary.drawn import ARM, contrast_drawn
+from cladescope.summary.tables import write_csv
 
 start_log(snakemake.log[0])
 nodes, metrics, drawn = (

@@ -1,7 +1,7 @@
 from cladescope.atlas.thumbnails import draw_thumbnails
-from cladescope.images import ImageIndex
+from cladescope.images.index import ImageIndex
+from cladescope.images.sources import open_source
 from cladescope.jobs import start_log
-from cladescope.sources import open_source
 
 start_log(snakemake.log[0])
 index = snakemake.input.index

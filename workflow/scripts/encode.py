@@ -1,10 +1,10 @@
-from cladescope.dictionary import Dictionary
-from cladescope.encoding import encode, image_blocks
+from cladescope.activations.store import ActivationStore
+from cladescope.codes.encode import encode, image_blocks
+from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.files import write_json
-from cladescope.images import ImageIndex
+from cladescope.images.index import ImageIndex
 from cladescope.jobs import start_log
 from cladescope.machines import machine
-from cladescope.store import ActivationStore
 
 start_log(snakemake.log[0])
 codes, quality = encode(

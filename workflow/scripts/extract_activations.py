@@ -1,10 +1,10 @@
 from pathlib import Path
 
-from cladescope.activations import ExtractionSpec, extract_activations
-from cladescope.backbone import BackboneSpec
-from cladescope.images import ImageIndex
+from cladescope.activations.extract import ExtractionSpec, extract_activations
+from cladescope.backbone.backbone import BackboneSpec
+from cladescope.images.index import ImageIndex
+from cladescope.images.sources import open_source
 from cladescope.jobs import start_log
-from cladescope.sources import open_source
 
 start_log(snakemake.log[0])
 spec = snakemake.params.spec

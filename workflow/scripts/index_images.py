@@ -1,11 +1,11 @@
 from pathlib import Path
 
 from cladescope.files import write_json
-from cladescope.indexing import index_images
+from cladescope.images.classes import read_wnid_map
+from cladescope.images.indexing import index_images
+from cladescope.images.sources import make_source
 from cladescope.jobs import start_log
-from cladescope.sources import make_source
-from cladescope.tables import write_csv
-from cladescope.wnids import read_wnid_map
+from cladescope.summary.tables import write_csv
 
 start_log(snakemake.log[0])
 spec = snakemake.params.spec

@@ -1,13 +1,13 @@
 import pandas as pd
 
-from cladescope.backbone import BackboneSpec, load_backbone
-from cladescope.codes import Codes
-from cladescope.dictionary import Dictionary
-from cladescope.images import ImageIndex
+from cladescope.backbone.backbone import BackboneSpec, load_backbone
+from cladescope.codes.codes import Codes
+from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.images.index import ImageIndex
+from cladescope.images.sources import open_source
 from cladescope.jobs import start_log
 from cladescope.planted.rendering import masks_by_path
-from cladescope.relevancy import RelevancySpec, map_relevancy
-from cladescope.sources import open_source
+from cladescope.relevancy.map import RelevancySpec, map_relevancy
 
 start_log(snakemake.log[0])
 spec = snakemake.params.spec

@@ -1,5 +1,5 @@
 from cladescope.jobs import start_log
-from cladescope.recurrence import match_seeds
+from cladescope.scores.recurrence import match_seeds
 
 start_log(snakemake.log[0])
 weights = iter(snakemake.input)

@@ -1,10 +1,10 @@
 import pandas as pd
 
-from cladescope.figures.examples import plot_examples
-from cladescope.images import ImageIndex
+from cladescope.images.index import ImageIndex
+from cladescope.images.sources import open_source
 from cladescope.jobs import start_log
-from cladescope.relevancy_table import load_maps
-from cladescope.sources import open_source
+from cladescope.summary.figures.examples import plot_examples
+from cladescope.summary.relevancy import load_maps
 
 start_log(snakemake.log[0])
 spec = snakemake.params.spec

@@ -1,8 +1,8 @@
 import pandas as pd
 
-from cladescope.figures.recovered_nodes import plot_recovered_nodes
 from cladescope.jobs import start_log
-from cladescope.taxonomy import Taxonomy
+from cladescope.summary.figures.recovered_nodes import plot_recovered_nodes
+from cladescope.taxonomy.taxonomy import Taxonomy
 
 start_log(snakemake.log[0])
 spec, drawn = snakemake.params.spec, snakemake.input.get("drawn")

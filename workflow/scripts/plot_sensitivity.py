@@ -1,7 +1,7 @@
 import pandas as pd
 
-from cladescope.figures.sensitivity import plot_sensitivity
 from cladescope.jobs import start_log
+from cladescope.summary.figures.sensitivity import plot_sensitivity
 
 start_log(snakemake.log[0])
 plot_sensitivity(

@@ -1,7 +1,7 @@
 import pandas as pd
 
-from cladescope.figures.surface import plot_surface
 from cladescope.jobs import start_log
+from cladescope.summary.figures.surface import plot_surface
 
 start_log(snakemake.log[0])
 plot_surface(

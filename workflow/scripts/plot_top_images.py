@@ -1,10 +1,10 @@
 import pandas as pd
 
-from cladescope.codes import Codes
-from cladescope.figures.top_images import plot_top_images
-from cladescope.images import ImageIndex
+from cladescope.codes.codes import Codes
+from cladescope.images.index import ImageIndex
+from cladescope.images.sources import open_source
 from cladescope.jobs import start_log
-from cladescope.sources import open_source
+from cladescope.summary.figures.top_images import plot_top_images
 
 start_log(snakemake.log[0])
 spec = snakemake.params.spec

@@ -1,6 +1,6 @@
-from cladescope.figures.training_curves import plot_training_curves
 from cladescope.jobs import start_log
-from cladescope.tables import join_logs
+from cladescope.summary.figures.training_curves import plot_training_curves
+from cladescope.summary.tables import join_logs
 
 start_log(snakemake.log[0])
 spec = snakemake.params.spec

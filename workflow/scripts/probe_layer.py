@@ -1,8 +1,8 @@
-from cladescope.images import ImageIndex
+from cladescope.activations.store import read_activations
+from cladescope.images.index import ImageIndex
 from cladescope.jobs import start_log
-from cladescope.probes import ProbeSpec, Split, probe_layer
-from cladescope.store import read_activations
-from cladescope.taxonomy import Taxonomy
+from cladescope.scores.probes import ProbeSpec, Split, probe_layer
+from cladescope.taxonomy.taxonomy import Taxonomy
 
 start_log(snakemake.log[0])
 train, test = (

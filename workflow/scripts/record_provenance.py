@@ -1,5 +1,5 @@
 from cladescope.jobs import start_log
-from cladescope.provenance import record
+from cladescope.provenance.record import record
 
 start_log(snakemake.log[0])
 inputs, spec = snakemake.input, snakemake.params.spec

@@ -1,12 +1,12 @@
 from pathlib import Path
 
-from cladescope.codes import Codes
-from cladescope.images import ImageIndex
+from cladescope.codes.codes import Codes
+from cladescope.images.index import ImageIndex
 from cladescope.jobs import start_log
 from cladescope.machines import machine
-from cladescope.score_spec import ScoreSpec
-from cladescope.scores import score_dictionary
-from cladescope.taxonomy import Taxonomy
+from cladescope.scores.score import score_dictionary
+from cladescope.scores.spec import ScoreSpec
+from cladescope.taxonomy.taxonomy import Taxonomy
 
 start_log(snakemake.log[0])
 scores = score_dictionary(

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from cladescope.costs import tabulate_costs
 from cladescope.jobs import start_log
+from cladescope.summary.costs import tabulate_costs
 
 start_log(snakemake.log[0])
 results = Path(snakemake.output[0]).parents[1]

@@ -1,6 +1,6 @@
 from cladescope.jobs import start_log
-from cladescope.provenance import read_records
-from cladescope.tables import gather_places
+from cladescope.provenance.record import read_records
+from cladescope.summary.tables import gather_places
 
 start_log(snakemake.log[0])
 made = read_records(snakemake.input.records)

@@ -1,6 +1,6 @@
 from cladescope.jobs import start_log
-from cladescope.provenance import read_records
-from cladescope.relevancy_table import tabulate_relevancy
+from cladescope.provenance.record import read_records
+from cladescope.summary.relevancy import tabulate_relevancy
 
 start_log(snakemake.log[0])
 spec = snakemake.params.spec

@@ -1,6 +1,6 @@
 from cladescope.jobs import start_log
-from cladescope.provenance import read_records
-from cladescope.tables import tabulate_skipped
+from cladescope.provenance.record import read_records
+from cladescope.summary.tables import tabulate_skipped
 
 start_log(snakemake.log[0])
 spec = snakemake.params.spec

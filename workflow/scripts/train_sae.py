@@ -1,9 +1,9 @@
 from pathlib import Path
 
+from cladescope.dictionaries.train import open_source, train_dictionaries
+from cladescope.dictionaries.training.base import Recipe
 from cladescope.jobs import start_log
 from cladescope.sweep import DictionarySpec
-from cladescope.training import open_source, train_dictionaries
-from cladescope.variants.base import Recipe
 
 start_log(snakemake.log[0])
 recipe = snakemake.params.spec["recipe"]

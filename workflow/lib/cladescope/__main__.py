@@ -68,7 +68,7 @@ def main() -> int:
 
 
 def _list_layers(arguments: argparse.Namespace) -> int:
-    from cladescope.backbone import list_layers
+    from cladescope.backbone.backbone import list_layers
 
     layers = list_layers(arguments.model, arguments.image_size)
     kinds = list(layers[0].tokens)
@@ -81,7 +81,7 @@ def _list_layers(arguments: argparse.Namespace) -> int:
 
 
 def _verify_activations(arguments: argparse.Namespace) -> int:
-    from cladescope.verification import repair, verify_activations
+    from cladescope.operations.verify import repair, verify_activations
 
     config = _load(arguments.config)
     threads = os.cpu_count() or 1
@@ -97,7 +97,7 @@ def _verify_activations(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from cladescope.planning import Grouping, describe_plan, make_plan
+    from cladescope.operations.plan import Grouping, describe_plan, make_plan
 
     plan = make_plan(_load(arguments.config))
     for line in describe_plan(plan, arguments.teraflops, Grouping.load()):
@@ -106,14 +106,14 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from cladescope.status import describe_status
+    from cladescope.operations.status import describe_status
 
     print(describe_status(arguments.config, Path(_load(arguments.config)["results"])))
     return 0
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from cladescope.comparison import compare_results
+    from cladescope.operations.compare_runs import compare_results
 
     first = _load(arguments.config)["results"]
     differences = list(compare_results(first, arguments.second))
@@ -125,8 +125,8 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _archive(arguments: argparse.Namespace) -> int:
-    from cladescope.archive import write_archive
-    from cladescope.provenance import CHECKOUT
+    from cladescope.operations.archive import write_archive
+    from cladescope.provenance.record import CHECKOUT
 
     documents = [CHECKOUT / "docs" / f"{name}.md" for name in ("scores", "reproducibility")]
     count = write_archive(_load(arguments.config), documents, arguments.file)
@@ -135,7 +135,7 @@ def _archive(arguments: argparse.Namespace) -> int:
 
 
 def _gallery(arguments: argparse.Namespace) -> int:
-    from cladescope.gallery import PAGE, write_gallery
+    from cladescope.operations.gallery import PAGE, write_gallery
 
     write_gallery(_load(arguments.config)["results"])
     print(f"{PAGE} written")
@@ -143,7 +143,7 @@ def _gallery(arguments: argparse.Namespace) -> int:
 
 
 def _check_archive(arguments: argparse.Namespace) -> int:
-    from cladescope.archive import check_archive
+    from cladescope.operations.archive import check_archive
 
     faults = check_archive(arguments.file)
     for fault in faults:
@@ -153,21 +153,21 @@ def _check_archive(arguments: argparse.Namespace) -> int:
 
 
 def _export_saelens(arguments: argparse.Namespace) -> int:
-    from cladescope.saelens import export_saelens
+    from cladescope.dictionaries.exchange.saelens import export_saelens
 
     export_saelens(arguments.weights, arguments.folder)
     return 0
 
 
 def _import_saelens(arguments: argparse.Namespace) -> int:
-    from cladescope.saelens import import_saelens
+    from cladescope.dictionaries.exchange.saelens import import_saelens
 
     import_saelens(arguments.folder, arguments.weights)
     return 0
 
 
 def _wait_for_jobs(arguments: argparse.Namespace) -> int:
-    from cladescope.orphans import wait_for_jobs
+    from cladescope.operations.slurm_jobs import wait_for_jobs
 
     wait_for_jobs(Path())
     return 0

@@ -25,10 +25,10 @@ from cladescope.atlas.latents import (
     neighbours,
 )
 from cladescope.atlas.maps import write_maps
-from cladescope.codes import Codes
+from cladescope.codes.codes import Codes
 from cladescope.files import write_aside
-from cladescope.taxonomy import Taxonomy
-from cladescope.tree import LEAF, Tree
+from cladescope.taxonomy.taxonomy import Taxonomy
+from cladescope.taxonomy.tree import LEAF, Tree
 
 BLOCK = 512
 """Latents per chunk: a click on a latent loads one."""

@@ -1,8 +1,8 @@
 """What a latent's page shows beside its scores: its images, its classes, its neighbours.
 
 Vectorised over latents, so that a dictionary of 16,384 takes seconds. "None" among the image ids is
-written as the number of images. What `firings.py` has is not used: its compiled loops would cost
-these short jobs more than they save.
+written as the number of images. What `scores/halves.py` has is not used: its compiled loops would
+cost these short jobs more than they save.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from cladescope.codes import Codes
+from cladescope.codes.codes import Codes
 
 BANDS = ((0, 0), (0, 1), (1, 2), (2, 3), (3, 4))
 """Strongest images first, then the quarters of the images that fire a latent."""

@@ -17,10 +17,10 @@ from cladescope.atlas import page_folder
 from cladescope.atlas.chunks import read_chunk, smallest, write_chunk
 from cladescope.atlas.dictionary import NULLS
 from cladescope.files import write_aside
-from cladescope.images import ImageIndex
-from cladescope.provenance import COLUMNS
-from cladescope.taxonomy import Taxonomy
-from cladescope.tree import Tree
+from cladescope.images.index import ImageIndex
+from cladescope.provenance.record import COLUMNS
+from cladescope.taxonomy.taxonomy import Taxonomy
+from cladescope.taxonomy.tree import Tree
 
 IDENTITY = (
     "dictionary",

@@ -6,9 +6,9 @@ from PIL import Image, ImageOps
 
 from cladescope.atlas.chunks import write_chunk
 from cladescope.files import write_aside
-from cladescope.images import ImageIndex, decode_image
+from cladescope.images.index import ImageIndex, decode_image
+from cladescope.images.sources import ImageSource
 from cladescope.jobs import progress
-from cladescope.sources import ImageSource
 
 PER_FOLDER = 1000
 QUALITY = 75

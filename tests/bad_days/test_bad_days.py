@@ -1,0 +1,201 @@
+"""Records that are lost, folders that were copied in part, clocks: docs/bad_days.md.
+
+Killed jobs are in test_faults.py, full disks in test_bad_input.py and below.
+"""
+
+import ast
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from test_incremental import SUMMARY, edit
+
+from checkouts import SMALL, Checkout
+
+WRITERS = {
+    "open",
+    "save_file",
+    "savefig",
+    "to_csv",
+    "to_parquet",
+    "write_bytes",
+    "write_table",
+    "write_text",
+}
+# A lock is no result; a shard is renamed by hand, when its last batch has come; rendered images
+# are written into a folder that is renamed.
+NOT_ASIDE = {
+    ("files.py", "claim"),
+    ("activations/writer.py", "_PartialShard"),
+    ("rendering.py", "_write_png"),
+}
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Checkout:
+    """A copy of the finished checkout, free to be damaged."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    return Checkout(folder)
+
+
+def outcome(checkout, *arguments):
+    result = checkout.run(*arguments)
+    return result.returncode, result.stdout + result.stderr
+
+
+def test_results_without_records_are_refused_until_accepted(copy):
+    shutil.rmtree(copy.folder / ".snakemake")
+    code, printed = outcome(copy, "-n")
+    assert code != 0
+    assert "no record of results/small" in printed and "--touch --forceall" in printed
+    code, printed = outcome(copy, "--touch", "--forceall")
+    assert code == 0, printed
+    assert copy.planned() == {}
+    copy.write(edit(SMALL, {"scores.top_n": 6}))
+    assert copy.planned() == {"score_dictionary": 6} | SUMMARY
+
+
+def test_checkout_copied_with_results_and_records_reruns_nothing(copy):
+    assert copy.planned() == {}
+
+
+def test_results_under_another_name_are_refused(copy):
+    (copy.folder / "results" / "small").rename(copy.folder / "results" / "renamed")
+    copy.write(edit(SMALL, {"results": "results/renamed"}))
+    code, printed = outcome(copy, "-n")
+    assert code != 0
+    assert "no record of results/renamed" in printed
+
+
+def test_half_copied_results_are_completed(copy):
+    results = copy.folder / "results" / "small"
+    shutil.rmtree(results / "trained" / "dictionaries" / "cls" / "L8" / "topk" / "w48_k2_s0")
+    for path in (results / "tables", results / "figures"):
+        shutil.rmtree(path)
+    planned = copy.planned()
+    assert planned["train_sae"] == planned["encode"] == planned["score_dictionary"] == 1
+    assert not {"probe_layer", *(rule for rule in planned if "extract" in rule)} & {*planned}
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("dictionaries/cls/L8/topk/w48_k2_s0/sae.safetensors", "encode"),
+        ("dictionaries/cls/L8/topk/w48_k2_s0/codes.parquet", "score_dictionary"),
+        ("dictionaries/cls/L8/topk/w48_k2_s0/latents.parquet", "tabulate"),
+    ],
+)
+def test_truncated_file_is_named(copy, name, rule):
+    path = copy.folder / "results" / "small" / "trained" / name
+    os.truncate(path, path.stat().st_size // 2)
+    code, printed = outcome(copy, "--forcerun", rule, "--until", rule)
+    assert code != 0
+    assert f"{name} cannot be read" in printed and "delete it" in printed
+
+
+def test_clock_that_was_ahead(copy):
+    """What takes days is refused at once; what takes seconds, by Snakemake when it has run."""
+    results = copy.folder / "results" / "small"
+    manifest = results / "trained/activations/train/cls/L8.json"
+    metrics, scores = results / "tables" / "metrics.csv", results / "figures" / "scores.png"
+    tomorrow = time.time() + 86400
+    for path in (manifest, metrics):
+        os.utime(path, (tomorrow, tomorrow))
+    code, printed = outcome(copy, "-n")
+    assert code != 0
+    assert f"touch {manifest.relative_to(copy.folder)} (nothing" in printed
+    os.utime(manifest)
+    assert copy.planned() == {}
+    before = scores.read_bytes()
+    code, printed = outcome(copy, "--forcerun", "plot_scores", "--until", "plot_scores")
+    assert code != 0
+    assert "clock skew" in printed
+    assert not scores.exists()
+    os.utime(metrics)
+    code, printed = outcome(copy, "--until", "plot_scores")
+    assert code == 0, printed
+    assert scores.read_bytes() == before
+
+
+def test_read_only_results(copy):
+    results = copy.folder / "results" / "small"
+    before = (results / "tables" / "trends.csv").read_bytes()
+    copy.write(edit(SMALL, {"scores.fdr": 0.1}))
+    folders = [path for path in (results, *results.rglob("*")) if path.is_dir()]
+    for path in folders:
+        path.chmod(0o555)
+    # Permissions mean nothing to root, unless it gives that up.
+    mortal = ("setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override")
+    try:
+        result = copy.run("--until", "compare", prefix=mortal if os.geteuid() == 0 else ())
+    finally:
+        for path in folders:
+            path.chmod(0o755)
+    assert result.returncode != 0
+    assert "Permission denied" in result.stdout + result.stderr
+    assert (results / "tables" / "trends.csv").read_bytes() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_full_disk_while_training_and_encoding(copy):
+    disk = copy.folder / "results/small/trained/dictionaries/cls/L8/topk"
+    folder = disk / "w48_k4_s0"
+    target = str((folder / "scores.json").relative_to(copy.folder))
+    expected = contents(folder)
+    mount = ("mount", "-t", "tmpfs", "tmpfs", str(disk))
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs is not permitted here")
+    # Snakemake removes folders that it leaves empty, which a mounted one cannot be.
+    (disk / "keep").touch()
+    try:
+        for size, full, left in (("32k", "sae.safetensors", 0), ("72k", "codes.parquet", 3)):
+            subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
+            code, printed = outcome(copy, "--", target)
+            assert code != 0
+            assert f"No space left on device: '{Path(target).with_name(full)}'" in printed
+            assert len(contents(folder)) == left
+            assert contents(folder).items() <= expected.items()
+        subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
+        code, printed = outcome(copy, "--", target)
+        assert code == 0, printed
+        assert contents(folder) == expected
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def contents(folder):
+    """The files of a dictionary, without what training keeps for a restart."""
+    return {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
+
+
+def test_whatever_the_library_writes_is_renamed_into_place(root):
+    """So that no partial file ever has a result's name."""
+    seen = 0
+    for path in (root / "workflow").rglob("*.py"):
+        for scope in ast.parse(path.read_text()).body:
+            if (path.name, getattr(scope, "name", None)) in NOT_ASIDE:
+                continue
+            aside = {
+                id(node)
+                for block in ast.walk(scope)
+                if isinstance(block, ast.With)
+                and any("write_aside" in ast.unparse(item) for item in block.items)
+                for node in ast.walk(block)
+            }
+            for node in ast.walk(scope):
+                if isinstance(node, ast.Call) and writes(node):
+                    assert id(node) in aside, f"{path}:{node.lineno} writes in place"
+                    seen += 1
+    assert seen > 10
+
+
+def writes(call: ast.Call) -> bool:
+    """Whether a call writes a file, by the name of what is called and the mode of `open`."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", None))
+    modes = [arg.value for arg in call.args if isinstance(arg, ast.Constant)]
+    reads = name == "open" and not any(mode in ("w", "wb", "a", "ab") for mode in modes)
+    return name in WRITERS and not reads

@@ -1,0 +1,134 @@
+"""Dictionaries that train from one reading: each as if alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from checkouts import SMALL
+from cladescope.config import complete_config, expand_packs, expand_sweep
+from cladescope.dictionaries.train import train_dictionaries
+from cladescope.dictionaries.training import loop
+from cladescope.dictionaries.training.base import Recipe
+from cladescope.dictionaries.training.packs import train_pack
+from cladescope.sweep import DictionarySpec
+
+RECIPE = Recipe(9000, 128, 1e-3, 0.05, 0.2, 0.01, 0.02, 0.1)
+PLACE = ("planted", "patches", 3)
+ENTRIES = [
+    DictionarySpec(*PLACE, "topk", 32, 3, 0),
+    DictionarySpec(*PLACE, "topk", 32, 3, 1),
+    DictionarySpec(*PLACE, "topk", 48, 4, 0),
+]
+
+
+class Counted:
+    """Blocks of random rows; counts how often each is read."""
+
+    def __init__(self, n_blocks=5):
+        self.data = np.random.default_rng(0).standard_normal((n_blocks, 600, 16)).astype(np.float32)
+        self.n_rows, self.d, self.tokens, self.rows_per_block = 600 * n_blocks, 16, 1, 600
+        self.read: list[int] = []
+
+    def blocks(self, first=0):
+        number = first
+        while True:
+            self.read.append(number)
+            yield self.data[number % len(self.data)]
+            number += 1
+
+
+def train(folder: Path, entries, source=None, recipe=RECIPE) -> dict[str, bytes]:
+    weights = {folder / entry.folder / "sae.safetensors": entry for entry in entries}
+    for path in weights:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    train_dictionaries(weights, source or Counted(), recipe, made_from=["data"])
+    return {
+        f"{entry.name}/{name}": (path.parent / name).read_bytes()
+        for path, entry in weights.items()
+        for name in ("sae.safetensors", "sae.json", "training.parquet")
+    }
+
+
+@pytest.mark.parametrize("variant", ["topk", "batchtopk"])
+def test_a_pack_makes_the_bytes_of_each_alone_from_one_reading(tmp_path, variant):
+    entries = [DictionarySpec(*PLACE, variant, e.width, e.sparsity, e.seed) for e in ENTRIES]
+    alone = {}
+    for number, entry in enumerate(entries):
+        alone |= train(tmp_path / str(number), [entry])
+    source = Counted()
+    assert train(tmp_path / "pack", entries, source) == alone
+    assert len({alone[f"{entry.name}/sae.safetensors"] for entry in entries}) == 3
+    if variant == "topk":
+        # 70 steps of 4 batches a block; the first block is also what they begin from.
+        assert source.read == list(range(18))
+
+
+def test_a_fit_that_continues_joins_where_it_was(tmp_path, monkeypatch):
+    calm = train(tmp_path / "calm", ENTRIES)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    stopped = Counted()
+    stopped.data[4] = np.nan
+    with pytest.raises(FloatingPointError, match="step 17"):
+        train(tmp_path / "killed", ENTRIES[:1], stopped)
+    checkpoint = tmp_path / "killed" / ENTRIES[0].folder / ".checkpoint.safetensors"
+    assert checkpoint.exists()
+    source = Counted()
+    assert train(tmp_path / "killed", ENTRIES, source) == calm
+    assert not checkpoint.exists()
+    # The others come after it from the beginning; it waits for them at the fifth block.
+    assert source.read == list(range(18))
+
+
+def test_a_fit_that_fails_lets_the_others_finish():
+    seen = []
+
+    def read(number, fails):
+        def fit(view):
+            for block, _ in zip(range(4), view.blocks(), strict=False):
+                if fails and block == 2:
+                    raise FloatingPointError("diverged")
+            seen.append(number)
+
+        return fit
+
+    with pytest.raises(FloatingPointError, match="diverged"):
+        train_pack(Counted(), [read(n, fails=n == 1) for n in range(3)])
+    assert sorted(seen) == [0, 2]
+
+
+def test_packs_are_of_one_layer_and_variant():
+    config = {**SMALL, "experiments": {**SMALL["experiments"]}}
+    sweep = {**SMALL["experiments"]["trained"]["sweep"], "dictionaries_per_job": 3}
+    sweep["variants"] = {
+        "topk": {"width": [32, 48], "sparsity": [2, 4], "seed": [0]},
+        "relu": {"width": [32], "sparsity": [0.5], "seed": [0, 1]},
+        "neurons": {},
+    }
+    config["experiments"]["trained"] = {**SMALL["experiments"]["trained"], "sweep": sweep}
+    packs = expand_packs(complete_config(config))
+    assert [len(pack) for pack in packs] == [3, 1, 2, 3, 1, 2]
+    assert all(len({(e.layer, e.variant) for e in pack}) == 1 for pack in packs)
+    assert expand_packs(complete_config(SMALL)) == []
+
+
+def test_names_say_which_dictionary_it_is(default_config):
+    variants = default_config["experiments"]["trained"]["sweep"]["variants"]
+    variants["relu"] = {"width": [32], "sparsity": [0.001, 2, 1e-7], "seed": [3]}
+    variants["jumprelu"] = {"width": [32], "sparsity": [16], "seed": [0]}
+    for entry in expand_sweep(complete_config(default_config)):
+        assert DictionarySpec.of(entry.folder) == entry
+
+
+def test_packing_retrains_nothing(checkout, config):
+    config["experiments"]["trained"]["sweep"]["dictionaries_per_job"] = 2
+    checkout.write(config)
+    assert checkout.planned() == {}
+    config["training"]["images"] += 256
+    checkout.write(config)
+    planned = checkout.planned()
+    # Two sparsities each of two layers.
+    assert {rule: n for rule, n in planned.items() if rule.startswith("train_sae")} == {
+        "train_sae_trained_cls_L2_topk_0": 1,
+        "train_sae_trained_cls_L8_topk_1": 1,
+    }

@@ -1,0 +1,125 @@
+"""Exchange with SAELens: its format, computed by hand, and the package itself where it is.
+
+SAELens has an environment of its own: `make test-saelens` makes it and runs the last test, too.
+"""
+
+import os
+import subprocess
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.dictionaries.exchange.saelens import export_saelens, import_saelens
+from cladescope.files import read_json, write_json
+
+KINDS = {
+    "standard": {},
+    "topk": {"k": 3},
+    "jumprelu": {"threshold": np.linspace(0, 2, 20, dtype=np.float32)},
+    "batchtopk": {"threshold": np.array([0.7], np.float32)},
+}
+
+
+@pytest.fixture
+def x():
+    return (5 + 2 * np.random.default_rng(0).standard_normal((50, 8))).astype(np.float32)
+
+
+@pytest.fixture
+def exported(request, tmp_path):
+    draw = np.random.default_rng(1).standard_normal
+    decoder = draw((20, 8))
+    decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
+    dictionary = Dictionary(
+        encoder=draw((20, 8)).astype(np.float32),
+        encoder_bias=draw(20).astype(np.float32),
+        decoder=decoder.astype(np.float32),
+        decoder_bias=draw(8).astype(np.float32),
+        mean=5 + draw(8).astype(np.float32),
+        scale=2.5,
+        **KINDS[request.param],
+    )
+    dictionary.save(tmp_path / "sae.safetensors", {"variant": request.param})
+    export_saelens(tmp_path / "sae.safetensors", tmp_path / "lens")
+    return dictionary
+
+
+def reconstruction(dictionary, x):
+    guess = dictionary.decode(dictionary.encode(dictionary.normalise(x)))
+    return guess * dictionary.scale + dictionary.mean
+
+
+@pytest.mark.parametrize("exported", KINDS, indirect=True)
+def test_exported_weights_reconstruct_by_saelens_formula(exported, x, tmp_path):
+    w = load_file(tmp_path / "lens" / "sae_weights.safetensors")
+    config = read_json(tmp_path / "lens" / "cfg.json")
+    z = np.maximum((x - w["b_dec"]) @ w["W_enc"] + w["b_enc"], 0)
+    if config["architecture"] == "topk":
+        z[z < -np.sort(-z, axis=1)[:, config["k"] - 1 : config["k"]]] = 0
+    if config["architecture"] == "jumprelu":
+        z[z <= w["threshold"]] = 0
+    assert z @ w["W_dec"] + w["b_dec"] == pytest.approx(reconstruction(exported, x), abs=1e-4)
+    assert exported.encode(exported.normalise(x)) * 2.5 == pytest.approx(z, abs=1e-4)
+
+
+@pytest.mark.parametrize("exported", KINDS, indirect=True)
+def test_round_trip_reconstructs_the_same(exported, x, tmp_path):
+    import_saelens(tmp_path / "lens", tmp_path / "back.safetensors")
+    back = Dictionary.load(tmp_path / "back.safetensors")
+    assert reconstruction(back, x) == pytest.approx(reconstruction(exported, x), abs=1e-4)
+
+
+@pytest.mark.parametrize("exported", ["topk"], indirect=True)
+def test_import_folds_what_saelens_leaves_to_the_run(exported, x, tmp_path):
+    """Rows that are not of unit norm, ranked by activation times norm; b_dec not in the input."""
+    folder = tmp_path / "lens"
+    w, config = load_file(folder / "sae_weights.safetensors"), read_json(folder / "cfg.json")
+    norms = np.linspace(0.5, 2, 20, dtype=np.float32)
+    w["b_enc"] = (w["b_enc"] - w["b_dec"] @ w["W_enc"]) / norms
+    w["W_enc"], w["W_dec"] = w["W_enc"] / norms, w["W_dec"] * norms[:, None]
+    save_file(w, folder / "sae_weights.safetensors")
+    config |= {"rescale_acts_by_decoder_norm": True, "apply_b_dec_to_input": False}
+    write_json(folder / "cfg.json", config)
+    import_saelens(folder, tmp_path / "back.safetensors")
+    back = Dictionary.load(tmp_path / "back.safetensors")
+    assert reconstruction(back, x) == pytest.approx(reconstruction(exported, x), abs=1e-3)
+
+
+@pytest.mark.parametrize("exported", ["topk"], indirect=True)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("architecture", "gated"), ("normalize_activations", "layer_norm"), ("dtype", "bfloat16")],
+)
+def test_what_cannot_be_expressed_is_refused(exported, tmp_path, key, value):
+    config = read_json(tmp_path / "lens" / "cfg.json")
+    write_json(tmp_path / "lens" / "cfg.json", {**config, key: value})
+    with pytest.raises(ValueError, match=rf"cfg.json: {key} '{value}' has no counterpart"):
+        import_saelens(tmp_path / "lens", tmp_path / "back.safetensors")
+
+
+THERE_AND_BACK = """
+import sys, numpy as np, torch
+from sae_lens import SAE
+folder, rows, out = sys.argv[1:]
+sae = SAE.load_from_disk(f"{folder}/lens", device="cpu")
+with torch.no_grad():
+    np.save(out, sae(torch.from_numpy(np.load(rows))).numpy())
+sae.save_model(f"{folder}/saved")
+"""
+
+
+@pytest.mark.skipif("SAELENS_PYTHON" not in os.environ, reason="it takes `make test-saelens`")
+@pytest.mark.parametrize("exported", KINDS, indirect=True)
+def test_the_package_reads_ours_and_writes_what_we_read(exported, x, tmp_path):
+    np.save(tmp_path / "x.npy", x)
+    command = [os.environ["SAELENS_PYTHON"], "-c", THERE_AND_BACK]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    paths = [str(tmp_path / name) for name in ("", "x.npy", "theirs.npy")]
+    subprocess.run([*command, *paths], check=True, env=environment)
+    expected = reconstruction(exported, x)
+    assert np.load(tmp_path / "theirs.npy") == pytest.approx(expected, abs=1e-4)
+    import_saelens(tmp_path / "saved", tmp_path / "back.safetensors")
+    back = Dictionary.load(tmp_path / "back.safetensors")
+    assert reconstruction(back, x) == pytest.approx(expected, abs=1e-4)

@@ -1,0 +1,112 @@
+"""Commands beside the workflow: list_layers, plan, verify_activations."""
+
+import re
+import shutil
+from collections import Counter
+from math import ceil
+
+import pytest
+import yaml
+
+from checkouts import SMALL
+from cladescope.config import complete_config, expand_passes
+from cladescope.operations.plan import Grouping, describe_plan, make_plan
+from cladescope.operations.verify import verify_activations
+
+
+@pytest.fixture(scope="module")
+def giant(root):
+    return complete_config(yaml.safe_load((root / "config" / "dinov2_imagenet.yaml").read_text()))
+
+
+def test_list_layers(finished):
+    result = finished.command("list_layers", "vit_small_patch14_reg4_dinov2", "--image-size", "224")
+    assert result.returncode == 0, result.stderr
+    header, first, *_ = result.stdout.splitlines()[1:]
+    assert header.split() == ["layer", "module", "width", "cls", "mean", "patches", "registers"]
+    assert first.split() == ["1", "blocks.0", "384", "1", "1", "256", "4"]
+    unknown = finished.command("list_layers", "vit_tinny")
+    assert unknown.returncode == 2
+    assert "timm has no model" in unknown.stderr
+    assert "Traceback" not in unknown.stderr
+
+
+def test_plan_of_the_papers_experiment(giant):
+    """Against numbers worked out by hand: images x blocks x width x 2 bytes, 2 x 291 GFLOP."""
+    plan = make_plan(giant)
+    train, evaluation, *_ = plan.passes
+    assert (train.images, evaluation.images, train.layers) == (1_281_167, 50_000, 40)
+    assert train.disk == 1_281_167 * 40 * 1536 * 2
+    # 256 chunks and 7 other files a layer.
+    assert train.files == 40 * (256 + 7)
+    # timm's model card: 291 G multiply-adds at 224 pixels.
+    assert train.flops / train.images == pytest.approx(2 * 291e9, rel=0.04)
+    assert plan.dictionaries == 40 * (4 * 4 * 3 + 3) + 6
+    text = "\n".join(describe_plan(plan, 100, Grouping.load()))
+    hours = train.flops / 100e12 / 3600
+    assert f"{hours:.2g}" in re.search(r"^dinov2_train_0 .*$", text, re.MULTILINE).group()
+    assert "157 GB" in text
+    # Eight dictionaries are scored in one job.
+    assert re.search(
+        rf"{plan.dictionaries:,} train_sae\b.* {ceil(plan.dictionaries / 8)} score,", text
+    )
+    assert f"extract_activations {ceil(2 * hours * 60 + 10)}" in text
+
+
+def test_plan_counts_the_jobs_that_are_submitted(checkout, config):
+    """The plan against a dry run through the profile, which groups jobs as a real one does."""
+    config["results"] = "results/none"
+    config["relevancy"] = {}
+    config["experiments"]["untrained"] = {
+        **config["experiments"]["trained"],
+        "backbone": {"model": "vit_planted", "weights": "random", "blocks": 8, "seed": 0},
+    }
+    checkout.write(config)
+    result = checkout.run("--profile", "profiles/slurm", "-n")
+    assert result.returncode == 0, result.stdout + result.stderr
+    groups = re.findall(r"^.*Group job (\w+) ", result.stdout, re.MULTILINE)
+    rules = re.findall(r"^rule (\w+?)(?:_(?:un)?trained_\w+_0)?:", result.stdout, re.MULTILINE)
+    planned = Grouping.load().submitted(make_plan(complete_config(config)).jobs)
+    assert planned["score"] > 1
+    assert +planned == Counter([*groups, *rules]) - Counter(["all"])
+
+
+def test_plan_needs_the_number_of_images(finished, tmp_path):
+    folders = {"source": "image_folder", "folders": {"train": "a", "eval": "b"}}
+    config = {**SMALL, "results": str(tmp_path), "datasets": {"planted": folders}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    result = finished.command("plan", str(tmp_path / "c.yaml"))
+    assert result.returncode == 2
+    assert "split train is not known; set expected_images" in result.stderr
+
+
+def test_plan_says_what_extraction_writes(finished):
+    """The plan of the finished run against the bytes and files that it has left."""
+    config = complete_config(SMALL)
+    plan = make_plan(config)
+    for job, expected in zip(expand_passes(config), plan.passes, strict=True):
+        folder = finished.folder / "results/small/trained/activations" / job.split
+        stores = [folder / token / f"L{layer}" for layer, token in job.places]
+        files = [f for s in stores for f in s.with_suffix(".zarr").rglob("*") if f.is_file()]
+        assert expected.files == len(files) + sum(s.with_suffix(".json").is_file() for s in stores)
+        chunks = list(folder.glob("*/*/values/c/*/0/0"))
+        # Four bytes of checksum a chunk.
+        assert sum(path.stat().st_size for path in chunks) == expected.disk + 4 * len(chunks)
+
+
+def test_verify_lists_every_fault(finished, tmp_path):
+    shutil.copytree(finished.folder / "results" / "small" / "trained", tmp_path / "trained")
+    config = complete_config({**SMALL, "results": str(tmp_path)})
+    assert verify_activations(config, threads=2) == []
+    train, held_out = (tmp_path / "trained/activations" / s / "cls" for s in ("train", "eval"))
+    chunk = train / "L2.zarr/values/c/1/0/0"
+    chunk.write_bytes(bytes([chunk.read_bytes()[0] ^ 1]) + chunk.read_bytes()[1:])
+    (train / "L8.zarr/values/c/0/0/0").unlink()
+    (train / "L8.zarr/label/c/0").write_bytes(b"nonsense")
+    (held_out / "L2.json").unlink()
+    faults = {fault.message.split(";")[0]: fault.shard for fault in verify_activations(config, 2)}
+    assert len(faults) == 4
+    assert faults[f"{chunk} fails its checksum"] == 1
+    assert faults[f"{train}/L8.zarr/values/c/0/0/0 is missing"] == 0
+    assert faults[f"{held_out}/L2.json is missing: not extracted"] is None
+    assert any("L8.zarr cannot be read by zarr" in message for message in faults)

@@ -1,0 +1,30 @@
+"""The documentation's pictures are those that the code draws."""
+
+import shutil
+
+from PIL import Image
+
+from cladescope.files import read_json, write_json
+from cladescope.operations.gallery import PAGE, PICTURES, TITLES, outdated, page, write_gallery
+
+
+def test_every_figure_is_shown_by_the_code_that_draws_it(root):
+    scripts = {path.stem for path in (root / "workflow" / "scripts").glob("plot_*.py")}
+    assert {f"plot_{name}" for name in TITLES} == scripts
+    assert outdated(root) == [], "make demo gallery"
+    assert (root / PAGE).read_text() == page(root), "make demo gallery"
+
+
+def test_gallery_of_other_code_is_outdated(root, tmp_path):
+    shutil.copytree(root / "workflow", tmp_path / "workflow")
+    figures = tmp_path / "results" / "figures"
+    figures.mkdir(parents=True)
+    for name in TITLES:
+        Image.new("RGB", (8, 8)).save(figures / f"{name}.png")
+    write_gallery(tmp_path / "results", tmp_path)
+    assert outdated(tmp_path) == []
+    pictures = tmp_path / PICTURES
+    assert {path.stem for path in pictures.glob("*.webp")} == {*TITLES}
+    known = read_json(pictures / "made_by.json")
+    write_json(pictures / "made_by.json", {**known, "scores": "other code"})
+    assert outdated(tmp_path) == ["scores"]

@@ -1,0 +1,140 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cladescope.provenance import fingerprint as module
+
+SOURCES = {
+    "__init__.py": '"""Doc."""\n',
+    "package/__init__.py": "",
+    "a.py": (
+        "from cladescope.b import f\n"
+        "from cladescope.jobs import log\n\n"
+        "def g():\n    log()\n    return f() + 1\n\n"
+        "def other():\n    return 5\n"
+    ),
+    "b.py": (
+        "import cladescope.effects\n\n"
+        "START = 2\n\n"
+        "class Table:\n"
+        "    def read(self):\n"
+        "        from cladescope.package import inner\n"
+        "        return inner.VALUE + START\n\n"
+        "def f():\n    return Table().read()\n\n"
+        "def unused():\n    return 6\n"
+    ),
+    "package/inner.py": "VALUE = 1\n",
+    "effects.py": "print(7)\n",
+    "jobs.py": "def log():\n    return 8\n",
+    "unused.py": "VALUE = 9\n",
+}
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch) -> Path:
+    """A small library, and a script that calls `g` of a.py."""
+    package = tmp_path / "lib" / "cladescope"
+    for name, text in SOURCES.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    (tmp_path / "script.py").write_text("from cladescope.a import g\n\ng()\n")
+    monkeypatch.setattr(module, "LIBRARY", package)
+    return package
+
+
+def code(library: Path, *modules: Path) -> str:
+    for cached in (
+        module.fingerprint,
+        module._definitions,
+        module._imports,
+        module._uses,
+        module._text,
+    ):
+        cached.cache_clear()
+    return module.fingerprint(library.parents[1] / "script.py", *modules)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("name", "old"),
+    [
+        ("a.py", "+ 1"),
+        ("b.py", "START = 2"),
+        ("b.py", "VALUE + START"),
+        ("b.py", "Table().read()"),
+        ("package/inner.py", "VALUE = 1"),
+        ("effects.py", "print(7)"),
+    ],
+)
+def test_logic_that_the_script_reaches_counts(library, name, old):
+    before = code(library)
+    edit(library / name, old, old + " + 30")
+    assert code(library) != before
+
+
+def test_logic_of_the_script_counts(library):
+    before = code(library)
+    edit(library.parents[1] / "script.py", "g()", "g() + 1")
+    assert code(library) != before
+
+
+@pytest.mark.parametrize(
+    ("name", "old"),
+    [("a.py", "return 5"), ("b.py", "return 6"), ("unused.py", "9"), ("jobs.py", "return 8")],
+)
+def test_logic_that_it_does_not_reach_does_not_count(library, name, old):
+    before = code(library)
+    edit(library / name, old, old + " + 30")
+    assert code(library) == before
+
+
+def test_comments_docstrings_and_layout_do_not_count(library):
+    before = code(library)
+    edit(library / "a.py", "def g():\n", '# why\ndef g():\n    """Words."""\n')
+    edit(library / "a.py", "f() + 1", "(f() +\n            1)  # the next one")
+    edit(library / "b.py", "START = 2\n", 'START = 2\n"""Of a constant."""\n')
+    edit(library / "b.py", "class Table:\n", 'class Table:\n    """Of a class."""\n\n')
+    assert code(library) == before
+
+
+def test_named_modules_count(library):
+    before = code(library, library / "unused.py")
+    edit(library / "unused.py", "9", "10")
+    assert code(library, library / "unused.py") != before
+
+
+def test_place_of_the_checkout_does_not_count(library, tmp_path, monkeypatch):
+    before = code(library)
+    shutil.copytree(tmp_path, tmp_path / "copy")
+    copied = tmp_path / "copy" / "lib" / "cladescope"
+    monkeypatch.setattr(module, "LIBRARY", copied)
+    assert code(copied) == before
+
+
+@pytest.mark.parametrize(
+    ("script", "reaches", "spares"),
+    [
+        ("extract_activations", {"ActivationWriter", "load_backbone"}, {"read_activations"}),
+        ("extract_activations", {"WebDataset", "decode_image"}, {"list_tars", "read_label_file"}),
+        ("train_sae", {"ActivationStore", "train_dictionary"}, {"ActivationWriter", "Codes"}),
+        ("encode", {"Codes", "encode", "ActivationStore"}, {"ActivationWriter", "locate"}),
+        ("score_dictionary", {"locate", "Codes"}, {"encode", "index_images", "build_taxonomy"}),
+    ],
+)
+def test_stages_reach_what_they_use_and_not_their_neighbours(root, script, reaches, spares):
+    path = root / "workflow" / "scripts" / f"{script}.py"
+    found, queue = set(), [(path, name) for name in module._definitions(path)]
+    while queue:
+        definition = queue.pop()
+        if definition not in found:
+            found.add(definition)
+            queue.extend(module._uses(*definition))
+    names = {name for _, name in found}
+    assert reaches <= names
+    assert not spares & names

@@ -1,0 +1,225 @@
+"""Tables and figures from small results made by hand."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cladescope.codes.codes import Codes
+from cladescope.files import write_json
+from cladescope.provenance.record import COLUMNS
+from cladescope.relevancy.choose import (
+    best_latents,
+    named_latents,
+    random_latents,
+    strongest_images,
+)
+from cladescope.summary.figures.base import PERMUTED, RANDOM, SCORES, TRAINED
+from cladescope.summary.figures.quality import plot_quality
+from cladescope.summary.figures.recovered_nodes import plot_recovered_nodes
+from cladescope.summary.figures.scores import plot_scores, scores_by_layer
+from cladescope.summary.figures.surface import plot_surface
+from cladescope.summary.tables import tabulate
+from cladescope.taxonomy.taxonomy import taxonomy_from_parents
+
+
+@pytest.fixture
+def metrics():
+    """Two seeds, two widths, two layers, with and without random weights."""
+    rows = []
+    for weights in ("file", "random"):
+        for layer in (1, 2):
+            for width in (8, 16):
+                for seed in (0, 1):
+                    value = 10 * layer + seed + (width == 16) + 100 * (weights == "random")
+                    scores = {
+                        f"{score}{null}": value + offset
+                        for score in SCORES
+                        for null, offset in (
+                            ("", 0),
+                            ("_null_permuted", 1000),
+                            ("_null_shuffled", 2000),
+                        )
+                    }
+                    identity = {"experiment": weights, "weights": weights, "variant": "topk"}
+                    identity |= {"dataset": "planted", "model": "vit", "token": "cls"}
+                    rows.append({**identity, "layer": layer, "seed": seed, **scores})
+    return pd.DataFrame(rows)
+
+
+def test_lines_are_means_over_widths_for_each_seed(metrics):
+    table = scores_by_layer(metrics)
+    score = next(iter(SCORES.values()))
+
+    def values(series: str, layer: int) -> list[float]:
+        rows = table[(table["series"] == series) & (table["score"] == score)]
+        return rows[rows["layer"] == layer].sort_values("seed")["value"].tolist()
+
+    # Layer 2, seed s: widths give 20 + s and 21 + s, so 20.5 + s.
+    assert values(TRAINED, 2) == [20.5, 21.5]
+    assert values(PERMUTED, 2) == [1020.5, 1021.5]
+    assert values(RANDOM, 1) == [110.5, 111.5]
+
+
+def test_models_have_panels_of_their_own(metrics):
+    both = pd.concat([metrics, metrics.assign(model="other")])
+    scores = set(scores_by_layer(both)["score"])
+    assert len(scores) == 2 * len(SCORES)
+    assert any(score.startswith("other\n") for score in scores)
+
+
+def test_tokens_have_panels_of_their_own(metrics):
+    both = pd.concat([metrics, metrics.assign(token="patches")])
+    scores = set(scores_by_layer(both)["score"])
+    assert len(scores) == 2 * len(SCORES)
+    assert any(score.startswith("patches\n") for score in scores)
+
+
+def test_quality_without_a_trained_dictionary_says_so(metrics, tmp_path):
+    plot_quality(metrics[metrics["weights"] == "random"], [str(tmp_path / "quality.svg")], dpi=50)
+    assert "no trained dictionary" in (tmp_path / "quality.svg").read_text()
+
+
+def test_figures_are_the_same_bytes_twice(metrics, tmp_path):
+    for run in ("a", "b"):
+        (tmp_path / run).mkdir()
+        paths = [str(tmp_path / run / f"scores.{suffix}") for suffix in ("svg", "png", "pdf")]
+        plot_scores(metrics, paths, dpi=50)
+    for suffix in ("svg", "png", "pdf"):
+        first, second = (tmp_path / run / f"scores.{suffix}" for run in ("a", "b"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_surface_has_a_cell_for_each_layer_width_and_sparsity(metrics, tmp_path):
+    swept = metrics.assign(
+        sparsity=4.0, width=np.tile([8, 8, 16, 16], 4), fve=0.25, node_recovery=0.5
+    )
+    plot_surface(swept, [str(tmp_path / "surface.svg")], dpi=50)
+    drawn = (tmp_path / "surface.svg").read_text()
+    # Two arms of two layers and two widths: cells of means over seeds.
+    assert drawn.count(">0.25<") == 8
+    assert ">random, topk, 16 latents, 4<" in drawn
+    plot_surface(metrics.assign(sparsity=np.nan), [str(tmp_path / "none.svg")], dpi=50)
+    assert "no trained dictionary" in (tmp_path / "none.svg").read_text()
+
+
+def test_recovered_nodes_stand_below_their_parents(metrics, tmp_path):
+    dog, wolf, cat, carp = "n02084071", "n02114367", "n02121620", "n02512053"
+    leaves = [dog, wolf, cat, carp]
+    taxonomy = taxonomy_from_parents(
+        leaves,
+        {dog: ["canine"], wolf: ["canine"], "canine": ["animal"], cat: ["animal"]}
+        | {"animal": ["thing"], carp: ["thing"], "thing": []},
+        {name: f"{name}.n.01" for name in (*leaves, "canine", "animal", "thing")},
+    )
+    metrics = metrics.assign(dictionary=[f"d{number}" for number in range(len(metrics))])
+    nodes = pd.DataFrame(
+        [
+            {"dictionary": name, "wnid": wnid, "recovered": True, "recovered_null_permuted": 0.5}
+            for name in metrics["dictionary"]
+            for wnid in ("canine", "animal")
+        ]
+    )
+    path = str(tmp_path / "nodes.svg")
+    plot_recovered_nodes(nodes, metrics, taxonomy, "planted", ["animal"], [path], dpi=50)
+    drawn = re.findall(r">([^<>]+)</text>", (tmp_path / "nodes.svg").read_text())
+    animal, canine = drawn.index("animal (3)  undrawn"), drawn.index("   canine (2)")
+    assert animal < canine
+    assert {"recovered", "leaves permuted (null)", "random backbone"} < set(drawn)
+
+
+def test_best_latents_are_one_for_each_node():
+    latents = pd.DataFrame(
+        {
+            "latent": [0, 1, 2, 3, 4],
+            "status": ["scored", "scored", "rare", "scored", "scored"],
+            "best_internal_wnid": ["n1", "n1", "n2", "n3", None],
+            "best_internal_mcc": [0.5, 0.7, 0.9, 0.6, np.nan],
+        }
+    )
+    assert best_latents(latents, 10)["latent"].tolist() == [1, 3]
+    assert best_latents(latents, 1)["latent"].tolist() == [1]
+    others = random_latents(latents, 10, seed=0, without=np.array([1]))
+    assert sorted(others.tolist()) == [0, 3, 4], "scored, but for the one named"
+
+
+def test_named_latents_are_those_of_the_nodes_whatever_their_scores():
+    nodes = pd.DataFrame({"wnid": ["n1", "n2", "n3", "n4"], "best_latent": [5, 5, np.nan, 2]})
+    assert named_latents(nodes, ["n4", "n1", "n2", "n3"]).tolist() == [2, 5]
+    assert named_latents(nodes, []).tolist() == []
+    with pytest.raises(ValueError, match=r"relevancy\.nodes: n8, n9 are no internal nodes"):
+        named_latents(nodes, ["n8", "n1", "n9"])
+
+
+def test_strongest_images_break_ties_by_id():
+    codes = Codes(
+        image=np.array([0, 1, 2, 3, 4], np.int32),
+        latent=np.array([7, 7, 3, 7, 7], np.int32),
+        activation=np.array([1, 2, 9, 2, 3], np.float32),
+        n_images=5,
+        width=8,
+    )
+    assert strongest_images(codes, 7, 3).tolist() == [4, 1, 3]
+
+
+def test_tables_name_the_dictionary_of_every_row(tmp_path):
+    identities = [
+        {"dictionary": name, "width": width, "sparsity": None, "seed": None}
+        for name, width in (("a", None), ("b", 4))
+    ]
+    files: dict[str, list[str]] = {"quality": [], "scores": [], "latents": [], "nodes": []}
+    scored = {"status": ["scored", "rare"], "hierarchical": [True, None]}
+    contents = {
+        "latents": pd.DataFrame({"latent": [0, 1], **scored}),
+        "nodes": pd.DataFrame({"best_latent": [1.0, np.nan]}),
+    }
+    for identity in identities:
+        name = identity["dictionary"]
+        for kind, value in (
+            ("quality", {"fve": 0.5, "width": 4, "machine": "m"}),
+            ("scores", {"n_live": 3, "machine": "m"}),
+        ):
+            write_json(tmp_path / f"{name}_{kind}.json", value)
+            files[kind].append(str(tmp_path / f"{name}_{kind}.json"))
+        for kind, content in contents.items():
+            path = tmp_path / f"{name}_{kind}.parquet"
+            content.to_parquet(path)
+            files[kind].append(str(path))
+    # The second dictionary has another seed; the first is a baseline without any.
+    seeds = {"seed_similarity": [0.8, 0.2], "seed_similarity_null": 0.1, "recurrence": [1.0, 0.5]}
+    frame = pd.DataFrame({"dictionary": "b", "latent": [0, 1], "n_other_seeds": 2, **seeds})
+    frame.to_parquet(tmp_path / "recurrence.parquet")
+    for run in ("first", "second"):
+        (tmp_path / run).mkdir()
+        tabulate(
+            identities,
+            files["quality"],
+            files["scores"],
+            {name: files[name] for name in contents},
+            [str(tmp_path / "recurrence.parquet")],
+            pd.DataFrame({column: ["x", "y"] for column in COLUMNS}, index=["a", "b"]),
+            {
+                name: str(tmp_path / run / f"{name}.csv{'' if name == 'metrics' else '.gz'}")
+                for name in ("metrics", *contents)
+            },
+        )
+    metrics = pd.read_csv(tmp_path / "first" / "metrics.csv")
+    assert metrics["dictionary"].tolist() == ["a", "b"]
+    assert metrics["width"].tolist() == [4, 4]
+    assert metrics["git_commit"].tolist() == ["x", "y"]
+    assert "machine" not in metrics
+    # Only the first latent is scored, and it is hierarchical.
+    assert metrics["recurrence"].tolist()[1] == metrics["recurrence_hierarchical"].tolist()[1] == 1
+    assert metrics["recurrence"].isna().tolist() == [True, False]
+    latents, nodes = (pd.read_csv(tmp_path / "first" / f"{n}.csv.gz") for n in contents)
+    assert latents["dictionary"].tolist() == ["a", "a", "b", "b"]
+    assert latents["recurrence"].tolist()[2:] == [1.0, 0.5]
+    assert latents["git_commit"].tolist() == ["x", "x", "y", "y"]
+    assert nodes["best_recurrence"].tolist()[2] == 0.5
+    assert nodes["best_recurrence"].isna().tolist() == [True, True, False, True]
+    for name in contents:
+        first, second = (
+            (tmp_path / r / f"{name}.csv.gz").read_bytes() for r in ("first", "second")
+        )
+        assert first == second

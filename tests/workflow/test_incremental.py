@@ -1,0 +1,248 @@
+"""What reruns after each kind of edit: docs/incremental.md, row by row.
+
+On the small experiment, which has run once (`finished`), and on the paper's, whose files are
+pretended to be made. Each test edits the configuration or the code, asks `snakemake -n` what would
+run, and the edit is undone.
+"""
+
+import copy
+import re
+
+import pytest
+import yaml
+from benchmarks import dag
+
+from checkouts import SMALL
+
+# What follows when dictionaries come or go, and when those shown as images change, too.
+COSTS = {"tabulate_costs": 1}
+FIGURES = {
+    "plot_scores": 1,
+    "plot_surface": 1,
+    "plot_recovered_nodes": 1,
+    "plot_sensitivity": 1,
+    "plot_quality": 1,
+}
+ALL_FIGURES = FIGURES | COSTS | {"plot_training_curves": 1, "plot_top_images": 1}
+TABLES = {
+    **dict.fromkeys(("record_provenance", "tabulate", "tabulate_probes", "tabulate_skipped"), 1),
+    **{"compare": 1, "contrast_drawn": 1},
+    **FIGURES,
+    **COSTS,
+}
+SUMMARY = TABLES | {"plot_top_images": 1}
+CURVES = {"plot_training_curves": 1}
+MATCHED = {"match_seeds": 2}
+
+
+def dictionaries(count: int) -> dict[str, int]:
+    """What makes dictionaries and what is computed for each."""
+    return dict.fromkeys(("train_sae", "encode", "score_dictionary"), count)
+
+
+PROBED = {"probe_layer": 2}
+EXTRACTED = {f"extract_activations_trained_{split}_0": 1 for split in ("train", "eval")}
+FROM_ACTIVATIONS = dictionaries(6) | PROBED | MATCHED | CURVES | SUMMARY
+FROM_IMAGES = EXTRACTED | FROM_ACTIVATIONS
+INDEXED = {"index_images": 2, "build_taxonomy": 1}
+TRAINED = dictionaries(4) | MATCHED | CURVES
+
+TOPK = "experiments.trained.sweep.variants.topk"
+LAYERS = "experiments.trained.sweep.layers"
+PASSES = "experiments.trained.extraction.passes"
+VARIANTS = "experiments.trained.sweep.variants"
+NEUTRAL = {
+    "nothing": {},
+    "passes regrouped": {PASSES: [{"layers": [8]}, {"layers": [2]}]},
+    "threads": {"experiments.trained.extraction.threads": 2},
+    "token extracted that no dictionary uses": {
+        PASSES: [{"layers": [2, 8]}, {"layers": [8], "tokens": ["patches"]}],
+        "experiments.trained.extraction.patches": {"per_image": 4, "seed": 0},
+    },
+}
+EDITS = {
+    "layer added as a pass": (
+        {PASSES: [{"layers": [2, 8]}, {"layers": [5]}], LAYERS: [2, 5, 8]},
+        {f"extract_activations_trained_{split}_1": 1 for split in ("train", "eval")}
+        | dictionaries(3)
+        | {"match_seeds": 1, "probe_layer": 1}
+        | CURVES
+        | TABLES,
+    ),
+    "layer added to a finished pass": (
+        {PASSES: [{"layers": [2, 5, 8]}], LAYERS: [2, 5, 8]},
+        EXTRACTED | dictionaries(9) | {"match_seeds": 3, "probe_layer": 3} | CURVES | SUMMARY,
+    ),
+    "layer dropped": ({LAYERS: [8]}, CURVES | TABLES),
+    "width added": ({f"{TOPK}.width": [48, 96]}, TRAINED | SUMMARY),
+    "width changed": ({f"{TOPK}.width": [96]}, TRAINED | SUMMARY),
+    "sparsity added": (
+        {f"{TOPK}.sparsity": [2, 4, 8]},
+        dictionaries(2) | MATCHED | CURVES | SUMMARY,
+    ),
+    "sparsity dropped": ({f"{TOPK}.sparsity": [4]}, MATCHED | CURVES | TABLES),
+    "variant added": ({f"{VARIANTS}.pca": {}}, dictionaries(2) | TABLES),
+    "variant dropped": (
+        {VARIANTS: {"topk": SMALL["experiments"]["trained"]["sweep"]["variants"]["topk"]}},
+        TABLES,
+    ),
+    "seed added": ({f"{TOPK}.seed": [0, 1]}, TRAINED | TABLES),
+    "precision": ({"experiments.trained.extraction.precision": "float32"}, FROM_IMAGES),
+    "weights": (
+        {
+            "experiments.trained.backbone": {
+                "model": "vit_planted",
+                "weights": "random",
+                "blocks": 8,
+                "seed": 0,
+            }
+        },
+        FROM_IMAGES,
+    ),
+    "training": ({"training.batch_size": 128}, TRAINED | SUMMARY),
+    "top-N": ({"scores.top_n": 6}, {"score_dictionary": 6} | SUMMARY),
+    "null draws": ({"scores.null_draws": 6}, {"score_dictionary": 6} | SUMMARY),
+    "probes": ({"probes.neighbours": 5}, PROBED | TABLES),
+    "figure format": ({"figures.formats": ["png", "svg"]}, ALL_FIGURES),
+    "figure resolution": ({"figures.dpi": 100}, ALL_FIGURES),
+    "images of one split": (
+        {"datasets.planted.images_per_class": {"train": 16, "eval": 17}},
+        {"render_planted": 1, "index_images": 1, "build_taxonomy": 1}
+        | {"extract_activations_trained_eval_0": 1, "encode": 6, "score_dictionary": 6}
+        | PROBED
+        | SUMMARY,
+    ),
+}
+
+
+def edit(config: dict, changes: dict) -> dict:
+    """Return a copy of a configuration with the values of some dotted keys replaced."""
+    config = copy.deepcopy(config)
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        section = config
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section[last] = value
+    return config
+
+
+@pytest.mark.parametrize("name", NEUTRAL)
+def test_edits_that_rerun_nothing(checkout, name):
+    checkout.write(edit(SMALL, NEUTRAL[name]))
+    assert checkout.planned() == {}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_edit_of_the_configuration(checkout, name):
+    changes, expected = EDITS[name]
+    checkout.write(edit(SMALL, changes))
+    assert checkout.planned() == expected
+
+
+CODE = {
+    ("planted/rendering.py", "render_split"): {"render_planted": 2} | INDEXED | FROM_IMAGES,
+    ("images/indexing.py", "index_images"): INDEXED | FROM_IMAGES,
+    ("taxonomy/wordnet.py", "build_taxonomy"): (
+        {"build_taxonomy": 1, "score_dictionary": 6} | PROBED | SUMMARY
+    ),
+    ("activations/writer.py", "finish"): FROM_IMAGES,
+    ("activations/store.py", "gather"): FROM_ACTIVATIONS,
+    ("dictionaries/training/loop.py", "train"): TRAINED | SUMMARY,
+    ("codes/encode.py", "encode"): {"encode": 6, "score_dictionary": 6} | SUMMARY,
+    ("scores/lch.py", "lowest_common"): {"score_dictionary": 6} | SUMMARY,
+    ("scores/recurrence.py", "match_seeds"): MATCHED | TABLES,
+    ("scores/probes.py", "probe_layer"): PROBED | TABLES,
+    ("summary/trends.py", "over_depth"): TABLES,
+    ("summary/figures/top_images.py", "plot_top_images"): {"plot_top_images": 1} | COSTS,
+    ("summary/figures/base.py", "set_style"): ALL_FIGURES,
+}
+
+
+@pytest.mark.parametrize(("module", "function"), CODE)
+def test_edit_of_the_code_of_a_stage(checkout, module, function):
+    checkout.change(module, function)
+    assert checkout.planned() == CODE[module, function]
+
+
+def test_comments_docstrings_and_code_that_nothing_reaches(checkout):
+    checkout.edit("scores/score.py", '"""', '"""Some other words. ')
+    checkout.edit("dictionaries/training/loop.py", "def train(", "# a remark\ndef train(")
+    checkout.edit("activations/store.py", "import math\n", "import math  # for ceil\n")
+    checkout.edit("scores/lch.py", "def locate(", "def unused() -> None: ...\n\n\ndef locate(")
+    assert checkout.planned() == {}
+
+
+def test_other_locked_packages_are_recorded_and_nothing_computed(checkout):
+    lock = checkout.folder / "envs" / "requirements.txt"
+    before = lock.read_bytes()
+    lock.write_bytes(before + b"# upgraded\n")
+    try:
+        assert checkout.planned() == TABLES
+    finally:
+        lock.write_bytes(before)
+
+
+def test_command_line_overrides_the_configuration(checkout):
+    assert checkout.planned("--config", "scores={top_n: 6}") == {"score_dictionary": 6} | SUMMARY
+
+
+def test_touched_files_with_the_same_content_rerun_nothing(checkout):
+    for name in ("datasets/planted/images/train.parquet", "trained/activations/train/cls/L8.json"):
+        (checkout.folder / "results" / "small" / name).touch()
+    assert checkout.planned() == {}
+
+
+def test_split_that_is_missing_is_extracted_alone(checkout, tmp_path):
+    held_out = checkout.folder / "results/small/trained/activations/eval"
+    held_out.rename(tmp_path / "eval")
+    try:
+        planned = checkout.planned("--", str(held_out.relative_to(checkout.folder) / "cls/L8.json"))
+    finally:
+        (tmp_path / "eval").rename(held_out)
+    assert planned == {"extract_activations_trained_eval_0": 1}
+
+
+# The paper's experiment: 40 blocks, 256 image shards.
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory):
+    """A folder where the paper's experiment is made for one width and sparsity."""
+    folder = tmp_path_factory.mktemp("paper")
+    dag.write_inputs(folder, dag.paper_config(SMALL_GRID))
+    dag.pretend_finished(folder)
+    return folder
+
+
+SMALL_GRID, _, FULL_GRID = dag.GRIDS
+PAPER_TABLES = {rule: 1 for rule in TABLES if rule != "contrast_drawn"}
+
+
+def planned(folder, config) -> dict[str, int]:
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    _, printed = dag.dry_run(folder, "--quiet", "rules")
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", printed.partition("total")[0], re.MULTILINE))
+    return {rule: int(count) for rule, count in counts.items() if rule != "all"}
+
+
+def test_papers_experiment_without_an_edit(paper):
+    assert planned(paper, dag.paper_config(SMALL_GRID)) == {}
+
+
+def test_papers_experiment_grows_to_its_full_grid(paper, root):
+    """48 instead of 3 TopK dictionaries in each of 40 blocks, and nothing is extracted."""
+    expected = dictionaries(40 * 45) | {"match_seeds": 40} | CURVES | PAPER_TABLES
+    expected |= {"plot_top_images": 1}
+    config = dag.paper_config(FULL_GRID)
+    assert config == yaml.safe_load((root / "config" / "dinov2_imagenet.yaml").read_text())
+    assert planned(paper, config) == expected
+
+
+def test_papers_experiment_with_other_scores_and_a_layer_less(paper):
+    config = edit(dag.paper_config(SMALL_GRID), {"scores.null_draws": 50})
+    layers = [layer for layer in range(1, 41) if layer != 20]
+    config["experiments"]["dinov2"]["sweep"]["layers"] = layers
+    # A block has three TopK dictionaries, an untrained one, neurons and PCA; six have a random one.
+    expected = {"score_dictionary": 39 * 6 + 6} | CURVES | PAPER_TABLES | {"plot_top_images": 1}
+    assert planned(paper, config) == expected | {"record_provenance": 2}

@@ -1,0 +1,180 @@
+"""Commands about a whole study: is it complete, is it the same, pack it."""
+
+import gzip
+import io
+import shutil
+import tarfile
+
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from checkouts import SMALL
+from cladescope.config import complete_config
+from cladescope.operations.archive import check_archive, write_archive
+from cladescope.operations.compare_runs import compare_results
+
+DICTIONARY = "trained/dictionaries/cls/L8/topk/w48_k4_s0"
+
+
+@pytest.fixture
+def twin(finished, tmp_path):
+    """Two copies of the small study's dictionaries and tables."""
+    results = finished.folder / "results" / "small"
+    for copy in ("first", "second"):
+        for part in ("tables", "logs", f"{DICTIONARY}"):
+            shutil.copytree(results / part, tmp_path / copy / part)
+    return tmp_path / "first", tmp_path / "second"
+
+
+def test_copies_are_the_same_but_for_logs_and_costs(twin):
+    for name in ("logs/tabulate.log", "tables/costs.csv"):
+        (twin[1] / name).write_text("other")
+    assert list(compare_results(*twin)) == []
+
+
+def test_first_different_value_of_a_tensor_is_told(twin):
+    path = twin[1] / DICTIONARY / "sae.safetensors"
+    tensors = load_file(path)
+    tensors["decoder"][3, 5] = -0.5
+    tensors["decoder"][7, 0] += 1
+    save_file(tensors, path)
+    (told,) = compare_results(*twin)
+    assert told.startswith(f"{DICTIONARY}/sae.safetensors: decoder[3, 5] is ")
+    assert " against -0.5; 2 of 4608 values differ, by up to 1" in told
+
+
+def test_first_different_cell_of_a_table_is_told(twin):
+    path = twin[1] / "tables" / "metrics.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    was = table.loc[4, "fve"]
+    table.loc[4, "fve"] = f"{was}1"
+    table.to_csv(path, index=False, lineterminator="\n")
+    (told,) = compare_results(*twin)
+    assert told == (
+        f"tables/metrics.csv: row 4, column fve is {was} against {was}1; 1 of 6 rows differ there"
+    )
+
+
+def test_other_bytes_and_missing_files_are_told(twin):
+    (twin[1] / DICTIONARY / "scores.json").unlink()
+    text = (twin[1] / DICTIONARY / "quality.json").read_bytes()
+    (twin[1] / DICTIONARY / "quality.json").write_bytes(text[:-2] + b" \n")
+    told = list(compare_results(*twin))
+    assert told == [
+        f"{DICTIONARY}/quality.json: byte {len(text) - 2} of {len(text)}",
+        f"{DICTIONARY}/scores.json: only in {twin[0]}",
+    ]
+
+
+# Archive.
+
+
+@pytest.fixture
+def archive(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(finished.folder)
+    path = tmp_path / "study.tar.gz"
+    write_archive(complete_config(SMALL), [], path)
+    return path
+
+
+def rewrite(archive, change) -> None:
+    """Pack again with the members' names and content as `change` returns them."""
+    with tarfile.open(archive) as tar:
+        members = [(member.name, tar.extractfile(member).read()) for member in tar]
+    with tarfile.open(archive, "w:gz") as tar:
+        for name, data in change(members):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
+def test_archive_holds_tables_figures_record_and_configuration(archive, finished, tmp_path):
+    assert check_archive(archive) == []
+    with tarfile.open(archive) as tar:
+        names = tar.getnames()
+        assert all(member.isfile() and member.name.startswith("study/") for member in tar)
+    assert {
+        "study/tables/metrics.csv",
+        "study/figures/scores.png",
+        "study/trained/provenance.json",
+        "study/config.yaml",
+        "study/SHA256SUMS",
+    } < {*names}
+    assert not any("activations" in name for name in names)
+    before = archive.read_bytes()
+    write_archive(complete_config(SMALL), [], tmp_path / "study.tar.gz")
+    assert archive.read_bytes() == before
+
+
+def test_damage_to_an_archive_is_told(archive):
+    def change(members):
+        for name, data in members:
+            if name.endswith("metrics.csv"):
+                yield name, data.replace(b"topk", b"best", 1)
+            elif not name.endswith("seeds.csv"):
+                yield name, data
+        yield "study/extra", b""
+
+    rewrite(archive, change)
+    assert check_archive(archive) == [
+        "tables/seeds.csv is missing",
+        "extra is not in SHA256SUMS",
+        "tables/metrics.csv is damaged",
+    ]
+
+
+def test_broken_or_foreign_archives_are_refused(archive, tmp_path):
+    archive.write_bytes(archive.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match="damaged, or no archive"):
+        check_archive(archive)
+    other = tmp_path / "other.tar.gz"
+    other.write_bytes(gzip.compress(b"x" * 1024))
+    with pytest.raises(ValueError, match="damaged, or no archive"):
+        check_archive(other)
+    with tarfile.open(other, "w:gz"):
+        pass
+    with pytest.raises(ValueError, match="not an archive of a study"):
+        check_archive(other)
+
+
+def test_archive_needs_a_finished_run(finished, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"tables.*finish the run"):
+        write_archive(complete_config(SMALL), [], tmp_path / "a.tar.gz")
+    assert not (tmp_path / "a.tar.gz").exists()
+
+
+# Commands, on the real thing.
+
+
+def test_status_says_what_is_there_what_is_missing_and_why(checkout, config):
+    told = checkout.command("status", checkout.config.name)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines()[-1] == "everything is there and up to date"
+    (checkout.folder / "results" / "small" / DICTIONARY / "codes.parquet").unlink()
+    config["scores"]["null_draws"] += 1
+    checkout.write(config)
+    told = checkout.command("status", checkout.config.name)
+    stages = {line.split()[0]: line.split() for line in told.stdout.splitlines()}
+    # Six dictionaries, one of which must be encoded again and all scored.
+    assert stages["encode"][1:3] == ["6", "5"]
+    assert "missing (1)" in " ".join(stages["encode"])
+    assert stages["score_dictionary"][1:3] == ["6", "0"]
+    assert "params changed" in " ".join(stages["score_dictionary"])
+    assert stages["train_sae"][1:3] == ["6", "6"]
+    assert "job-hours left" in told.stdout
+
+
+def test_costs_add_up_what_snakemake_measured(finished):
+    results = finished.folder / "results" / "small"
+    costs = pd.read_csv(results / "tables" / "costs.csv").set_index("stage")
+    measured = [
+        pd.read_csv(file, sep="\t") for file in (results / "benchmarks" / "train_sae").iterdir()
+    ]
+    assert costs.loc["train_sae", "jobs"] == len(measured) == 6
+    seconds = sum(table["s"].item() for table in measured)
+    assert costs.loc["train_sae", "wall_hours"] == pytest.approx(seconds / 3600, abs=1e-6)
+    on_gpu = costs["trained_on"].str.contains("GPU ").all()
+    assert (costs.loc["train_sae", "gpu_hours"] > 0) == on_gpu
+    assert {"extract_activations", "encode", "score_dictionary", "tabulate"} < {*costs.index}

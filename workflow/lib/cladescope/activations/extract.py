@@ -1,0 +1,355 @@
+"""Extraction: one forward pass over a split fills the activation stores of several layers."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cladescope.activations.statistics import Statistics, measure
+from cladescope.activations.store import ShardPlan
+from cladescope.activations.writer import ActivationWriter, scratch_of
+from cladescope.backbone.backbone import MODEL_WEIGHTS, Backbone, BackboneSpec, load_backbone
+from cladescope.files import claim
+from cladescope.images.index import ImageIndex, decode_image
+from cladescope.images.sources import ImageSource
+from cladescope.jobs import progress
+from cladescope.machines import choose_device
+
+Place = tuple[int, str]
+"""Layer (from 1) and token kind."""
+VERSIONS = ("torch", "torchvision", "timm", "pillow")
+"""Libraries whose version can change a value."""
+SAMPLE_BLOCK = 1024
+"""Images whose patch positions are drawn together."""
+
+
+@dataclass(frozen=True)
+class PatchSample:
+    """A random sample of each image's patches, the same for every layer with as many patches."""
+
+    per_image: int
+    seed: int
+
+    def positions(self, images: range, n_patches: int) -> Int[np.ndarray, "images per_image"]:
+        """Return int32 patch numbers, sorted, for consecutive image ids.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer patches than the sample wants.
+        """
+        if self.per_image > n_patches:
+            raise ValueError(
+                f"extraction.patches.per_image: {self.per_image} exceeds the {n_patches} patches "
+                f"that a layer has; the largest valid value is {n_patches}"
+            )
+        first, last = images.start // SAMPLE_BLOCK, (images.stop - 1) // SAMPLE_BLOCK
+        drawn = [
+            np.random.default_rng([self.seed, block]).random((SAMPLE_BLOCK, n_patches))
+            for block in range(first, last + 1)
+        ]
+        offset = images.start - first * SAMPLE_BLOCK
+        rows = np.concatenate(drawn)[offset : offset + len(images)]
+        return np.sort(rows.argsort(1)[:, : self.per_image], axis=1).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class ExtractionSpec:
+    """How activations are computed and stored."""
+
+    shards: int
+    precision: str
+    """`float16` or `float32`, of the stored values."""
+    batch_size: int
+    autocast: str | None = None
+    """Mixed precision of the forward pass; None runs it in float32."""
+    patches: PatchSample | None = None
+    """None stores every patch."""
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> "ExtractionSpec":
+        """Make a specification from plain values, as the configuration gives them."""
+        patches = plain.get("patches")
+        return cls(**{**plain, "patches": PatchSample(**patches) if patches else None})
+
+
+class _Images(Dataset):
+    """Decoded and preprocessed images, checked against their index."""
+
+    def __init__(self, index: ImageIndex, source: ImageSource, backbone: Backbone):
+        self.index = index
+        self.source = source
+        self.transform = backbone.transform
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, row: int) -> Tensor:
+        # Layers of one store may be extracted months apart: they must see the same images.
+        return self.transform(decode_image(self.source.read_checked(self.index, row)))
+
+
+def extract_activations(
+    index: ImageIndex,
+    source: ImageSource,
+    backbone_spec: BackboneSpec,
+    spec: ExtractionSpec,
+    manifests: dict[Place, Path],
+    code: str = "",
+    threads: int = 1,
+) -> None:
+    """Write the stores of `manifests`: its layers and token kinds, for every image.
+
+    Shards that an earlier, interrupted call finished are kept, if all that they depend on is the
+    same.
+
+    Parameters
+    ----------
+    manifests
+        Where each store's manifest goes; its zarr group lies beside it.
+    code
+        Fingerprint of the code, part of what shards depend on.
+    threads
+        One computes and the others decode; without a GPU, one decodes and the others compute.
+
+    Raises
+    ------
+    ValueError
+        From the backbone (checkpoint, layers, tokens), an image that is not the indexed one, or a
+        value beyond the precision (names layer, image and value). No manifest is written then.
+    """
+    plan = ShardPlan(len(index), spec.shards)
+    backbone = load_backbone(backbone_spec)
+    backbone.check_tokens(sorted({token for _, token in manifests}))
+    data = index.digest()
+    writers, identities = {}, {}
+    with ExitStack() as claims:
+        for place, manifest in sorted(manifests.items()):
+            identities[place] = _identity(place, backbone, backbone_spec, spec, data)
+            about = json.dumps([identities[place], asdict(spec), code], sort_keys=True)
+            key = hashlib.sha256(about.encode()).hexdigest()
+            claims.enter_context(claim(scratch_of(manifest)))
+            writers[place] = ActivationWriter(manifest, plan, key, threads)
+        _compute(index, source, backbone, spec, writers, threads)
+        for place, writer in writers.items():
+            positions = _positions(backbone, spec, place, range(len(index)))
+            writer.finish(identities[place], index, positions)
+
+
+def repair_activations(
+    index: ImageIndex,
+    source: ImageSource,
+    backbone_spec: BackboneSpec,
+    spec: ExtractionSpec,
+    damaged: dict[Place, tuple[Path, list[int]]],
+    threads: int = 1,
+) -> list[str]:
+    """Compute damaged shards again and put them back, if they come out as their manifest says.
+
+    Parameters
+    ----------
+    damaged
+        Manifest and damaged shards of each store; all of one pass.
+
+    Returns
+    -------
+    list of str
+        What could not be repaired: shards that come out differently on this machine.
+    """
+    backbone = load_backbone(backbone_spec)
+    plan = ShardPlan(len(index), spec.shards)
+    writers, faults = {}, []
+    with ExitStack() as claims:
+        for place, (manifest, shards) in sorted(damaged.items()):
+            claims.enter_context(claim(scratch_of(manifest)))
+            writers[place] = ActivationWriter(manifest, plan, "repair")
+            writers[place].done = {shard: {} for shard in range(spec.shards) if shard not in shards}
+        _compute(index, source, backbone, spec, writers, threads)
+        for place, (_, shards) in damaged.items():
+            faults += writers[place].replace(shards)
+    return faults
+
+
+def _compute(
+    index: ImageIndex,
+    source: ImageSource,
+    backbone: Backbone,
+    spec: ExtractionSpec,
+    writers: dict[Place, ActivationWriter],
+    threads: int,
+) -> None:
+    """Compute the shards that the writers lack."""
+    device = choose_device()
+    workers = threads - 1 if device.type == "cuda" else min(threads - 1, 1)
+    torch.set_num_threads(max(1, threads - workers))
+    backbone.model.to(device)
+    plan = ShardPlan(len(index), spec.shards)
+    todo = {
+        shard: [place for place, writer in writers.items() if shard not in writer.done]
+        for shard in range(spec.shards)
+    }
+    batches = [
+        (shard, rows)
+        for shard in range(spec.shards)
+        if todo[shard]
+        for rows in _cut(plan.rows(shard), spec.batch_size)
+    ]
+    logging.info("%d of %d shards to compute", sum(map(bool, todo.values())), spec.shards)
+    loader = DataLoader(
+        _Images(index, source, backbone),
+        batch_sampler=[list(rows) for _, rows in batches],
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+    )
+    images = progress(loader, len(batches), "extracting")
+    jobs = (
+        (shard, rows, batch, todo[shard])
+        for (shard, rows), batch in zip(batches, images, strict=True)
+    )
+    for shard, rows, computed in _one_behind(_launch(backbone, spec, device, jobs)):
+        for place in todo[shard]:
+            values, statistics = computed[place].arrive(place, rows, spec.precision)
+            writers[place].append(shard, values, statistics)
+        if rows.stop == plan.rows(shard).stop:
+            logging.info("shard %d of %d: %d images", shard + 1, spec.shards, len(plan.rows(shard)))
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """One batch of one place on its way from the device."""
+
+    raw: Tensor
+    values: Tensor
+    measured: dict[str, Tensor]
+    arrived: Any
+    """CUDA event after the copies; None on a CPU."""
+
+    def arrive(self, place: Place, rows: range, precision: str) -> tuple[np.ndarray, Statistics]:
+        """Wait for the copies and return what is to be stored.
+
+        Raises
+        ------
+        ValueError
+            If a value does not fit the precision or is not finite.
+        """
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        if not self.measured["finite"]:
+            row, token, dimension = torch.argwhere(~self.values.isfinite())[0].tolist()
+            raise ValueError(
+                f"layer {place[0]}, token {place[1]} {token}: image {rows[row]} has the value "
+                f"{self.raw[row, token, dimension].item():g} in dimension {dimension}, beyond "
+                f"{precision} (largest {np.finfo(precision).max:g}); set extraction.precision to "
+                "float32, or check the weights and extraction.autocast if it is not finite"
+            )
+        return self.values.numpy(), Statistics.of(self.measured)
+
+
+def _launch(
+    backbone: Backbone,
+    spec: ExtractionSpec,
+    device: torch.device,
+    jobs: Iterable[tuple[int, range, Tensor, list[Place]]],
+) -> Iterator[tuple[int, range, dict[Place, _Computed]]]:
+    """Start each batch's computation; on a GPU nothing here waits for it."""
+    mixed: AbstractContextManager = nullcontext()
+    if spec.autocast:
+        mixed = torch.autocast(device.type, getattr(torch, spec.autocast))
+    for shard, rows, batch, places in jobs:
+        layers = sorted({layer for layer, _ in places})
+        kinds = sorted({token for _, token in places})
+        with torch.inference_mode(), mixed:
+            read = backbone.read(batch.to(device, non_blocking=True), layers, kinds)
+        computed = {}
+        for place in places:
+            positions = _positions(backbone, spec, place, rows)
+            with torch.inference_mode():
+                raw = read[place]
+                if positions is not None:
+                    chosen = torch.from_numpy(positions).to(device).long()[:, :, None]
+                    raw = raw.take_along_dim(chosen, 1)
+                values = raw.to(getattr(torch, spec.precision))
+                computed[place] = _send(raw, values, measure(values))
+        yield shard, rows, computed
+
+
+def _send(raw: Tensor, values: Tensor, measured: dict[str, Tensor]) -> _Computed:
+    """Copy a batch to the CPU, without waiting."""
+    if values.device.type != "cuda":
+        return _Computed(raw, values, measured, None)
+
+    def copy(tensor: Tensor) -> Tensor:
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        return host.copy_(tensor, non_blocking=True)
+
+    values = copy(values)
+    measured = {name: copy(tensor) for name, tensor in measured.items()}
+    arrived = torch.cuda.Event()
+    arrived.record()
+    return _Computed(raw, values, measured, arrived)
+
+
+def _one_behind(items: Iterator[Any]) -> Iterator[Any]:
+    """Yield each item only after the next one was started, so that a GPU is never without work."""
+    waiting = next(items, None)
+    for item in items:
+        yield waiting
+        waiting = item
+    if waiting is not None:
+        yield waiting
+
+
+def _cut(rows: range, size: int) -> Iterator[range]:
+    """Cut a shard into batches; none crosses its end, so that it can be made again alone."""
+    for start in range(rows.start, rows.stop, size):
+        yield range(start, min(start + size, rows.stop))
+
+
+def _positions(
+    backbone: Backbone, spec: ExtractionSpec, place: Place, images: range
+) -> np.ndarray | None:
+    """Return which patches of the images are stored; None if it is all, or not patches."""
+    layer, token = place
+    if token != "patches" or spec.patches is None:
+        return None
+    return spec.patches.positions(images, backbone.layers[layer - 1].tokens["patches"])
+
+
+def _identity(
+    place: Place,
+    backbone: Backbone,
+    backbone_spec: BackboneSpec,
+    spec: ExtractionSpec,
+    data: str,
+) -> dict[str, Any]:
+    """What made the activations, without the path of a checkpoint: its hash says which it was."""
+    layer, token = place
+    known = {key: value for key, value in asdict(backbone_spec).items() if value is not None}
+    if backbone_spec.weights not in MODEL_WEIGHTS:
+        known["weights"] = "file"
+    identity = {
+        "layer": layer,
+        "module": backbone.layers[layer - 1].name,
+        "token": token,
+        "backbone": known,
+        "weights_sha256": backbone.weights_sha256,
+        "images_sha256": data,
+        "preprocessing": backbone.preprocessing,
+        "autocast": spec.autocast,
+        "batch_size": spec.batch_size,
+        "versions": {name: version(name) for name in VERSIONS},
+    }
+    if token == "patches" and spec.patches is not None:
+        identity["patches"] = asdict(spec.patches)
+    return identity

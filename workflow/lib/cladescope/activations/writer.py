@@ -1,0 +1,265 @@
+"""Activation stores: writing. Shards gather in a scratch folder, then land together.
+
+A shard is first written to a scratch folder, with a sidecar file that says what it was made from; a
+job that was killed finds its finished shards there and goes on with the others. When all are there
+they are linked into the store, then the manifest declares the store complete, then the scratch
+folder goes. Snakemake knows the manifest only, and deletes it before it runs a job again.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import google_crc32c
+import numpy as np
+import zarr
+from jaxtyping import Shaped
+from zarr.codecs import Crc32cCodec
+
+from cladescope.activations.statistics import Statistics
+from cladescope.activations.store import CHECKSUM_BYTES, FORMAT, ShardPlan, chunk_name
+from cladescope.files import read_json, write_json
+from cladescope.images.index import ImageIndex
+from cladescope.machines import machine
+
+
+def scratch_of(manifest: Path) -> Path:
+    """Folder in which a store's shards gather."""
+    return manifest.with_name(f".{manifest.stem}.partial")
+
+
+class ActivationWriter:
+    """Writes one layer's activations of one token kind; its scratch folder must be claimed."""
+
+    def __init__(self, manifest: Path, plan: ShardPlan, key: str, threads: int = 1):
+        """Find the shards that an earlier job finished.
+
+        Parameters
+        ----------
+        manifest
+            Where the manifest goes; the array lies beside it.
+        key
+            Stands for everything that the values depend on. Shards in the scratch folder that
+            were made from something else, or are damaged, are dropped.
+        threads
+            Of the job, for the record.
+        """
+        self.manifest = manifest
+        self.plan = plan
+        self.key = key
+        self.threads = threads
+        self.scratch = scratch_of(manifest)
+        self._open: _PartialShard | None = None
+        self.done: dict[int, dict[str, Any]] = {}
+        if not manifest.exists():
+            # Left of an earlier store, whose manifest Snakemake has deleted.
+            shutil.rmtree(manifest.with_suffix(".zarr"), ignore_errors=True)
+        for shard in range(plan.n_shards):
+            sidecar = self._finished(shard)
+            if sidecar:
+                self.done[shard] = sidecar
+        kept = {path for shard in self.done for path in self._paths(shard)}
+        for path in self.scratch.iterdir():
+            if path not in kept and path.name != "lock":
+                path.unlink()
+
+    def append(
+        self, shard: int, values: Shaped[np.ndarray, "rows tokens width"], statistics: Statistics
+    ) -> None:
+        """Add the next rows of a shard; with its last row the shard is complete.
+
+        Raises
+        ------
+        OSError
+            With the file's name when the disk is full.
+        """
+        data, sidecar = self._paths(shard)
+        if self._open is None:
+            self._open = _PartialShard(data, values.shape[1:], values.dtype)
+        self._open.append(values, statistics)
+        if self._open.rows == len(self.plan.rows(shard)):
+            about = self._open.close(self.plan.rows_per_shard)
+            about["machine"] = machine(self.threads)
+            write_json(sidecar, {"key": self.key, **about})
+            self.done[shard] = about
+            self._open = None
+
+    def finish(
+        self,
+        made_from: dict[str, Any],
+        index: ImageIndex,
+        positions: Shaped[np.ndarray, "images tokens"] | None,
+    ) -> None:
+        """Assemble the store from the finished shards, then write the manifest.
+
+        The manifest holds no dates, so that the same activations make the same manifest.
+        """
+        shards = [self.done[shard] for shard in range(self.plan.n_shards)]
+        tokens, width = shards[0]["shape"]
+        shape, dtype = (self.plan.n_images, tokens, width), shards[0]["dtype"]
+        folder = self.manifest.with_suffix(".zarr")
+        shutil.rmtree(folder, ignore_errors=True)
+        attributes = {"format": FORMAT, "made_from": made_from, "wnids": index.wnids}
+        group = zarr.create_group(folder, attributes=attributes)
+        _create_array(group, "values", shape, (self.plan.rows_per_shard, tokens, width), dtype)
+        _write_array(group, "image", np.arange(self.plan.n_images, dtype=np.int32))
+        _write_array(group, "label", index.labels.astype(np.int32))
+        if positions is not None:
+            _write_array(group, "position", positions)
+        for shard in range(self.plan.n_shards):
+            chunk = folder / chunk_name(shard)
+            chunk.parent.mkdir(parents=True)
+            _link(self._paths(shard)[0], chunk)
+        statistics = Statistics.from_json(shards[0]["statistics"])
+        for about in shards[1:]:
+            statistics = statistics.merge(Statistics.from_json(about["statistics"]))
+        write_json(
+            self.manifest,
+            {
+                "format": FORMAT,
+                "array": folder.name,
+                "dtype": dtype,
+                "shape": shape,
+                "rows_per_shard": self.plan.rows_per_shard,
+                "shards": [
+                    {"rows": len(self.plan.rows(shard)), "crc32c": about["crc32c"]}
+                    for shard, about in enumerate(shards)
+                ],
+                "statistics": statistics.summary(),
+                "made_from": made_from,
+                # More than one after an interrupted job went on elsewhere.
+                "machines": sorted({about["machine"] for about in shards}),
+            },
+        )
+        shutil.rmtree(self.scratch)
+
+    def replace(self, shards: list[int]) -> list[str]:
+        """Put shards into a finished store, in place of damaged ones.
+
+        Returns
+        -------
+        list of str
+            The shards that are not what the manifest says, which stay as they were.
+        """
+        known = read_json(self.manifest)["shards"]
+        faults = []
+        for shard in shards:
+            chunk = self.manifest.with_suffix(".zarr") / chunk_name(shard)
+            if self.done[shard]["crc32c"] == known[shard]["crc32c"]:
+                chunk.parent.mkdir(parents=True, exist_ok=True)
+                self._paths(shard)[0].replace(chunk)
+            else:
+                faults.append(
+                    f"{chunk} comes out differently here (other hardware or library versions than "
+                    f"the manifest's); delete {self.manifest} to extract all of it again"
+                )
+        shutil.rmtree(self.scratch)
+        return faults
+
+    def _paths(self, shard: int) -> tuple[Path, Path]:
+        return self.scratch / str(shard), self.scratch / f"{shard}.json"
+
+    def _finished(self, shard: int) -> dict[str, Any] | None:
+        """Return a shard's sidecar if the shard is whole, sound and made from the same."""
+        data, sidecar = self._paths(shard)
+        if not (data.is_file() and sidecar.is_file()):
+            return None
+        about = read_json(sidecar)
+        if about["key"] != self.key:
+            return None
+        # A machine that died may have lost what it had not yet put on the disk.
+        payload = data.read_bytes()[:-CHECKSUM_BYTES]
+        return about if f"{google_crc32c.value(payload):08x}" == about["crc32c"] else None
+
+
+class _PartialShard:
+    """A chunk file being written, under another name until it is whole."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype):
+        self.path = path
+        self.aside = path.with_name(f"{path.name}.partial")
+        self.shape = shape
+        self.dtype = dtype
+        self.rows = 0
+        self.checksum = 0
+        self.statistics: Statistics | None = None
+        # Open across calls: batches come one by one.
+        self.file: BinaryIO = self.aside.open("wb")
+
+    def append(self, values: np.ndarray, statistics: Statistics) -> None:
+        self._write(np.ascontiguousarray(values))
+        self.rows += len(values)
+        merged = self.statistics.merge(statistics) if self.statistics else statistics
+        self.statistics = merged
+
+    def close(self, rows: int) -> dict[str, Any]:
+        """Pad to `rows`, add the checksum, move into place; return what the sidecar says."""
+        assert self.statistics is not None
+        self._write(np.zeros((rows - self.rows, *self.shape), self.dtype))
+        self._guard(lambda: self.file.write(self.checksum.to_bytes(CHECKSUM_BYTES, "little")))
+        self._guard(self.file.flush)
+        os.fsync(self.file.fileno())
+        self.file.close()
+        self.aside.replace(self.path)
+        return {
+            "shape": list(self.shape),
+            "dtype": str(self.dtype),
+            "crc32c": f"{self.checksum:08x}",
+            "statistics": self.statistics.to_json(),
+        }
+
+    def _write(self, values: np.ndarray) -> None:
+        content = values.tobytes()
+        self.checksum = google_crc32c.extend(self.checksum, content)
+        self._guard(lambda: self.file.write(content))
+
+    def _guard(self, write: Any) -> None:
+        try:
+            write()
+        except OSError as error:
+            # A full disk is noticed by write(), which knows no file name.
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+
+def zarr_fault(folder: Path) -> str | None:
+    """Return what keeps zarr from reading all but the values of a store, None if nothing does."""
+    try:
+        arrays = dict(zarr.open_group(folder, mode="r").arrays())
+        for name, array in arrays.items():
+            if name != "values":
+                array[...]
+        lacking = {"values", "image", "label"} - set(arrays)
+        if lacking:
+            return f"{folder} lacks the array {', '.join(sorted(lacking))}"
+    except (OSError, ValueError, KeyError) as error:
+        return f"{folder} cannot be read by zarr ({error})"
+    return None
+
+
+def _create_array(
+    group: zarr.Group, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: Any
+) -> zarr.Array:
+    dimensions = {1: ("image",), 2: ("image", "token"), 3: ("image", "token", "width")}
+    return group.create_array(
+        name,
+        shape=shape,
+        chunks=chunks,
+        dtype=dtype,
+        compressors=[Crc32cCodec()],
+        dimension_names=dimensions[len(shape)],
+        config={"write_empty_chunks": True},
+    )
+
+
+def _write_array(group: zarr.Group, name: str, values: np.ndarray) -> None:
+    _create_array(group, name, values.shape, values.shape, values.dtype)[...] = values
+
+
+def _link(source: Path, target: Path) -> None:
+    """Let `target` be the same file, so that the shard outlives a job killed right here."""
+    try:
+        os.link(source, target)
+    except OSError:
+        # Not every file system has hard links; then a kill here costs the shards moved so far.
+        source.replace(target)

@@ -1,0 +1,1 @@
+"""A timm model and its weights in; layers, tokens and attention of a batch of images out."""

@@ -1,0 +1,1 @@
+"""A dictionary and the evaluation activations in; sparse codes and reconstruction quality out."""

@@ -1,0 +1,72 @@
+"""From activations to sparse codes and their quality. Needs numpy only: no job waits for torch."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from cladescope.activations.store import ActivationStore
+from cladescope.codes.codes import Codes
+from cladescope.codes.linear import downstream_accuracy
+from cladescope.codes.quality import Reconstruction, redundant_share
+from cladescope.dictionaries.dictionary import Dictionary
+
+ROWS = 4096
+"""Tokens that are dense at a time."""
+
+
+def encode(
+    dictionary: Dictionary,
+    blocks: Iterable[Float[np.ndarray, "images tokens d"]],
+    labels: Int[np.ndarray, " images"],
+) -> tuple[Codes, dict[str, Any]]:
+    """Return the codes of one split, and how well the dictionary does on it.
+
+    A latent's activation on an image is the largest over the image's tokens. Quality is over
+    tokens; docs/dictionaries.md lists its columns.
+
+    Parameters
+    ----------
+    blocks
+        Raw activations of the split's images in their order, cut as memory allows.
+    labels
+        Class of each image.
+    """
+    quality = Reconstruction(dictionary.width)
+    parts = []
+    original, reconstruction = np.empty((2, len(labels), len(dictionary.mean)), np.float32)
+    start = 0
+    for x in blocks:
+        _, tokens, d = x.shape
+        images = slice(start, start + len(x))
+        target = dictionary.normalise(x.reshape(-1, d))
+        z = dictionary.encode(target)
+        guess = dictionary.decode(z)
+        quality.add(target, guess, z)
+        original[images] = target.reshape(-1, tokens, d).mean(1)
+        reconstruction[images] = guess.reshape(-1, tokens, d).mean(1)
+        strongest = z.reshape(-1, tokens, dictionary.width).max(1)
+        image, latent = (indices.astype(np.int32) for indices in np.nonzero(strongest))
+        parts.append((image + np.int32(start), latent, strongest[image, latent]))
+        start += len(x)
+    image, latent, activation = (np.concatenate(column) for column in zip(*parts, strict=True))
+    # As large as the codes, which are dense for a baseline such as raw neurons.
+    parts.clear()
+    codes = Codes(image, latent, activation, n_images=start, width=dictionary.width)
+    return codes, {
+        **quality.result(),
+        "redundant_share": redundant_share(dictionary.decoder),
+        **downstream_accuracy(original, reconstruction, labels),
+    }
+
+
+def image_blocks(store: ActivationStore) -> Iterator[Shaped[np.ndarray, "images tokens d"]]:
+    """Yield a store's images in order, a few thousand tokens at a time."""
+    n_images, tokens, _ = store.shape
+    per_block = max(1, ROWS // tokens)
+    # One token per image fits in memory, where its checksums are verified.
+    whole = store.read() if tokens == 1 else None
+    for start in range(0, n_images, per_block):
+        images = np.arange(start, min(start + per_block, n_images))
+        yield store.gather(images) if whole is None else whole[images]

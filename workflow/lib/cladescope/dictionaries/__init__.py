@@ -1,0 +1,1 @@
+"""Stored activations in; dictionaries of every variant, trained or not, out."""

@@ -1,0 +1,1 @@
+"""Dictionaries of other libraries in and out, one file a format."""

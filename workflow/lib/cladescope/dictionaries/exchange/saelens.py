@@ -1,0 +1,102 @@
+"""Dictionaries to and from SAELens's files: `cfg.json` and `sae_weights.safetensors` (version 6).
+
+SAELens takes raw activations. With b = mean + scale · b_dec ours is, in units of z · scale,
+
+    W_enc = encoderᵀ,   b_enc = scale · encoder_bias,   θ = scale · threshold,
+    W_dec = decoder,    b_dec = b,
+
+and `apply_b_dec_to_input`, so that W_enc sees x − b. A dictionary with k becomes architecture
+`topk`, one with thresholds `jumprelu` (as SAELens itself saves BatchTopK), any other `standard`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.files import read_json, write_aside, write_json
+
+WEIGHTS = "sae_weights.safetensors"
+CONFIG = "cfg.json"
+ARCHITECTURES = ("standard", "topk", "jumprelu")
+
+
+def export_saelens(weights: str | Path, folder: str | Path) -> None:
+    """Write the dictionary at `weights` as files that `sae_lens.SAE.load_from_disk` reads."""
+    dictionary = Dictionary.load(weights)
+    about = read_json(Path(weights).with_suffix(".json"))
+    scale = np.float32(dictionary.scale)
+    tensors = {
+        "W_enc": dictionary.encoder.T,
+        "b_enc": scale * dictionary.encoder_bias,
+        "W_dec": dictionary.decoder,
+        "b_dec": dictionary.mean + scale * dictionary.decoder_bias,
+    }
+    config: dict[str, Any] = {
+        "architecture": "standard",
+        "d_in": len(dictionary.mean),
+        "d_sae": dictionary.width,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": {"cladescope": about["identity"]},
+    }
+    if dictionary.k:
+        config |= {"architecture": "topk", "k": dictionary.k, "rescale_acts_by_decoder_norm": False}
+    elif dictionary.threshold is not None:
+        config["architecture"] = "jumprelu"
+        threshold = np.broadcast_to(dictionary.threshold, dictionary.width)
+        tensors["threshold"] = scale * threshold
+    with write_aside(Path(folder) / WEIGHTS) as aside:
+        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, aside)
+    write_json(Path(folder) / CONFIG, config)
+
+
+def import_saelens(folder: str | Path, weights: str | Path) -> None:
+    """Write a dictionary at `weights` from the files in `folder`.
+
+    Raises
+    ------
+    ValueError
+        If the files hold something that a dictionary cannot express; names it.
+    """
+    path = Path(folder) / CONFIG
+    config = read_json(path)
+    allowed = {
+        "architecture": ARCHITECTURES,
+        "normalize_activations": ("none",),
+        "reshape_activations": ("none",),
+        "dtype": ("float32", "float16"),
+    }
+    for key, values in allowed.items():
+        if config.get(key, values[0]) not in values:
+            raise ValueError(
+                f"{path}: {key} {config[key]!r} has no counterpart here; only "
+                f"{', '.join(values)} can be imported"
+            )
+    tensors = {
+        name: value.astype(np.float32) for name, value in load_file(Path(folder) / WEIGHTS).items()
+    }
+    encoder, decoder = tensors["W_enc"].T, tensors["W_dec"]
+    bias, centre = tensors["b_enc"], tensors["b_dec"]
+    if not config.get("apply_b_dec_to_input", True):
+        bias = bias + encoder @ centre
+    is_topk = config["architecture"] == "topk"
+    if is_topk and config.get("rescale_acts_by_decoder_norm"):
+        # It then ranks latents by activation times norm, and decodes with rows of norm 1.
+        norms = np.linalg.norm(decoder, axis=1)
+        encoder, bias, decoder = encoder * norms[:, None], bias * norms, decoder / norms[:, None]
+    Dictionary(
+        encoder=encoder,
+        encoder_bias=bias,
+        decoder=decoder,
+        decoder_bias=centre,
+        mean=np.zeros_like(centre),
+        scale=1.0,
+        k=config["k"] if is_topk else None,
+        threshold=tensors.get("threshold"),
+    ).save(weights, {"variant": "saelens", "made_from": config})

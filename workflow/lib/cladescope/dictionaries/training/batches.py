@@ -1,0 +1,125 @@
+"""The order in which training sees its rows.
+
+A source yields blocks of rows that fit in memory; activations that fit as a whole are one block.
+Every dictionary shuffles each block by its own seed and cuts it into batches, so that several can
+train from one reading of a source, each as if alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Int, Shaped
+
+from cladescope.activations.store import ActivationStore
+
+BLOCK_ROWS = 2**18
+"""Rows of a streamed block; with 1536 dimensions in float16 they take 0.8 GB."""
+BLOCK_ORDER = 0
+"""Seed of the order of streamed blocks, the same for all dictionaries."""
+
+
+class Source(Protocol):
+    """Where training's rows come from; a row is one token of one image."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of tokens of all images."""
+
+    @property
+    def tokens(self) -> int:
+        """Rows per image."""
+
+    @property
+    def d(self) -> int:
+        """Length of a row."""
+
+    @property
+    def rows_per_block(self) -> int:
+        """Rows of a block."""
+
+    def blocks(self, first: int = 0) -> Iterator[Shaped[np.ndarray, "rows d"]]:
+        """Yield blocks of raw rows without end, from block number `first`."""
+
+
+class InMemory:
+    """Activations in memory: the same block again and again."""
+
+    def __init__(self, x: Shaped[np.ndarray, "*rows d"]):
+        self.tokens = 1 if x.ndim == 2 else x.shape[1]
+        self._rows = x.reshape(-1, x.shape[-1])
+        self.n_rows, self.d = self._rows.shape
+        self.rows_per_block = self.n_rows
+
+    def blocks(self, first: int = 0) -> Iterator[Shaped[np.ndarray, "rows d"]]:
+        """Yield all rows."""
+        return repeat(self._rows)
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A store that is read in shuffled blocks, pass after pass, and never as a whole."""
+
+    store: ActivationStore
+    threads: int = 1
+
+    @property
+    def n_rows(self) -> int:
+        """Number of tokens of all images."""
+        return self.store.shape[0] * self.tokens
+
+    @property
+    def tokens(self) -> int:
+        """Rows per image."""
+        return self.store.shape[1]
+
+    @property
+    def d(self) -> int:
+        """Length of a row."""
+        return self.store.shape[2]
+
+    @property
+    def rows_per_block(self) -> int:
+        """Rows of a block."""
+        return min(BLOCK_ROWS, self.n_rows)
+
+    def blocks(self, first: int = 0) -> Iterator[Shaped[np.ndarray, "rows d"]]:
+        """Yield the blocks from number `first`, skipping those before without reading them."""
+        return self.store.stream(self.rows_per_block, BLOCK_ORDER, first, self.threads)
+
+
+def batches(source: Source, size: int, seed: int, first: int, last: int) -> Iterator[np.ndarray]:
+    """Yield the batches first … last − 1 of a run, without reading the blocks before them.
+
+    A block's rows come in a random order, which depends on the seed and the block's number alone;
+    those that do not fill a batch are left out of this pass.
+
+    Raises
+    ------
+    ValueError
+        If no block fills a batch.
+    """
+    per_block = source.rows_per_block // size
+    if not per_block:
+        raise ValueError(
+            f"training.batch_size: {size} exceeds the {source.rows_per_block} rows there are to "
+            "train on at a time; lower it"
+        )
+    block, skip = divmod(first, per_block)
+    left = last - first
+    for number, rows in enumerate(source.blocks(block), block):
+        order = shuffled(len(rows), seed, number)
+        for start in range(skip * size, min(per_block, skip + left) * size, size):
+            yield rows[np.sort(order[start : start + size])]
+        left -= per_block - skip
+        skip = 0
+        if left <= 0:
+            return
+
+
+def shuffled(n: int, seed: int, block: int) -> Int[np.ndarray, " n"]:
+    """Return a random order of the n rows of a block."""
+    # A stream of its own: the initialisation draws from default_rng(seed).
+    return np.random.default_rng([seed, 1, block]).permutation(n)

@@ -1,0 +1,203 @@
+"""The plain training step: dense activations, torch's gradients, any variant, any device.
+
+It states the mathematics. `training.processor` computes the same for TopK on a processor, several
+times faster, and is tested against it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.dictionaries.training.base import (
+    ADAM_EPSILON,
+    Fit,
+    FitSpec,
+    Job,
+    Step,
+    aux_latents,
+    initial_dictionary,
+)
+from cladescope.dictionaries.training.batches import Source, batches
+from cladescope.dictionaries.training.loop import adam_betas, n_steps, train
+from cladescope.dictionaries.training.optimiser import Adam
+from cladescope.machines import choose_device
+
+CALIBRATION_BATCHES = 64
+"""Batches of training data from which thresholds for inference are read."""
+
+
+class Autoencoder(torch.nn.Module):
+    """Parameters of a sparse autoencoder; a variant says how latents fire and what they cost."""
+
+    revives: ClassVar[bool] = True
+    """Whether silent latents are lifted and trained on the residual (AuxK)."""
+
+    def __init__(self, start: Dictionary, sparsity: float):
+        super().__init__()
+        self.sparsity = sparsity
+        self.encoder = _parameter(start.encoder)
+        self.encoder_bias = _parameter(start.encoder_bias)
+        self.decoder = _parameter(start.decoder)
+        self.decoder_bias = _parameter(start.decoder_bias)
+
+    def pre_activations(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, "batch width"]:
+        """Return W_enc (x − b_dec) + b_enc."""
+        return F.linear(x - self.decoder_bias, self.encoder, self.encoder_bias)
+
+    def activate(self, pre: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
+        """Return the latents' activations during training."""
+        raise NotImplementedError
+
+    def loss(self, x: Float[Tensor, "batch d"], z: Float[Tensor, "batch width"]) -> Tensor:
+        """Return the reconstruction's loss: the normalised squared error."""
+        return (x - self.decode(z)).square().mean()
+
+    def penalty(
+        self, pre: Float[Tensor, "batch width"], z: Float[Tensor, "batch width"]
+    ) -> Tensor | None:
+        """Return what is added to the loss for firing, with its coefficient; None for nothing."""
+        return None
+
+    def inference(self, sample: Iterable[Float[Tensor, "batch d"]]) -> dict[str, Any]:
+        """Return `k` or `threshold` of the finished dictionary, given batches of training data."""
+        return {}
+
+    def decode(self, z: Float[Tensor, "batch width"]) -> Float[Tensor, "batch d"]:
+        """Return the reconstruction x̂'."""
+        return z @ self.decoder + self.decoder_bias
+
+
+class Autograd:
+    """Trains an `Autoencoder` with Adam on unit decoder rows."""
+
+    def __init__(
+        self,
+        sae: Autoencoder,
+        aux_coefficient: float,
+        warmup_steps: float,
+        betas: tuple[float, float],
+    ):
+        self.sae = sae
+        self.aux_coefficient = aux_coefficient if sae.revives else 0.0
+        self.warmup_steps = warmup_steps
+        self.device = sae.decoder.device
+        self.adam = Adam(list(sae.parameters()), betas, ADAM_EPSILON)
+
+    def step(
+        self, x: Float[np.ndarray, "batch d"], rate: float, dead: Bool[np.ndarray, " width"]
+    ) -> Step:
+        """Take one step on normalised activations; the penalty grows during warm-up."""
+        sae = self.sae
+        target = torch.from_numpy(x).to(self.device)
+        pre = sae.pre_activations(target)
+        z = sae.activate(pre)
+        loss = sae.loss(target, z)
+        losses = {"loss": loss.item(), "aux_loss": 0.0}
+        residual = (target - sae.decode(z)).detach()
+        if self.aux_coefficient and dead.any():
+            aux = aux_loss(sae, residual, pre, torch.from_numpy(dead).to(self.device))
+            loss = loss + self.aux_coefficient * aux
+            losses["aux_loss"] = aux.item()
+        penalty = sae.penalty(pre, z)
+        if penalty is not None:
+            loss = loss + penalty * min(1.0, (self.adam.steps + 1) / max(self.warmup_steps, 1.0))
+            losses["penalty_loss"] = penalty.item()
+        loss.backward()
+        self._project_gradient()
+        gradients = [p.grad for p in sae.parameters() if p.grad is not None]
+        norm = float(torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt())
+        self.adam.step(rate)
+        with torch.no_grad():
+            sae.decoder.div_(sae.decoder.norm(dim=1, keepdim=True))
+        firing = (z > 0).sum(0).cpu().numpy()
+        return Step(losses, float(residual.square().sum()), firing, norm)
+
+    @torch.no_grad()
+    def lift(self, latents: Bool[np.ndarray, " width"], by: float) -> None:
+        """Raise the encoder bias of some latents, unless the variant lets latents die."""
+        if self.sae.revives:
+            self.sae.encoder_bias[torch.from_numpy(latents).to(self.device)] += by
+
+    @torch.no_grad()
+    def _project_gradient(self) -> None:
+        """Remove the gradient's part along each decoder row, which would change its norm."""
+        decoder = self.sae.decoder
+        assert decoder.grad is not None
+        decoder.grad -= (decoder.grad * decoder).sum(1, keepdim=True) * decoder
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return everything that later steps depend on."""
+        state = {"steps": np.array(self.adam.steps)}
+        for prefix, tensors in self._tensors().items():
+            for (name, _), tensor in zip(self.sae.named_parameters(), tensors, strict=True):
+                state[prefix + name] = tensor.detach().cpu().numpy()
+        return state
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from what `state` returned."""
+        self.adam.steps = int(state["steps"])
+        for prefix, tensors in self._tensors().items():
+            for (name, _), tensor in zip(self.sae.named_parameters(), tensors, strict=True):
+                tensor.copy_(torch.from_numpy(state[prefix + name]))
+
+    def _tensors(self) -> dict[str, list[Tensor]]:
+        parameters: list[Tensor] = list(self.sae.parameters())
+        return {"": parameters, "mean.": self.adam.means, "square.": self.adam.squares}
+
+    @torch.no_grad()
+    def finished(self, sample: Iterable[np.ndarray]) -> dict[str, Any]:
+        """Return the trained fields of the `Dictionary`."""
+        tensors = (torch.from_numpy(x).to(self.device) for x in sample)
+        weights = {
+            name: getattr(self.sae, name).detach().cpu().numpy()
+            for name in ("encoder", "encoder_bias", "decoder", "decoder_bias")
+        }
+        return {**weights, **self.sae.inference(tensors)}
+
+
+def fit_autoencoder(kind: type[Autoencoder], source: Source, spec: FitSpec, job: Job) -> Fit:
+    """Train an autoencoder of one variant on a source, on a GPU where there is one."""
+    assert spec.recipe and spec.sparsity and spec.seed is not None
+    # The sum's order follows the number of threads, and a sweep runs one job per core.
+    torch.set_num_threads(1)
+    device = choose_device()
+    start = initial_dictionary(source, spec)
+    sae = kind(start, spec.sparsity).to(device)
+    steps = n_steps(spec.recipe, source)
+    warmup = spec.recipe.warmup_share * steps
+    learner = Autograd(sae, spec.recipe.aux_coefficient, warmup, adam_betas(steps))
+    log = train(learner, start, source, spec, job)
+    size, some = spec.recipe.batch_size, min(CALIBRATION_BATCHES, steps)
+    sample = (start.normalise(rows) for rows in batches(source, size, spec.seed, 0, some))
+    return Fit(replace(start, **learner.finished(sample)), log)
+
+
+def aux_loss(
+    sae: Autoencoder,
+    residual: Float[Tensor, "batch d"],
+    pre: Float[Tensor, "batch width"],
+    dead: Bool[Tensor, " width"],
+) -> Float[Tensor, ""]:
+    """Return ‖e − ê‖² / ‖e − ē‖² for the dead latents' reconstruction ê of the residual e."""
+    k = min(aux_latents(residual.shape[1]), int(dead.sum()))
+    chosen = keep_largest(pre[:, dead], k)
+    error = residual - chosen @ sae.decoder[dead]
+    return error.square().mean() / (residual - residual.mean(0)).square().mean()
+
+
+def keep_largest(pre: Float[Tensor, "batch n"], k: int) -> Float[Tensor, "batch n"]:
+    """Return ReLU(pre) where it is among its row's k largest, 0 elsewhere."""
+    values, latents = pre.topk(k, sorted=False)
+    return torch.zeros_like(pre).scatter(1, latents, values.relu())
+
+
+def _parameter(values: np.ndarray) -> torch.nn.Parameter:
+    return torch.nn.Parameter(torch.from_numpy(values.copy()))

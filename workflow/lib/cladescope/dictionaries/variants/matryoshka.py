@@ -1,0 +1,45 @@
+"""Matryoshka sparse autoencoder (Bussmann et al. 2025, arXiv 2503.17547).
+
+The first latents must reconstruct on their own, so that early ones stay general. With z as in
+`dictionaries.variants.batchtopk` and x̂'_m = W_dec[:m]ᵀ z[:m] + b_dec,
+
+    L = mean over m in M of ‖x' − x̂'_m‖² / d + α AuxK,    M = {1/16, 1/8, 1/4, 1/2, 1} · width.
+
+The paper sums over M; Adam is blind to the factor. `sparsity` is k.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cladescope.dictionaries.training.base import Fit, FitSpec, Job
+from cladescope.dictionaries.training.batches import Source
+from cladescope.dictionaries.training.reference import fit_autoencoder
+from cladescope.dictionaries.variants.batchtopk import BatchTopK
+
+PREFIXES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+
+
+def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
+    """Train on a source; the seed fixes the initialisation and the order of the rows."""
+    return fit_autoencoder(Matryoshka, source, spec, job)
+
+
+class Matryoshka(BatchTopK):
+    """BatchTopK with a loss for every prefix of the dictionary."""
+
+    def loss(self, x: Float[Tensor, "batch d"], z: Float[Tensor, "batch width"]) -> Tensor:
+        """Return the mean over the prefixes of the normalised squared error."""
+        error = x - self.decoder_bias
+        errors = []
+        used = 0
+        for size in prefix_sizes(z.shape[1]):
+            error = error - z[:, used:size] @ self.decoder[used:size]
+            errors.append(error.square().mean())
+            used = size
+        return torch.stack(errors).mean()
+
+
+def prefix_sizes(width: int) -> list[int]:
+    """Return the number of latents of each prefix, each at least one."""
+    return sorted({max(1, round(share * width)) for share in PREFIXES})

@@ -1,0 +1,38 @@
+"""ReLU sparse autoencoder with an L1 penalty (Bricken et al. 2023; Conerly et al. 2024).
+
+With z = ReLU(W_enc (x' − b_dec) + b_enc),
+
+    L = ‖x' − x̂'‖² / d + λ Σ_j z_j ‖d_j‖ / d,
+
+the penalty of "Update on how we train SAEs" (Transformer Circuits, April 2024). It does not change
+when a latent shrinks and its decoder row d_j grows; here the rows have norm 1, which fixes that
+freedom. Divided by d as the error is, so that λ means the same for every backbone. λ rises during
+warm-up. `sparsity` is λ.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from cladescope.dictionaries.training.base import Fit, FitSpec, Job
+from cladescope.dictionaries.training.batches import Source
+from cladescope.dictionaries.training.reference import Autoencoder, fit_autoencoder
+
+
+def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
+    """Train on a source; the seed fixes the initialisation and the order of the rows."""
+    return fit_autoencoder(Relu, source, spec, job)
+
+
+class Relu(Autoencoder):
+    """Every positive pre-activation fires and costs its size."""
+
+    revives = False
+
+    def activate(self, pre: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
+        """Return ReLU(pre)."""
+        return pre.relu()
+
+    def penalty(self, pre: Float[Tensor, "batch width"], z: Float[Tensor, "batch width"]) -> Tensor:
+        """Return λ Σ_j z_j ‖d_j‖ / d, averaged over rows."""
+        d = self.decoder.shape[1]
+        return self.sparsity * (z * self.decoder.norm(dim=1)).sum(1).mean() / d

@@ -1,0 +1,42 @@
+"""Sources of images: folders, tar shards and Hugging Face datasets behind one interface.
+
+One file each holds the class that reads, which travels to the workers, and the function that lists
+the images for the index.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from cladescope.files import read_json
+from cladescope.images.sources.base import ImageSource
+from cladescope.images.sources.huggingface import HuggingFace
+from cladescope.images.sources.image_folder import ImageFolder
+from cladescope.images.sources.webdataset import WebDataset
+
+_KINDS: dict[str, type[ImageSource]] = {
+    "image_folder": ImageFolder,
+    "webdataset": WebDataset,
+    "huggingface": HuggingFace,
+}
+
+
+def make_source(kind: str, **where: Any) -> ImageSource:
+    """Return the source of a kind; `where` holds the fields of its class."""
+    return _KINDS[kind](**where)
+
+
+def source_path(index_path: str | Path) -> Path:
+    """Where the rule `index_images` leaves the source's description, beside the index."""
+    return Path(index_path).with_suffix(".source.json")
+
+
+def open_source(index_path: str | Path) -> ImageSource:
+    """Return the source that an index was made from.
+
+    It is found beside the index and is no input of the jobs that read images: a dataset that moves
+    to another path with the same content is indexed again and nothing else.
+    """
+    path = source_path(index_path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; delete {index_path} and run again")
+    return make_source(**read_json(path))

@@ -1,0 +1,75 @@
+"""The figures of a finished study as a page of the documentation."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from PIL import Image
+
+from cladescope.files import read_json, write_aside, write_json
+from cladescope.provenance.fingerprint import fingerprint
+from cladescope.provenance.record import CHECKOUT
+
+TITLES = {
+    "scores": "Scores by layer",
+    "surface": "The whole sweep",
+    "recovered_nodes": "Recovered nodes on the tree",
+    "sensitivity": "Sensitivity to the cut-offs",
+    "top_images": "Latents that match a node best",
+    "examples": "Where in the image",
+    "quality": "Reconstruction against sparsity",
+    "training_curves": "Training",
+}
+"""Figures in the order of the page."""
+PAGE = Path("docs") / "gallery.md"
+PICTURES = Path("docs") / "figures" / "gallery"
+QUALITY = 85
+
+
+def write_gallery(results: str | Path, checkout: Path = CHECKOUT) -> None:
+    """Copy a study's figures into the documentation and write the page that shows them.
+
+    Beside the figures `made_by.json` keeps the fingerprint of the code that drew each, so that a
+    test can tell when the page no longer shows what the code draws.
+
+    Raises
+    ------
+    FileNotFoundError
+        Lists the figures that the study lacks.
+    """
+    figures = {name: Path(results) / "figures" / f"{name}.png" for name in TITLES}
+    missing = [str(path) for path in figures.values() if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(f"{', '.join(missing)} not there; finish the run first")
+    for name, path in figures.items():
+        with write_aside(checkout / PICTURES / f"{name}.webp") as aside, Image.open(path) as image:
+            # A tenth of the size, for the sheets of images; the repository keeps every version.
+            image.convert("RGB").save(aside, "WEBP", quality=QUALITY)
+    write_json(checkout / PICTURES / "made_by.json", drawing_code(checkout))
+    with write_aside(checkout / PAGE) as aside:
+        aside.write_text(page(checkout))
+
+
+def drawing_code(checkout: Path = CHECKOUT) -> dict[str, str]:
+    """Return the fingerprint of the code that draws each figure."""
+    scripts = checkout / "workflow" / "scripts"
+    return {name: fingerprint(scripts / f"plot_{name}.py") for name in TITLES}
+
+
+def outdated(checkout: Path = CHECKOUT) -> list[str]:
+    """Return the figures of the page that other code drew than there is now."""
+    shown: Mapping[str, str] = read_json(checkout / PICTURES / "made_by.json")
+    return [name for name, code in drawing_code(checkout).items() if shown.get(name) != code]
+
+
+def page(checkout: Path = CHECKOUT) -> str:
+    """Return the page: a title, the picture and the report's caption of each figure."""
+    captions = checkout / "workflow" / "report"
+    parts = [
+        "# Gallery\n\nFigures of the embedded default (`make demo`), put here by `make gallery`. "
+        "The captions are those of the report.\n"
+    ]
+    for name, title in TITLES.items():
+        caption = (captions / f"{name}.rst").read_text().strip().replace("``", "`")
+        picture = (PICTURES / f"{name}.webp").relative_to(PAGE.parent)
+        parts.append(f"## {title}\n\n![{title}]({picture.as_posix()})\n\n{caption}\n")
+    return "\n".join(parts)

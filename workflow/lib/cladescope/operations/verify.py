@@ -1,0 +1,85 @@
+"""Verification: every byte of the activation stores against their manifests, and repair."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cladescope.activations.store import ActivationStore
+from cladescope.activations.writer import zarr_fault
+from cladescope.config import PassSpec, expand_passes
+from cladescope.jobs import progress
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a store."""
+
+    job: PassSpec
+    place: tuple[int, str]
+    message: str
+    shard: int | None = None
+    """The damaged shard, if it is one and so can be made again alone."""
+
+
+def verify_activations(config: dict[str, Any], threads: int) -> list[Fault]:
+    """Read every store of a configuration and return all that is missing or damaged.
+
+    Stores that were not extracted yet are faults, too.
+    """
+    results = Path(config["results"])
+    checks = []
+    faults = []
+    for job in expand_passes(config):
+        for place in job.places:
+            manifest = results / job.manifest(place)
+            if not manifest.is_file():
+                faults.append(Fault(job, place, f"{manifest} is missing: not extracted"))
+                continue
+            try:
+                store = ActivationStore.load(manifest)
+            except ValueError as error:
+                faults.append(Fault(job, place, str(error)))
+                continue
+            message = zarr_fault(store.folder)
+            if message:
+                again = f"{message}; delete {manifest} to extract it again"
+                faults.append(Fault(job, place, again))
+            checks += [(job, place, store, shard) for shard in range(store.plan.n_shards)]
+    with ThreadPoolExecutor(threads) as pool:
+        messages = pool.map(lambda check: check[2].fault(check[3]), checks)
+        for (job, place, _, shard), message in zip(
+            checks, progress(messages, len(checks), "verifying shards"), strict=True
+        ):
+            if message:
+                faults.append(Fault(job, place, message, shard))
+    return faults
+
+
+def repair(config: dict[str, Any], faults: list[Fault], threads: int) -> list[str]:
+    """Make the damaged shards again, each alone, and return what is still wrong."""
+    # Imported here: verification needs neither torch nor a model.
+    from cladescope.activations.extract import ExtractionSpec, repair_activations
+    from cladescope.backbone.backbone import BackboneSpec
+    from cladescope.images.index import ImageIndex
+    from cladescope.images.sources import open_source
+
+    left = [fault.message for fault in faults if fault.shard is None]
+    results = Path(config["results"])
+    jobs = {fault.job.stem: fault.job for fault in faults if fault.shard is not None}
+    for stem, job in jobs.items():
+        damaged: dict[tuple[int, str], tuple[Path, list[int]]] = {}
+        for fault in faults:
+            if fault.job.stem == stem and fault.shard is not None:
+                entry = damaged.setdefault(fault.place, (results / job.manifest(fault.place), []))
+                entry[1].append(fault.shard)
+        index = results / job.index
+        left += repair_activations(
+            ImageIndex.load(index),
+            open_source(index),
+            BackboneSpec(**job.backbone),
+            ExtractionSpec.of(job.extraction),
+            damaged,
+            threads,
+        )
+    return left

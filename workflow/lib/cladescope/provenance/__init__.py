@@ -1,0 +1,1 @@
+"""Configuration, code, data and machines in; what each number was made from out."""

@@ -1,0 +1,187 @@
+"""Maps of the latents that a study looks at, with what tells whether they are right."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from cladescope.backbone.backbone import Backbone
+from cladescope.codes.codes import Codes
+from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.files import write_aside
+from cladescope.images.index import ImageIndex, decode_image
+from cladescope.images.sources import ImageSource
+from cladescope.jobs import progress
+from cladescope.machines import choose_device
+from cladescope.relevancy.choose import (
+    BEST,
+    DRAWN,
+    NAMED,
+    best_latents,
+    named_latents,
+    random_latents,
+    strongest_images,
+)
+from cladescope.relevancy.faithfulness import grid_of, measure_curves, object_coverage, share_inside
+from cladescope.relevancy.methods import Target, map_saliency, methods_of
+
+SHUFFLED, RANDOM = "shuffled", "random"
+"""Controls beside the methods: the map of another latent on the same image; patches at random."""
+COLUMNS = pa.schema(
+    [
+        ("chosen", pa.string()),
+        ("latent", pa.int32()),
+        ("image", pa.int32()),
+        ("method", pa.string()),
+        ("relevancy", pa.list_(pa.float32())),
+        ("deletion", pa.list_(pa.float32())),
+        ("insertion", pa.list_(pa.float32())),
+        ("object_share", pa.float32()),
+        ("object_area", pa.float32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class RelevancySpec:
+    """Which latents and images, and how they are tested."""
+
+    latents: int
+    """Best latents: of as many internal nodes, by MCC."""
+    random_latents: int
+    """Scored latents at random, beside them."""
+    images: int
+    """Strongest images of each latent."""
+    pairs_per_batch: int
+    """(latent, image) pairs computed together; bounds the memory."""
+    steps: int
+    """Points of a deletion curve but one."""
+    seed: int
+    nodes: tuple[str, ...] = ()
+    """Nodes (wnids) whose best latents are mapped whatever their scores: named beforehand."""
+
+
+def map_relevancy(
+    dictionary: Dictionary,
+    codes: Codes,
+    latents: pd.DataFrame,
+    nodes: pd.DataFrame,
+    index: ImageIndex,
+    source: ImageSource,
+    backbone: Backbone,
+    place: tuple[int, str],
+    spec: RelevancySpec,
+    path: str | Path,
+    masks: dict[str, Bool[np.ndarray, "height width"]] | None = None,
+) -> None:
+    """Write the maps of chosen latents on their strongest images; columns in docs/relevancy.md.
+
+    Parameters
+    ----------
+    latents, nodes
+        `latents.parquet` and `nodes.parquet` of the dictionary.
+    place
+        Layer (from 1) and token that it was trained on.
+    masks
+        The object of each image by the image's path, where known.
+
+    Raises
+    ------
+    ValueError
+        From the backbone, an image that is not the indexed one, or a method that does not fit.
+    """
+    device = choose_device()
+    backbone.model.to(device)
+    pairs = choose_pairs(codes, latents, nodes, spec)
+    logging.info("%d pairs of a latent and an image, on %s", len(pairs), device)
+    n_patches = backbone.layers[place[0] - 1].tokens["patches"]
+    starts = range(0, len(pairs), spec.pairs_per_batch)
+    tables = [COLUMNS.empty_table()]
+    for start in progress(starts, len(starts), "mapping"):
+        part = pairs.iloc[start : start + spec.pairs_per_batch]
+        rows = part["image"].to_numpy()
+        images = torch.stack(
+            [backbone.transform(decode_image(source.read_checked(index, row))) for row in rows]
+        ).to(device)
+        coverage = None
+        if masks is not None:
+            found = np.stack([masks[str(index.paths[row])] for row in rows])
+            coverage = object_coverage(backbone, found, n_patches).to(device)
+        for method, maps in _maps(backbone, images, dictionary, part, place, spec):
+            target = Target.of(dictionary, part["latent"].to_numpy(), str(device))
+            curves = measure_curves(backbone, images, target, *place, maps, spec.steps)
+            columns: dict[str, Any] = {
+                **{name: part[name] for name in ("chosen", "latent", "image")},
+                "method": [method] * len(part),
+                "relevancy": maps.tolist(),
+                "deletion": curves.deletion.tolist(),
+                "insertion": curves.insertion.tolist(),
+                "object_share": [None] * len(part),
+                "object_area": [None] * len(part),
+            }
+            if coverage is not None:
+                columns["object_share"] = _known(share_inside(maps, coverage))
+                columns["object_area"] = _known(coverage.mean(1))
+            tables.append(pa.table(columns, schema=COLUMNS))
+    grid = grid_of(n_patches, *backbone.preprocessing["input_size"][1:])
+    table = pa.concat_tables(tables).replace_schema_metadata(
+        {name: str(size) for name, size in zip(("rows", "columns"), grid, strict=True)}
+    )
+    with write_aside(path) as aside:
+        pq.write_table(table, aside, compression="zstd")
+
+
+def choose_pairs(
+    codes: Codes, latents: pd.DataFrame, nodes: pd.DataFrame, spec: RelevancySpec
+) -> pd.DataFrame:
+    """Return columns chosen (`named`, `best` or `random`), latent, other, image.
+
+    `other` is the next latent of the same choice, whose map is the control `shuffled`.
+    """
+    best = best_latents(latents, spec.latents)["latent"].to_numpy()
+    named = named_latents(nodes, spec.nodes)
+    drawn = random_latents(latents, spec.random_latents, spec.seed, without=best)
+    rows = [
+        (chosen, latent, other, image)
+        for chosen, group in ((NAMED, named), (BEST, best), (DRAWN, drawn))
+        for latent, other in zip(group, np.roll(group, -1), strict=True)
+        for image in strongest_images(codes, latent, spec.images)
+    ]
+    return pd.DataFrame(rows, columns=["chosen", "latent", "other", "image"])
+
+
+def _maps(
+    backbone: Backbone,
+    images: Float[Tensor, "pairs 3 height width"],
+    dictionary: Dictionary,
+    pairs: pd.DataFrame,
+    place: tuple[int, str],
+    spec: RelevancySpec,
+) -> Iterator[tuple[str, Float[Tensor, "pairs patches"]]]:
+    device = str(images.device)
+    target, other = (
+        Target.of(dictionary, pairs[name].to_numpy(), device) for name in ("latent", "other")
+    )
+    methods = methods_of(backbone)
+    for method in methods:
+        yield method, map_saliency(backbone, images, target, *place, method)
+    shuffled = map_saliency(backbone, images, other, *place, methods[0])
+    yield SHUFFLED, shuffled
+    drawn = [
+        np.random.default_rng([spec.seed, latent, image]).random(shuffled.shape[1])
+        for latent, image in zip(pairs["latent"], pairs["image"], strict=True)
+    ]
+    yield RANDOM, torch.tensor(np.array(drawn), dtype=torch.float32, device=device)
+
+
+def _known(values: Tensor) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values.tolist()]

@@ -1,0 +1,1 @@
+"""Sparse codes and a taxonomy in; every score of latents and nodes, with its nulls, out."""

@@ -1,0 +1,234 @@
+"""Which images fire each latent, strongest first, in the two halves that scores are made of.
+
+Whatever is chosen for a latent (its top class, its LCH, the node and the cut-off that it matches
+best) is chosen on one half of the images, and how well the choice holds is measured on the other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from cladescope.codes.codes import Codes
+from cladescope.compiled import compiled
+
+# Stream of the seed; the others are in nulls.py.
+_SPLIT_STREAM = 2
+
+
+class ClassCounts(NamedTuple):
+    """Per latent, the classes among some of its images and how many of them each has."""
+
+    start: np.ndarray
+    """int64 (n_latents + 1,): position of each latent's first class, and the end."""
+    label: np.ndarray
+    """int32 (n_entries,)."""
+    images: np.ndarray
+    """int32 (n_entries,): how many there are of the class."""
+
+
+@dataclass(frozen=True, eq=False)
+class Firings:
+    """The images of one half that fire each scored latent, latent by latent, strongest first."""
+
+    start: np.ndarray
+    """int64 (n_latents + 1,): position of each latent's first firing, and the end."""
+    image: np.ndarray
+    """int32 (n_firings,): position in the half's images; ties of the activation in their order."""
+    activation: np.ndarray
+    """float32 (n_firings,)."""
+    labels: np.ndarray
+    """int32 (n_images,): class of each image of the half."""
+    n_classes: int
+
+    @property
+    def n_firing(self) -> np.ndarray:
+        """int64 (n_latents,): images that fire each latent."""
+        return np.diff(self.start)
+
+    @cached_property
+    def label(self) -> np.ndarray:
+        """int32 (n_firings,): class of the image of each firing."""
+        return self.labels[self.image]
+
+    @cached_property
+    def class_size(self) -> np.ndarray:
+        """int64 (n_classes,): images of each class in the half."""
+        return np.bincount(self.labels, minlength=self.n_classes)
+
+    @cached_property
+    def _by_class(self) -> np.ndarray:
+        return np.argsort(self.labels, kind="stable")
+
+    def class_counts(self, limit: int | None = None) -> ClassCounts:
+        """Count classes among the first `limit` images of each latent, or among all."""
+        limit = len(self.labels) if limit is None else limit
+        return ClassCounts(*_class_counts(self.start, self.label, self.n_classes, limit))
+
+    def relabelled(self, labels: np.ndarray) -> "Firings":
+        """Give the half's images other classes."""
+        return replace(self, labels=labels.astype(np.int32))
+
+    def at_random(self, random: np.random.Generator) -> "Firings":
+        """Replace each latent's images by as many random ones.
+
+        Latents take windows, at random places, of one random order of the images: each latent's
+        images are a uniform draw without replacement.
+        """
+        order = random.permutation(len(self.labels)).astype(np.int32)
+        offset = random.integers(0, len(self.labels), len(self.start) - 1)
+        rank = np.arange(len(self.image)) - np.repeat(self.start[:-1], self.n_firing)
+        image = order[(rank + np.repeat(offset, self.n_firing)) % len(order)]
+        return replace(self, image=image)
+
+    def resampled(self, random: np.random.Generator) -> "Firings":
+        """Draw the half's images anew with replacement, within each class.
+
+        Every copy of an image is an image of its own, at the place of one of its class.
+        """
+        order = self._by_class
+        size = self.class_size[self.labels[order]]
+        first = (np.cumsum(self.class_size) - self.class_size)[self.labels[order]]
+        drawn = order[first + (random.random(len(order)) * size).astype(np.int64)]
+        copies = np.bincount(drawn, minlength=len(drawn))
+        places = order[np.argsort(drawn, kind="stable")]
+        times = copies[self.image]
+        end = np.concatenate([[0], np.cumsum(times)])
+        skipped = (np.cumsum(copies) - copies)[self.image] - end[:-1]
+        return replace(
+            self,
+            start=end[self.start],
+            image=places[np.arange(end[-1]) + np.repeat(skipped, times)].astype(self.image.dtype),
+            activation=np.repeat(self.activation, times),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Halves:
+    """The firings that choices are made on, and those that they are measured on."""
+
+    scored: np.ndarray
+    """int64 (n_scored,): the latents that fire on `top_n` images or more of either half."""
+    choose: Firings
+    score: Firings
+    top_n: int
+
+    @cached_property
+    def choose_top(self) -> ClassCounts:
+        """Classes of the top sets of the choosing half."""
+        return self.choose.class_counts(self.top_n)
+
+    @cached_property
+    def top(self) -> ClassCounts:
+        """Classes of the top sets of the scoring half."""
+        return self.score.class_counts(self.top_n)
+
+    @cached_property
+    def firing(self) -> ClassCounts:
+        """Classes of all images of the scoring half that fire each latent."""
+        return self.score.class_counts()
+
+    def changed(self, change: Callable[[Firings], Firings]) -> "Halves":
+        """Change the firings of both halves; the same half stays the same half."""
+        choose = change(self.choose)
+        score = choose if self.score is self.choose else change(self.score)
+        return replace(self, choose=choose, score=score)
+
+
+def split_halves(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Put half of the images of each class, at random, into the half that choices are made on.
+
+    Returns
+    -------
+    bool (n_images,): the half does not depend on how the classes are numbered.
+    """
+    draw, coin = np.random.default_rng((seed, _SPLIT_STREAM)).random((2, len(labels)))
+    order = np.lexsort((draw, labels))
+    size = np.bincount(labels)
+    start = (np.cumsum(size) - size)[labels[order]]
+    rank = np.arange(len(labels)) - start
+    # Every other image of a class; a coin decides whether the first one is in or out.
+    first = np.empty(len(labels), bool)
+    first[order] = (rank + (coin[order[start]] < 0.5)) % 2 == 0
+    return first
+
+
+def strongest_first(codes: Codes) -> Codes:
+    """Sort codes by latent, then decreasing activation, then image."""
+    order = np.lexsort((codes.image, -codes.activation, codes.latent))
+    return replace(
+        codes,
+        image=codes.image[order],
+        latent=codes.latent[order],
+        activation=codes.activation[order],
+    )
+
+
+def halve(
+    codes: Codes, labels: np.ndarray, n_classes: int, top_n: int, chosen_on: np.ndarray | None
+) -> Halves:
+    """Take the latents that fire on `top_n` images or more of each half.
+
+    Parameters
+    ----------
+    codes
+        As `strongest_first` sorts them.
+    labels
+        Int (n_images,), below `n_classes`.
+    top_n
+        Images that a latent must fire on.
+    chosen_on
+        bool (n_images,): the half that choices are made on; None makes all images both halves.
+    """
+    every = np.ones(codes.n_images, bool)
+    masks = (every, every) if chosen_on is None else (chosen_on, ~chosen_on)
+    enough = np.ones(codes.width, bool)
+    for mask in masks:
+        enough &= np.bincount(codes.latent[mask[codes.image]], minlength=codes.width) >= top_n
+    scored = np.flatnonzero(enough)
+    choose = _half(codes, labels, n_classes, masks[0], scored)
+    score = choose if chosen_on is None else _half(codes, labels, n_classes, masks[1], scored)
+    return Halves(scored, choose, score, top_n)
+
+
+def _half(
+    codes: Codes, labels: np.ndarray, n_classes: int, mask: np.ndarray, scored: np.ndarray
+) -> Firings:
+    is_scored = np.zeros(codes.width, bool)
+    is_scored[scored] = True
+    kept = mask[codes.image] & is_scored[codes.latent]
+    count = np.bincount(codes.latent[kept], minlength=codes.width)[scored]
+    position = np.cumsum(mask) - 1
+    return Firings(
+        start=np.cumsum([0, *count]),
+        image=position[codes.image[kept]].astype(np.int32),
+        activation=codes.activation[kept],
+        labels=labels[mask].astype(np.int32),
+        n_classes=n_classes,
+    )
+
+
+@compiled
+def _class_counts(
+    start: np.ndarray, label: np.ndarray, n_classes: int, limit: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    n_latents = len(start) - 1
+    first = np.zeros(n_latents + 1, np.int64)
+    entries = 0
+    for j in range(n_latents):
+        entries += min(start[j + 1] - start[j], limit, n_classes)
+    labels, counts = np.empty(entries, np.int32), np.empty(entries, np.int32)
+    position = np.full(n_classes, -1, np.int64)
+    end = 0
+    for j in range(n_latents):
+        for i in range(start[j], min(start[j + 1], start[j] + limit)):
+            c = label[i]
+            if position[c] < first[j]:  # not seen for this latent
+                position[c] = end
+                labels[end], counts[end] = c, 0
+                end += 1
+            counts[position[c]] += 1
+        first[j + 1] = end
+    return first, labels[:end].copy(), counts[:end].copy()

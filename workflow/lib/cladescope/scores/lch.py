@@ -1,0 +1,210 @@
+"""Lowest common hypernyms of the top sets, and how much of their node the latents cover."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cladescope.compiled import compiled
+from cladescope.scores.halves import ClassCounts, Halves
+from cladescope.taxonomy.tree import INTERNAL, Tree
+
+# Slack for turning a share of images into a whole number of them: 0.55 x 100 is 55.00000000000001.
+SHARE_SLACK = 1e-9
+COHERENT_SHARE = 0.5
+"""Share of its node's classes that a coherent latent covers, and of its images under the node."""
+
+LEAST_BITS = 1.0 - 1e-9
+"""Information content that a node must have to be covered: at most half of the classes."""
+
+
+class Located(NamedTuple):
+    """The nodes of the latents, as positions in the tree (-1 for none), and what follows."""
+
+    lch: np.ndarray
+    """int32 (n_latents,): the deepest node over the whole top set of the choosing half."""
+    lch_tau: np.ndarray
+    """int32 (n_latents,): the deepest over a share tau of it."""
+    columns: dict[str, np.ndarray]
+    """float64 (n_latents,) by name, NaN if missing; measured on the scoring half."""
+
+
+def locate(halves: Halves, tree: Tree, tau: float, rho: float, place: np.ndarray) -> Located:
+    """Find LCH and LCH_τ with class c at the place of class `place[c]` in the tree.
+
+    The LCH is the deepest node that covers the top set, LCH_τ the deepest that covers a share tau;
+    ties go to the first in node order. Source: arXiv 2505.15970, with the share tau added.
+    """
+    n_chosen = np.minimum(halves.choose.n_firing, halves.top_n)
+    lch, lch_tau = (
+        lowest_common(halves.choose_top, images_needed(n_chosen, share), tree, place)
+        for share in (1.0, tau)
+    )
+    inside, n_classes, squares = under_node(halves.top, tree, lch_tau, place)
+    n_top = np.minimum(halves.score.n_firing, halves.top_n)
+    # To cover most classes says nothing: random images do.
+    specific = tree.ic[lch_tau] >= LEAST_BITS
+    even = np.where(specific, evenness(inside, squares, tree.n_leaves[lch_tau]), 0.0)
+    internal = tree.kind[lch_tau] == INTERNAL
+    with np.errstate(invalid="ignore"):
+        lch_share = under_node(halves.top, tree, lch, place)[0] / n_top
+        share = inside / n_top
+    coherent = internal & (n_classes >= 2) & (share >= COHERENT_SHARE) & (even >= COHERENT_SHARE)
+    columns = {
+        "lch_height": tree.height[lch],
+        "lch_height_contracted": tree.height_contracted[lch],
+        "lch_tau_height": tree.height[lch_tau],
+        "lch_tau_height_contracted": tree.height_contracted[lch_tau],
+        "lch_share": lch_share,
+        "lch_tau_share": share,
+        "coverage": active_coverage(halves, tree, lch, rho, place),
+        "coverage_tau": active_coverage(halves, tree, lch_tau, rho, place),
+        "coverage_top": even,
+        "coherent": coherent,
+        "internal": internal,
+    }
+    known = (lch >= 0) & (n_top > 0)
+    return Located(
+        lch, lch_tau, {name: np.where(known, values, np.nan) for name, values in columns.items()}
+    )
+
+
+def lowest_common(
+    top: ClassCounts, needed: np.ndarray, tree: Tree, place: np.ndarray
+) -> np.ndarray:
+    """Find the first node, in node order, over at least `needed` of each latent's images.
+
+    Parameters
+    ----------
+    top, needed
+        Classes of the images, and real (n_latents,) numbers of images.
+    tree, place
+        Class c sits at the place of class `place[c]`.
+
+    Returns
+    -------
+    int32 (n_latents,): position in the tree, -1 without images.
+    """
+    return _lowest_common(*top, needed, *tree.upward, len(tree.node), place)
+
+
+def active_coverage(
+    halves: Halves, tree: Tree, node: np.ndarray, rho: float, place: np.ndarray
+) -> np.ndarray:
+    """Ontological Coverage of a latent, |{c ∈ L(v): c is active}| / |L(v)|, v its node.
+
+    A class is active if at least a share `rho` of its images on the scoring half fire the latent.
+    Source: arXiv 2505.15970.
+
+    Returns
+    -------
+    float64 (n_latents,), 0 to 1; of no meaning where `node` is -1.
+    """
+    needed = images_needed(halves.score.class_size, rho)
+    n_active = _active_under(*halves.firing, needed, tree.covers, node, place)
+    return n_active / tree.n_leaves[node]
+
+
+def images_needed(total: np.ndarray | int, share: float) -> np.ndarray:
+    """Return the smallest whole number of images that is a share of `total`, or more.
+
+    Raises ValueError unless 0 < share <= 1.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"a share must be above 0 and at most 1, not {share}")
+    return np.ceil(np.asarray(total, np.float64) * share - SHARE_SLACK)
+
+
+def evenness(n_images: np.ndarray, squares: np.ndarray, n_leaves: np.ndarray) -> np.ndarray:
+    """How evenly n images spread over the classes of a node, as a share of what chance would do.
+
+    The effective number of classes among n images, n_c of class c, is 1 / Σ (n_c/n)² (Simpson;
+    Hill's number of order 2). Images drawn evenly from L classes have an expected Σ (n_c/n)² of
+    1/L + (1 − 1/L)/n. The result is that expectation divided by the observed sum, at most 1: for
+    many images the effective share of the node's classes, and fair where n is less than L.
+
+    Parameters
+    ----------
+    n_images, squares, n_leaves
+        Real (n_latents,): images under the node, Σ n_c², classes of the node.
+
+    Returns
+    -------
+    float64 (n_latents,), 0 to 1; 0 without images.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        expected = (n_images + n_leaves - 1) / (n_images * n_leaves)
+        share = expected * n_images.astype(np.float64) ** 2 / squares
+    return np.where(n_images > 0, np.minimum(share, 1), 0.0)
+
+
+def under_node(
+    top: ClassCounts, tree: Tree, node: np.ndarray, place: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count each latent's images and classes under its node, and sum the squared class counts."""
+    return _under_node(*top, tree.covers, node, place)
+
+
+@compiled
+def _lowest_common(
+    start: np.ndarray,
+    label: np.ndarray,
+    count: np.ndarray,
+    needed: np.ndarray,
+    up_start: np.ndarray,
+    up_node: np.ndarray,
+    n_nodes: int,
+    place: np.ndarray,
+) -> np.ndarray:
+    lowest = np.full(len(start) - 1, -1, np.int32)
+    images = np.zeros(n_nodes, np.int64)
+    for j in range(len(lowest)):
+        for i in range(start[j], start[j + 1]):
+            c = place[label[i]]
+            for u in range(up_start[c], up_start[c + 1]):
+                v = up_node[u]
+                images[v] += count[i]
+                if images[v] >= needed[j] and (lowest[j] < 0 or v < lowest[j]):
+                    lowest[j] = v
+        for i in range(start[j], start[j + 1]):
+            c = place[label[i]]
+            for u in range(up_start[c], up_start[c + 1]):
+                images[up_node[u]] = 0
+    return lowest
+
+
+@compiled
+def _active_under(
+    start: np.ndarray,
+    label: np.ndarray,
+    count: np.ndarray,
+    needed: np.ndarray,
+    covers: np.ndarray,
+    node: np.ndarray,
+    place: np.ndarray,
+) -> np.ndarray:
+    active = np.zeros(len(start) - 1, np.int64)
+    for j in range(len(active)):
+        for i in range(start[j], start[j + 1]):
+            if count[i] >= needed[label[i]] and covers[place[label[i]], node[j]]:
+                active[j] += 1
+    return active
+
+
+@compiled
+def _under_node(
+    start: np.ndarray,
+    label: np.ndarray,
+    count: np.ndarray,
+    covers: np.ndarray,
+    node: np.ndarray,
+    place: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    n = len(start) - 1
+    images, classes, squares = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
+    for j in range(n):
+        for i in range(start[j], start[j + 1]):
+            if node[j] >= 0 and covers[place[label[i]], node[j]]:
+                images[j] += count[i]
+                classes[j] += 1
+                squares[j] += count[i] * count[i]
+    return images, classes, squares

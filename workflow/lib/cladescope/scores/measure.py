@@ -1,0 +1,138 @@
+"""One pass over the firings, and the means of a dictionary that follow from it.
+
+The observed scores, every null draw and every resample are such a pass.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cladescope.compiled import compiled
+from cladescope.scores.alignment import Alignment, align
+from cladescope.scores.halves import Halves
+from cladescope.scores.lch import Located, locate
+from cladescope.scores.pairs import score_pairs
+from cladescope.taxonomy.tree import INTERNAL, LEAF, PairTables, Tree
+
+# Scores that are means over the scored latents, with the column that they are the mean of.
+MEAN_SCORES = {
+    "lch_height": "lch_height",
+    "lch_height_contracted": "lch_height_contracted",
+    "lch_tau_height": "lch_tau_height",
+    "lch_tau_height_contracted": "lch_tau_height_contracted",
+    "lch_tau_share": "lch_tau_share",
+    "coverage": "coverage",
+    "coverage_tau": "coverage_tau",
+    "coverage_top": "coverage_top",
+    "pair_lch": "pair_lch",
+    "pair_lch_contracted": "pair_lch_contracted",
+    "monosemanticity": "monosemanticity",
+    "coherent_share": "coherent",
+    "purity": "purity",
+    "best_mcc": "best_mcc",
+    "best_internal_mcc": "best_internal_mcc",
+}
+RECOVERY_SCORES = ("node_recovery", "node_recovery_matched", "leaf_recovery")
+
+
+@dataclass(frozen=True)
+class MeasureSpec:
+    """What a pass depends on besides firings and tree; `scores.ScoreSpec` says what they are."""
+
+    tau: float
+    rho: float
+    mcc_threshold: float
+    cutoffs: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What one pass found."""
+
+    located: Located
+    alignment: Alignment
+    columns: dict[str, np.ndarray]
+    """float64 (n_scored,) by name, NaN if missing."""
+    top_class: np.ndarray
+    """int64 (n_scored,): most frequent class of the choosing half's top set (ties: the one
+    with the strongest image)."""
+
+
+def measure(
+    halves: Halves, tree: Tree, tables: PairTables, spec: MeasureSpec, place: np.ndarray
+) -> Measured:
+    """Score the latents with class c at the place of class `place[c]` in the tree."""
+    located = locate(halves, tree, spec.tau, spec.rho, place)
+    alignment = align(halves, tree, spec.cutoffs, spec.mcc_threshold, place)
+    top_class, purity = _purity(*halves.choose_top, *halves.top)
+    columns = {
+        **located.columns,
+        **score_pairs(halves.top, tables, place)._asdict(),
+        "purity": purity,
+        "best_mcc": alignment.best.mcc,
+        "best_internal_mcc": alignment.best_internal.mcc,
+    }
+    return Measured(located, alignment, columns, top_class)
+
+
+def averages(columns: dict[str, np.ndarray], latents: np.ndarray | None = None) -> dict[str, float]:
+    """Average each column over the latents (or a sample of them) that have it; NaN if none."""
+    means = {}
+    for score, name in MEAN_SCORES.items():
+        values = columns[name] if latents is None else columns[name][latents]
+        values = values[~np.isnan(values)]
+        means[score] = float(values.mean()) if len(values) else np.nan
+    return means
+
+
+def recovery(alignment: Alignment, tree: Tree, matched_latents: int) -> dict[str, float]:
+    """Shares of nodes that are recovered: internal, internal at matched number, leaves.
+
+    Of n scored latents, r find a node; m of them taken at random hold one that does with
+    probability 1 − C(n − r, m) / C(n, m) (rarefaction; Hurlbert 1971). The matched share is the
+    mean over the internal nodes, NaN if n < m.
+    """
+    finders, n = alignment.finders, len(alignment.best.node)
+    shares = {
+        name: float((finders[tree.kind == kind] > 0).mean())
+        if (tree.kind == kind).any()
+        else np.nan
+        for name, kind in (("node_recovery", INTERNAL), ("leaf_recovery", LEAF))
+    }
+    matched = np.nan
+    if len(tree.internal) and n >= matched_latents:
+        # C(n − r, m) / C(n, m) is the product of (n − r − i) / (n − i) over i < m.
+        i = np.arange(matched_latents)
+        left = np.maximum(n - finders[tree.internal, None] - i, 0) / (n - i)
+        matched = float(1 - left.prod(1).mean())
+    return {**shares, "node_recovery_matched": matched}
+
+
+@compiled
+def _purity(
+    start_a: np.ndarray,
+    label_a: np.ndarray,
+    count_a: np.ndarray,
+    start_b: np.ndarray,
+    label_b: np.ndarray,
+    count_b: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each latent's top class in the first counts, and its share of the second.
+
+    Counts list the classes in the order of their strongest images, which decides ties.
+    """
+    n_latents = len(start_a) - 1
+    top_class, purity = np.full(n_latents, -1, np.int64), np.full(n_latents, np.nan)
+    for j in range(n_latents):
+        most = 0
+        for i in range(start_a[j], start_a[j + 1]):
+            if count_a[i] > most:
+                most, top_class[j] = count_a[i], label_a[i]
+        hits, total = 0, 0
+        for i in range(start_b[j], start_b[j + 1]):
+            total += count_b[i]
+            if label_b[i] == top_class[j]:
+                hits += count_b[i]
+        if most > 0 and total > 0:
+            purity[j] = hits / total
+    return top_class, purity

@@ -1,0 +1,226 @@
+"""What is linearly there without a dictionary: probes of the activations at levels of the taxonomy.
+
+Ridge regression on the classes (closed form) and nearest neighbours, fitted on the training split.
+The ridge score of a node is the sum of its classes' scores, which is the ridge regression on the
+node itself, so one fit serves every level and every node.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float, Int
+
+from cladescope.files import write_aside
+from cladescope.taxonomy.taxonomy import Taxonomy
+from cladescope.taxonomy.tree import INTERNAL, Tree
+
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+"""Ridge penalties tried, as shares of the mean eigenvalue of the covariance."""
+_BLOCK_ROWS = 1024
+LEVEL_SCHEMA = pa.schema(
+    {
+        "level": pa.string(),
+        "probe": pa.string(),
+        "n_groups": pa.int32(),
+        "accuracy": pa.float64(),
+        "chance": pa.float64(),
+        "n_train": pa.int32(),
+    }
+)
+NODE_SCHEMA = pa.schema(
+    {
+        "wnid": pa.string(),
+        "name": pa.string(),
+        "n_leaves": pa.int32(),
+        "probe_mcc": pa.float64(),
+        "probe_auroc": pa.float64(),
+    }
+)
+
+
+@dataclass(frozen=True)
+class ProbeSpec:
+    """How the probes are fitted."""
+
+    images: int = 50_000
+    """Training images used, at random; all if there are fewer."""
+    neighbours: int = 10
+    """Neighbours that vote, by cosine."""
+    seed: int = 0
+    """Of the sample, and of what of it chooses the penalty."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Activations of a split, averaged over the tokens, and the class of each image."""
+
+    x: Float[np.ndarray, "images d"]
+    labels: Int[np.ndarray, " images"]
+
+
+def probe_layer(
+    train: Split,
+    test: Split,
+    taxonomy: Taxonomy,
+    spec: ProbeSpec,
+    levels: str | Path,
+    nodes: str | Path,
+) -> None:
+    """Probe one layer; write accuracies per level and MCC and AUROC per internal node (Parquet)."""
+    tree = Tree.of(taxonomy)
+    random = np.random.default_rng(spec.seed)
+    kept = np.sort(random.permutation(len(train.labels))[: spec.images])
+    train = Split(train.x[kept].astype(np.float32), train.labels[kept])
+    mean = train.x.mean(0)
+    scale = float(np.sqrt(np.square(train.x - mean).mean())) or 1.0
+    train, test = (Split((s.x.astype(np.float32) - mean) / scale, s.labels) for s in (train, test))
+    fitted, held_out = (
+        _ridge(train, test.x, len(taxonomy.leaves), random),
+        nearest(train, test.x, spec.neighbours),
+    )
+    rows = []
+    for level, group in class_levels(tree).items():
+        truth = group[test.labels]
+        membership = np.eye(group.max() + 1)[group]
+        guesses = {
+            "linear": (fitted.test @ membership).argmax(1),
+            "neighbours": vote(group[train.labels][held_out]),
+        }
+        for probe, guess in guesses.items():
+            rows.append(
+                {
+                    "level": level,
+                    "probe": probe,
+                    "n_groups": len(np.unique(group)),
+                    "accuracy": float((guess == truth).mean()),
+                    "chance": float(np.bincount(truth).max() / len(truth)),
+                    "n_train": len(train.labels),
+                }
+            )
+    inner = tree.internal
+    quality = [_node_quality(fitted, train, test, tree.covers[:, node]) for node in inner]
+    table = {
+        "wnid": np.array(taxonomy.nodes, object)[tree.node[inner]],
+        "name": np.array(taxonomy.names, object)[tree.node[inner]],
+        "n_leaves": tree.n_leaves[inner],
+        "probe_mcc": [mcc for mcc, _ in quality],
+        "probe_auroc": [auroc for _, auroc in quality],
+    }
+    for path, content in (
+        (levels, pa.Table.from_pylist(rows, LEVEL_SCHEMA)),
+        (nodes, pa.table([pa.array(table[f.name], f.type) for f in NODE_SCHEMA], NODE_SCHEMA)),
+    ):
+        with write_aside(path) as aside:
+            pq.write_table(content, aside, compression="zstd")
+
+
+def class_levels(tree: Tree) -> dict[str, Int[np.ndarray, " classes"]]:
+    """Group the classes at three levels; each class is in one group, numbered from 0.
+
+    Leaf: the classes. Family: the deepest internal node above the class. Domain: the largest
+    internal node above it with at most half of all classes. A class without such a node is a group
+    of its own.
+    """
+    n_classes = len(tree.covers)
+    own = -1 - np.arange(n_classes)
+    above = tree.covers & (tree.kind == INTERNAL)
+    family = np.where(above.any(1), above.argmax(1), own)
+    size = np.where(above & (tree.n_leaves * 2 <= n_classes), tree.n_leaves, 0)
+    domain = np.where(size.any(1), size.argmax(1), own)
+    return {
+        name: np.unique(group, return_inverse=True)[1]
+        for name, group in (("leaf", np.arange(n_classes)), ("family", family), ("domain", domain))
+    }
+
+
+def nearest(
+    train: Split, x: Float[np.ndarray, "images d"], neighbours: int
+) -> Int[np.ndarray, "images neighbours"]:
+    """Return the training images with the largest cosine, nearest first."""
+    reference = _unit(train.x)
+    found = []
+    for start in range(0, len(x), _BLOCK_ROWS):
+        cosine = _unit(x[start : start + _BLOCK_ROWS]) @ reference.T
+        rows = np.argpartition(-cosine, neighbours - 1, axis=1)[:, :neighbours]
+        order = np.argsort(-np.take_along_axis(cosine, rows, 1), axis=1, kind="stable")
+        found.append(np.take_along_axis(rows, order, 1))
+    return np.concatenate(found)
+
+
+def vote(groups: Int[np.ndarray, "images neighbours"]) -> Int[np.ndarray, " images"]:
+    """Return each row's most frequent group; ties go to the nearest neighbour among them."""
+    votes = (groups[:, :, None] == groups[:, None, :]).sum(2)
+    return np.take_along_axis(groups, votes.argmax(1)[:, None], 1)[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """Ridge scores of each class."""
+
+    train: Float[np.ndarray, "images classes"]
+    test: Float[np.ndarray, "images classes"]
+
+
+def _ridge(
+    train: Split, test: Float[np.ndarray, "images d"], n_classes: int, random: np.random.Generator
+) -> _Scores:
+    """Fit y = W x + b to the one-hot classes; a fifth of the images chooses the penalty."""
+    held = random.random(len(train.labels)) < 0.2
+    best, penalty = -1.0, PENALTIES[0]
+    part = Split(train.x[~held], train.labels[~held])
+    for candidate in PENALTIES if held.any() and not held.all() else ():
+        weight, bias = _fit(part, n_classes, candidate)
+        right = (train.x[held] @ weight + bias).argmax(1) == train.labels[held]
+        if right.mean() > best:
+            best, penalty = float(right.mean()), candidate
+    weight, bias = _fit(train, n_classes, penalty)
+    return _Scores(train.x @ weight + bias, test @ weight + bias)
+
+
+def _fit(train: Split, n_classes: int, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    x, n = train.x.astype(np.float64), len(train.labels)
+    mean = x.mean(0)
+    gram = (x - mean).T @ (x - mean)
+    sums = np.zeros((n_classes, x.shape[1]))
+    np.add.at(sums, train.labels, x)
+    size = np.bincount(train.labels, minlength=n_classes)
+    ridge = penalty * np.trace(gram) / len(gram)
+    weight = np.linalg.solve(gram + ridge * np.eye(len(gram)), (sums - size[:, None] * mean).T)
+    return weight.astype(np.float32), (size / n - mean @ weight).astype(np.float32)
+
+
+def _node_quality(
+    scores: _Scores, train: Split, test: Split, classes: np.ndarray
+) -> tuple[float | None, float | None]:
+    """MCC on the test images at the cut-off that is best on the training ones, and the AUROC."""
+    truth = classes[test.labels]
+    if truth.all() or not truth.any():
+        return None, None
+    cut = _best_cut(scores.train @ classes, classes[train.labels])
+    score = scores.test @ classes
+    guess = score >= cut
+    constant = guess.all() or not guess.any()
+    mcc = 0.0 if constant else float(np.corrcoef(guess, truth)[0, 1])
+    rank = np.empty(len(score))
+    rank[np.argsort(score, kind="stable")] = np.arange(1, len(score) + 1)
+    n_under = int(truth.sum())
+    wins = rank[truth].sum() - n_under * (n_under + 1) / 2
+    return mcc, float(wins / (n_under * (len(truth) - n_under)))
+
+
+def _best_cut(score: np.ndarray, truth: np.ndarray) -> float:
+    """Return the score from which on images are called members, for the largest MCC."""
+    order = np.argsort(-score, kind="stable")
+    hits = np.cumsum(truth[order])
+    n, size = len(score), int(hits[-1])
+    r = np.arange(1, n + 1)
+    scale = np.sqrt(r * (n - r) * float(size * (n - size)))
+    mcc = np.divide(n * hits - r * size, scale, out=np.zeros(n), where=scale > 0)
+    return float(score[order[mcc.argmax()]])
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)

@@ -1,0 +1,165 @@
+"""Hierarchy among the latents themselves: which fire within which, absorption and splitting.
+
+All of it is measured on the scoring half, with the nodes and latents chosen on the other.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cladescope.compiled import compiled
+from cladescope.scores.alignment import Alignment
+from cladescope.scores.halves import Firings
+from cladescope.taxonomy.tree import INTERNAL, Tree
+
+CONTAINMENT = 0.8
+"""Share of a child's images that fire its parent, at least; less in the other direction."""
+LIFT = 2.0
+"""A parent fires at least this many times more often on its child's images than on all."""
+
+
+class Relations(NamedTuple):
+    """Pairs of latents of which one, the child, fires almost only where the other does."""
+
+    child: np.ndarray
+    """int64 (n_relations,): positions among the scored latents."""
+    parent: np.ndarray
+    """int64 (n_relations,)."""
+    containment: np.ndarray
+    """float64 (n_relations,): share of the child's images that fire the parent."""
+
+
+def contained_latents(score: Firings) -> Relations:
+    """Find the parents of each latent: containment and lift above the constants, one way only."""
+    n_latents = len(score.start) - 1
+    latent = np.repeat(np.arange(n_latents), score.n_firing)
+    order = np.argsort(score.image, kind="stable")
+    first = np.searchsorted(score.image[order], np.arange(len(score.labels) + 1))
+    child, parent, share = _contained(
+        score.start, score.image, first, latent[order].astype(np.int32), len(score.labels)
+    )
+    return Relations(child, parent, share)
+
+
+def consistency(relations: Relations, node: np.ndarray, tree: Tree) -> float:
+    """Share of the relations in which the parent's node lies above the child's.
+
+    Above: its classes are the child's and more. Parameters: relations of latents, and int
+    (n_latents,) the latents' nodes as positions in the tree, -1 for none. NaN without relations.
+    """
+    if not len(relations.child):
+        return np.nan
+    child, parent = node[relations.child], node[relations.parent]
+    return float((tree.below[child, parent] & (child >= 0) & (parent >= 0)).mean())
+
+
+class Edges(NamedTuple):
+    """Parent–child pairs of nodes that have a latent each, and what happens between the two."""
+
+    parent: np.ndarray
+    """int64 (n_edges,): positions of nodes, as `child`."""
+    child: np.ndarray
+    parent_latent: np.ndarray
+    """int64 (n_edges,): positions among the scored latents, as `child_latent`."""
+    child_latent: np.ndarray
+    absorption: np.ndarray
+    """float64 (n_edges,): share of the child's images that fire the child's latent but not the
+    parent's, among those that fire the child's latent; NaN if there are none."""
+    misses: np.ndarray
+    """float64 (n_edges,): share of the parent's other images that do not fire its latent."""
+
+
+def absorption(
+    score: Firings, alignment: Alignment, tree: Tree, place: np.ndarray, threshold: float
+) -> Edges:
+    """Look, at every edge of the tree, for a parent's latent that fails where a child's fires.
+
+    Edges count whose two nodes are recovered by different latents. After Chanin et al. 2024
+    (arXiv 2409.14507), with the classes under a node as the ground truth instead of a probe: a
+    parent's latent that misses the child's images more often than its others is absorbed.
+    """
+    with np.errstate(invalid="ignore"):
+        found = (alignment.finders > 0) & (alignment.node_mcc >= threshold)
+    parent, child = tree.edges
+    own, other = alignment.node_latent[parent], alignment.node_latent[child]
+    kept = found[parent] & found[child] & (own != other)
+    parent, child, own, other = parent[kept], child[kept], own[kept], other[kept]
+    covers = tree.covers[place]
+    fires = {j: _fires(score, j) for j in np.unique([*own, *other]).tolist()}
+    absorbed, misses = np.full(len(parent), np.nan), np.full(len(parent), np.nan)
+    for edge, (p, c) in enumerate(zip(own.tolist(), other.tolist(), strict=True)):
+        in_child = covers[score.labels, child[edge]]
+        both = in_child & fires[c]
+        rest = covers[score.labels, parent[edge]] & ~in_child
+        if both.any():
+            absorbed[edge] = 1 - fires[p][both].mean()
+        if rest.any():
+            misses[edge] = 1 - fires[p][rest].mean()
+    return Edges(parent, child, own, other, absorbed, misses)
+
+
+def absorption_means(edges: Edges) -> dict[str, float]:
+    """Average absorption and the parents' other misses over the edges; NaN without any."""
+    known = ~np.isnan(edges.absorption)
+    return {
+        "absorption": float(edges.absorption[known].mean()) if known.any() else np.nan,
+        "parent_misses": float(np.nanmean(edges.misses)) if len(edges.misses) else np.nan,
+    }
+
+
+def splitting(alignment: Alignment, tree: Tree) -> float:
+    """Share of the internal nodes that no latent recovers though two children of theirs are.
+
+    NaN if no internal node has two recovered children.
+    """
+    found = alignment.finders > 0
+    parent, child = tree.edges
+    n_found = np.bincount(parent[found[child]], minlength=len(tree.node))
+    split = (n_found >= 2) & (tree.kind == INTERNAL)
+    return float((~found[split]).mean()) if split.any() else np.nan
+
+
+def _fires(score: Firings, latent: int) -> np.ndarray:
+    fires = np.zeros(len(score.labels), bool)
+    fires[score.image[score.start[latent] : score.start[latent + 1]]] = True
+    return fires
+
+
+@compiled
+def _contained(
+    start: np.ndarray, image: np.ndarray, first: np.ndarray, latent: np.ndarray, n_images: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    n_latents = len(start) - 1
+    shared = np.zeros(n_latents, np.int64)
+    touched = np.empty(n_latents, np.int64)
+    size = 1024
+    child, parent, share = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
+    end = 0
+    for c in range(n_latents):
+        n_touched = 0
+        n_child = start[c + 1] - start[c]
+        for i in range(start[c], start[c + 1]):
+            for k in range(first[image[i]], first[image[i] + 1]):
+                p = latent[k]
+                if shared[p] == 0:
+                    touched[n_touched] = p
+                    n_touched += 1
+                shared[p] += 1
+        for p in np.sort(touched[:n_touched]):
+            n_parent = start[p + 1] - start[p]
+            inside = shared[p] / n_child
+            if (
+                p != c
+                and inside >= CONTAINMENT
+                and shared[p] / n_parent < CONTAINMENT
+                and inside * n_images >= LIFT * n_parent
+            ):
+                if end == size:
+                    size *= 2
+                    child = np.append(child, np.empty(size // 2, np.int64))
+                    parent = np.append(parent, np.empty(size // 2, np.int64))
+                    share = np.append(share, np.empty(size // 2))
+                child[end], parent[end], share[end] = c, p, inside
+                end += 1
+            shared[p] = 0
+    return child[:end].copy(), parent[:end].copy(), share[:end].copy()

@@ -1,0 +1,358 @@
+"""Taxonomy scores of a dictionary: of each latent, of each node of the hierarchy, and over all.
+
+`docs/scores.md` defines every column and every score. `lch.py` finds the LCH, `alignment.py`
+the best nodes, `pairs.py` looks at pairs of images and `relations.py` at pairs of latents;
+`measure.py` puts these into one pass, `nulls.py` draws what a pass is repeated for,
+`tables.py` writes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cladescope.codes.codes import Codes
+from cladescope.files import write_aside, write_json
+from cladescope.scores.alignment import auroc
+from cladescope.scores.halves import Firings, Halves, halve, split_halves, strongest_first
+from cladescope.scores.measure import (
+    MEAN_SCORES,
+    RECOVERY_SCORES,
+    Measured,
+    averages,
+    measure,
+    recovery,
+)
+from cladescope.scores.nulls import (
+    Stream,
+    leaf_permutations,
+    random_images,
+    shuffled_labels,
+    summarise,
+)
+from cladescope.scores.relations import (
+    Edges,
+    Relations,
+    absorption,
+    absorption_means,
+    consistency,
+    contained_latents,
+    splitting,
+)
+from cladescope.scores.sensitivity import sensitivity
+from cladescope.scores.significance import PairNull
+from cladescope.scores.spec import ScoreSpec
+from cladescope.scores.tables import (
+    edge_table,
+    latent_table,
+    node_table,
+    relation_table,
+    sensitivity_table,
+)
+from cladescope.taxonomy.taxonomy import Taxonomy
+from cladescope.taxonomy.tree import LEAF, PairTables, Tree
+
+HIERARCHY_SCORES = (
+    "ontological_coverage",
+    "hierarchy_consistency",
+    "absorption",
+    "parent_misses",
+    "splitting",
+)
+# Scores that stand beside their nulls. Purity and leaf recovery cannot change when leaves change
+# places; what needs significant latents or relations has no shuffled null.
+SHUFFLED_SCORES = (*MEAN_SCORES, *RECOVERY_SCORES)
+PERMUTED_SCORES = (
+    *(name for name in SHUFFLED_SCORES if name not in ("purity", "leaf_recovery")),
+    *HIERARCHY_SCORES,
+)
+NORMAL_95 = 1.96
+
+
+class DictionaryScores(NamedTuple):
+    """The results; every column and key is defined in `docs/scores.md`."""
+
+    latents: pa.Table
+    """One row per latent."""
+    nodes: pa.Table
+    """One row per internal node."""
+    relations: pa.Table
+    """One row per pair of latents of which one fires within the other."""
+    edges: pa.Table
+    """One row per parent–child pair of recovered nodes."""
+    sensitivity: pa.Table
+    """One row per point of the grid."""
+    scores: dict[str, float | int | None]
+    """The dictionary's scores, intervals and nulls; None where a score is undefined."""
+
+    def save(self, folder: str | Path, machine: str) -> None:
+        """Write the tables as Parquet and the scores, with what made them, as JSON.
+
+        The same scores make the same bytes.
+        """
+        for name in self._fields[:-1]:
+            with write_aside(Path(folder) / f"{name}.parquet") as aside:
+                pq.write_table(getattr(self, name), aside, compression="zstd")
+        write_json(Path(folder) / "scores.json", {**self.scores, "machine": machine})
+
+
+def score_dictionary(
+    codes: Codes, labels: np.ndarray, taxonomy: Taxonomy, spec: ScoreSpec | None = None
+) -> DictionaryScores:
+    """Score a dictionary's latents against the class hierarchy, beside the nulls.
+
+    Time is linear in non-zeros and in draws, memory in non-zeros; deterministic from `spec.seed`.
+
+    Parameters
+    ----------
+    codes
+        Activations of one split, sorted by image.
+    labels
+        Int (n_images,): class of each image, in the order of the taxonomy's leaves.
+    taxonomy
+        Of at least two classes.
+    spec
+        The defaults if None.
+
+    Raises
+    ------
+    ValueError
+        If the codes are not sorted, out of range or not positive, or the labels do not fit.
+    """
+    spec = spec or ScoreSpec()
+    labels = np.asarray(labels).astype(np.int64)
+    _check(codes, labels, taxonomy)
+    tree, n_classes = Tree.of(taxonomy), len(taxonomy.leaves)
+    chosen_on = split_halves(labels, spec.seed) if spec.split_selection else None
+    ranked = strongest_first(codes)
+    halves = halve(ranked, labels, n_classes, spec.top_n, chosen_on)
+    permutations = leaf_permutations(tree, spec.p_draws, spec.seed)
+    tables = tree.pair_tables()
+    null = PairNull.of(halves, tables.height, permutations)
+    scorer = _Scorer(halves, tree, tables, spec, contained_latents(halves.score))
+
+    home = np.arange(n_classes)
+    observed = scorer.score(home, null.q_value())
+    permuted = [
+        scorer.score(place, null.q_value(draw))
+        for draw, place in enumerate(permutations[: spec.null_draws])
+    ]
+    return DictionaryScores(
+        latents=latent_table(codes, labels, halves, _columns(observed, scorer, null), taxonomy),
+        nodes=node_table(
+            observed.found.alignment,
+            [drawn.found.alignment for drawn in permuted],
+            halves.scored,
+            np.bincount(labels, minlength=n_classes),
+            tree,
+            taxonomy,
+        ),
+        relations=relation_table(
+            scorer.relations, halves.scored, observed.found.alignment.best.node, tree, taxonomy
+        ),
+        edges=edge_table(observed.edges, halves.scored, tree, taxonomy),
+        sensitivity=sensitivity_table(
+            sensitivity(
+                lambda top_n: halve(ranked, labels, n_classes, top_n, chosen_on),
+                tree,
+                spec.sensitivity,
+                permutations,
+            )
+        ),
+        scores={
+            "n_images": codes.n_images,
+            "n_classes": n_classes,
+            "n_internal_nodes": len(tree.internal),
+            "n_relations": len(scorer.relations.child),
+            "n_edges": len(observed.edges.parent),
+            **_census(codes, halves, observed, null.q_value() < spec.fdr, tree),
+            **{name: _or_none(value) for name, value in observed.means.items()},
+            **scorer.intervals(observed),
+            **_nulls(scorer, observed, permuted),
+        },
+    )
+
+
+class _Result(NamedTuple):
+    """All that one arrangement of the classes comes to."""
+
+    found: Measured
+    edges: Edges
+    hierarchical: np.ndarray
+    """bool (n_scored,)."""
+    means: dict[str, float]
+    """NaN where a score is undefined."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Scorer:
+    """Runs the passes of one dictionary."""
+
+    halves: Halves
+    tree: Tree
+    tables: PairTables
+    spec: ScoreSpec
+    relations: Relations
+
+    def score(self, place: np.ndarray, q_value: np.ndarray) -> _Result:
+        """Score the dictionary with class c at the place of class `place[c]` in the tree."""
+        halves, tree = self.halves, self.tree
+        found = measure(halves, tree, self.tables, self.spec.measures, place)
+        edges = absorption(halves.score, found.alignment, tree, place, self.spec.mcc_threshold)
+        hierarchical = (q_value < self.spec.fdr) & (found.columns["internal"] > 0)
+        means = averages(found.columns) | self._of_all(halves, found, edges, hierarchical)
+        return _Result(found, edges, hierarchical, means)
+
+    def _of_all(
+        self, halves: Halves, found: Measured, edges: Edges, hierarchical: np.ndarray
+    ) -> dict[str, float]:
+        """Return the scores that are about the dictionary as a whole."""
+        return {
+            **recovery(found.alignment, self.tree, self.spec.matched_latents),
+            "ontological_coverage": _covered_share(halves.score, hierarchical),
+            "hierarchy_consistency": consistency(
+                self.relations, found.alignment.best.node, self.tree
+            ),
+            **absorption_means(edges),
+            "splitting": splitting(found.alignment, self.tree),
+        }
+
+    def means(self, halves: Halves) -> dict[str, float]:
+        """Average the scores of other firings, with the classes where they are."""
+        found = self._pass_at_home(halves)
+        matched = self.spec.matched_latents
+        return averages(found.columns) | recovery(found.alignment, self.tree, matched)
+
+    def intervals(self, observed: _Result) -> dict[str, float | None]:
+        """Bootstrap each score: images within their class and half, then latents.
+
+        The interval is the score ± 1.96 standard deviations of the resampled scores. (Not their
+        percentiles: a resample repeats images, which lowers heights whatever the latent.) What is
+        about the dictionary as a whole keeps its latents, relations and hierarchical latents: only
+        the images are resampled for it.
+        """
+        random = np.random.default_rng((self.spec.seed, Stream.BOOTSTRAP))
+        n_scored, resamples = len(self.halves.scored), []
+        home = np.arange(len(self.tree.covers))
+        for _ in range(self.spec.bootstrap_draws):
+            halves = self.halves.changed(lambda half: half.resampled(random))
+            found = self._pass_at_home(halves)
+            edges = absorption(
+                halves.score, found.alignment, self.tree, home, self.spec.mcc_threshold
+            )
+            latents = random.integers(max(n_scored, 1), size=n_scored)
+            resamples.append(
+                averages(found.columns, latents)
+                | self._of_all(halves, found, edges, observed.hierarchical)
+            )
+        ends: dict[str, float | None] = {}
+        for name in dict.fromkeys([*SHUFFLED_SCORES, *PERMUTED_SCORES]):
+            values = np.array([means[name] for means in resamples])
+            values = values[~np.isnan(values)]
+            margin = NORMAL_95 * values.std(ddof=1) if len(values) > 1 else np.nan
+            ends[f"{name}_low"] = _or_none(observed.means[name] - margin)
+            ends[f"{name}_high"] = _or_none(observed.means[name] + margin)
+        return ends
+
+    def _pass_at_home(self, halves: Halves) -> Measured:
+        home = np.arange(len(self.tree.covers))
+        return measure(halves, self.tree, self.tables, self.spec.measures, home)
+
+
+def _nulls(scorer: _Scorer, observed: _Result, permuted: list[_Result]) -> dict[str, float | None]:
+    spec = scorer.spec
+    nulls: dict[str, float | None] = {}
+    for name in PERMUTED_SCORES:
+        draws = np.array([drawn.means[name] for drawn in permuted])
+        nulls |= summarise(name, observed.means[name], draws)
+    for kind, draws_of in (("shuffled", shuffled_labels), ("random", random_images)):
+        drawn = [scorer.means(h) for h in draws_of(scorer.halves, spec.shuffle_draws, spec.seed)]
+        for name in SHUFFLED_SCORES:
+            values = np.array([means[name] for means in drawn])
+            values = values[~np.isnan(values)]
+            nulls[f"{name}_null_{kind}"] = float(values.mean()) if len(values) else None
+    return nulls
+
+
+def _check(codes: Codes, labels: np.ndarray, taxonomy: Taxonomy) -> None:
+    """Raise a ValueError that names everything that is wrong with the input."""
+    problems = []
+    if labels.shape != (codes.n_images,):
+        problems.append(f"{codes.n_images} images, but labels of shape {labels.shape}")
+    if len(labels) and not (labels.min() >= 0 and labels.max() < len(taxonomy.leaves)):
+        problems.append(f"labels outside 0..{len(taxonomy.leaves) - 1}, the taxonomy's classes")
+    if len(codes.image):
+        if (np.diff(codes.image) < 0).any():
+            problems.append("codes not sorted by image")
+        if codes.image.min() < 0 or codes.image.max() >= codes.n_images:
+            problems.append(f"codes of images outside 0..{codes.n_images - 1}")
+        if codes.latent.min() < 0 or codes.latent.max() >= codes.width:
+            problems.append(f"codes of latents outside 0..{codes.width - 1}")
+        if not (codes.activation > 0).all():
+            problems.append("codes with an activation that is not above 0")
+    if problems:
+        raise ValueError(f"cannot score the dictionary: {'; '.join(problems)}")
+
+
+def _columns(observed: _Result, scorer: _Scorer, null: PairNull) -> dict[str, np.ndarray]:
+    """Name the columns of the scored latents; nodes as indices of the taxonomy, -1 for none."""
+    found, tree, halves = observed.found, scorer.tree, scorer.halves
+    alignment, counts = found.alignment, halves.top.images.astype(np.float64)
+    latent = np.repeat(np.arange(len(halves.scored)), np.diff(halves.top.start))
+    squares = np.bincount(latent, counts**2, minlength=len(halves.scored))
+    q_value = null.q_value()
+    columns = {
+        **found.columns,
+        "coherent": found.columns["coherent"] > 0,
+        "n_classes": np.diff(halves.top.start),
+        "effective_classes": halves.top_n**2 / squares,
+        "top_class": found.top_class,
+        "lch": tree.node[found.located.lch],
+        "lch_tau": tree.node[found.located.lch_tau],
+        "pair_lch_null_permuted": null.mean,
+        "p_value": null.p_value(),
+        "q_value": q_value,
+        "significant": q_value < scorer.spec.fdr,
+        "hierarchical": observed.hierarchical,
+    }
+    for name, best in (("best", alignment.best), ("best_internal", alignment.best_internal)):
+        columns |= {
+            name: np.where(best.node >= 0, tree.node[best.node], -1),
+            f"{name}_auroc": auroc(halves, tree, best.node),
+            f"{name}_cutoff": best.cutoff,
+            f"{name}_precision": best.precision,
+            f"{name}_recall": best.recall,
+        }
+    return columns
+
+
+def _census(
+    codes: Codes, halves: Halves, observed: _Result, significant: np.ndarray, tree: Tree
+) -> dict[str, float | int | None]:
+    """Count the latents by what they are."""
+    n_live = int(np.count_nonzero(np.bincount(codes.latent, minlength=codes.width)))
+    n_scored = len(halves.scored)
+    single = tree.kind[observed.found.located.lch_tau] == LEAF
+    return {
+        "n_live": n_live,
+        "n_scored": n_scored,
+        "n_rare": n_live - n_scored,
+        "n_dead": codes.width - n_live,
+        "n_hierarchical": int(observed.hierarchical.sum()),
+        "significant_share": float(significant.mean()) if n_scored else None,
+        "single_class_share": float(single.mean()) if n_scored else None,
+    }
+
+
+def _covered_share(score: Firings, latents: np.ndarray) -> float:
+    """Share of the scoring half's images that fire at least one of these latents."""
+    covered = np.zeros(len(score.labels), bool)
+    covered[score.image[np.repeat(latents, score.n_firing)]] = True
+    return float(covered.mean()) if len(covered) else np.nan
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,89 @@
+"""How the heights and coverages of a dictionary depend on N, τ and ρ, beside their nulls.
+
+Mean LCH height moves more with the size of the top set than with depth, so no height or coverage
+should be read without this table.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from cladescope.scores.halves import Halves
+from cladescope.scores.lch import active_coverage, locate
+from cladescope.taxonomy.tree import Tree
+
+SCORES = {
+    "lch_tau_height": "lch_tau_height",
+    "lch_tau_height_contracted": "lch_tau_height_contracted",
+    "lch_tau_share": "lch_tau_share",
+    "coverage_tau": "coverage_tau",
+    "coverage_top": "coverage_top",
+    "coherent_share": "coherent",
+}
+
+
+@dataclass(frozen=True)
+class SensitivitySpec:
+    """Grid of the sensitivity table."""
+
+    top_n: tuple[int, ...] = (16, 32, 64)
+    tau: tuple[float, ...] = (0.8, 0.9, 1.0)
+    rho: tuple[float, ...] = (0.25, 0.5, 0.75)
+    draws: int = 10
+    """Leaf permutations for the nulls."""
+
+
+def sensitivity(
+    halves_of: Callable[[int], Halves],
+    tree: Tree,
+    spec: SensitivitySpec,
+    permutations: np.ndarray,
+) -> list[dict[str, float | int | None]]:
+    """Score the dictionary at every point of the grid.
+
+    Parameters
+    ----------
+    halves_of
+        The firings for a size of the top set, which decides what latents are scored.
+    tree, spec
+        The taxonomy, and the grid.
+    permutations
+        Int (draws, n_classes): `nulls.leaf_permutations`; the first `spec.draws` are used.
+
+    Returns
+    -------
+    One row per (N, τ, ρ): these, `n_scored`, and each score with its permuted-leaf mean.
+    """
+    rows = []
+    places = [np.arange(len(tree.covers)), *permutations[: spec.draws]]
+    for top_n in spec.top_n:
+        halves = halves_of(top_n)
+        for tau in spec.tau:
+            passes = [_scores(halves, tree, tau, spec.rho, place) for place in places]
+            for rho in spec.rho:
+                row: dict[str, float | int | None] = {"top_n": top_n, "tau": tau, "rho": rho}
+                row["n_scored"] = len(halves.scored)
+                for name in SCORES:
+                    value, *null = (_mean(found[name, rho]) for found in passes)
+                    row[name] = None if np.isnan(value) else value
+                    known = bool(null) and not np.isnan(null).any()
+                    row[f"{name}_null_permuted"] = float(np.mean(null)) if known else None
+                rows.append(row)
+    return rows
+
+
+def _scores(
+    halves: Halves, tree: Tree, tau: float, rhos: tuple[float, ...], place: np.ndarray
+) -> dict[tuple[str, float], np.ndarray]:
+    """Return the column of each score for each ρ, which only one of them depends on."""
+    found = locate(halves, tree, tau, rhos[0], place)
+    columns = {(score, rho): found.columns[name] for score, name in SCORES.items() for rho in rhos}
+    for rho in rhos[1:]:
+        columns["coverage_tau", rho] = active_coverage(halves, tree, found.lch_tau, rho, place)
+    return columns
+
+
+def _mean(values: np.ndarray) -> float:
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else np.nan

@@ -1,0 +1,294 @@
+"""The tables of `score.py`: names and types of the columns, and how missing values are written.
+
+`docs/scores.md` says what each column means; a test holds it and these names equal.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from cladescope.codes.codes import Codes
+from cladescope.scores.alignment import Alignment
+from cladescope.scores.halves import Halves
+from cladescope.scores.nulls import INTERVAL
+from cladescope.scores.relations import Edges, Relations
+from cladescope.taxonomy.taxonomy import Taxonomy
+from cladescope.taxonomy.tree import Tree
+
+_LCH = {
+    "wnid": pa.string(),
+    "name": pa.string(),
+    "height": pa.int32(),
+    "height_contracted": pa.int32(),
+    "depth": pa.int32(),
+    "ic": pa.float64(),
+    "ic_images": pa.float64(),
+    "share": pa.float64(),
+}
+_BEST = {
+    "wnid": pa.string(),
+    "name": pa.string(),
+    "height_contracted": pa.int32(),
+    "mcc": pa.float64(),
+    "auroc": pa.float64(),
+    "cutoff": pa.int32(),
+    "precision": pa.float64(),
+    "recall": pa.float64(),
+}
+LATENT_SCHEMA = pa.schema(
+    {
+        "latent": pa.int32(),
+        "status": pa.string(),
+        "n_firing": pa.int64(),
+        "firing_rate": pa.float64(),
+        "n_classes": pa.int32(),
+        "effective_classes": pa.float64(),
+        "top_class": pa.string(),
+        "purity": pa.float64(),
+        **{f"lch_{name}": kind for name, kind in _LCH.items()},
+        **{f"lch_tau_{name}": kind for name, kind in _LCH.items()},
+        "coverage": pa.float64(),
+        "coverage_tau": pa.float64(),
+        "coverage_top": pa.float64(),
+        "monosemanticity": pa.float64(),
+        "pair_lch": pa.float64(),
+        "pair_lch_contracted": pa.float64(),
+        "pair_lch_null_permuted": pa.float64(),
+        "p_value": pa.float64(),
+        "q_value": pa.float64(),
+        "significant": pa.bool_(),
+        "coherent": pa.bool_(),
+        "hierarchical": pa.bool_(),
+        **{f"best_{name}": kind for name, kind in _BEST.items()},
+        **{f"best_internal_{name}": kind for name, kind in _BEST.items()},
+    }
+)
+NODE_SCHEMA = pa.schema(
+    {
+        "wnid": pa.string(),
+        "name": pa.string(),
+        "depth": pa.int32(),
+        "height": pa.int32(),
+        "height_contracted": pa.int32(),
+        "n_leaves": pa.int32(),
+        "n_images": pa.int64(),
+        "best_latent": pa.int32(),
+        "best_mcc": pa.float64(),
+        "n_finders": pa.int32(),
+        "recovered": pa.bool_(),
+        "best_mcc_null_permuted": pa.float64(),
+        "best_mcc_null_permuted_high": pa.float64(),
+        "recovered_null_permuted": pa.float64(),
+    }
+)
+RELATION_SCHEMA = pa.schema(
+    {
+        "child": pa.int32(),
+        "parent": pa.int32(),
+        "containment": pa.float64(),
+        "child_wnid": pa.string(),
+        "parent_wnid": pa.string(),
+        "consistent": pa.bool_(),
+    }
+)
+EDGE_SCHEMA = pa.schema(
+    {
+        "parent_wnid": pa.string(),
+        "child_wnid": pa.string(),
+        "parent_latent": pa.int32(),
+        "child_latent": pa.int32(),
+        "absorption": pa.float64(),
+        "parent_misses": pa.float64(),
+    }
+)
+_SENSITIVE = (
+    "lch_tau_height",
+    "lch_tau_height_contracted",
+    "lch_tau_share",
+    "coverage_tau",
+    "coverage_top",
+    "coherent_share",
+)
+SENSITIVITY_SCHEMA = pa.schema(
+    {
+        "top_n": pa.int32(),
+        "tau": pa.float64(),
+        "rho": pa.float64(),
+        "n_scored": pa.int32(),
+        **{f"{name}{end}": pa.float64() for name in _SENSITIVE for end in ("", "_null_permuted")},
+    }
+)
+
+
+def latent_table(
+    codes: Codes,
+    labels: np.ndarray,
+    halves: Halves,
+    columns: Mapping[str, np.ndarray],
+    taxonomy: Taxonomy,
+) -> pa.Table:
+    """Write the scored latents' columns into one row per latent, null for the others.
+
+    Parameters
+    ----------
+    codes, labels, halves
+        The whole split, and what of it was scored.
+    columns
+        (n_scored,) by name; NaN is null. `lch`, `lch_tau`, `best` and `best_internal` are node
+        indices of the taxonomy (-1 is null), `top_class` a label.
+    taxonomy
+        Names the nodes and classes.
+    """
+    n_firing = np.bincount(codes.latent, minlength=codes.width)
+    status = np.where(n_firing > 0, "rare", "dead").astype(object)
+    status[halves.scored] = "scored"
+    table: dict[str, np.ndarray] = {
+        "latent": np.arange(codes.width),
+        "status": status,
+        "n_firing": n_firing,
+        "firing_rate": n_firing / max(codes.n_images, 1),
+    }
+    described = {**columns, "top_class": np.array(taxonomy.leaves, object)[columns["top_class"]]}
+    of_nodes = _node_columns(taxonomy, np.bincount(labels, minlength=len(taxonomy.leaves)))
+    for prefix in ("lch", "lch_tau", "best", "best_internal"):
+        node = columns[prefix]
+        for name, values in of_nodes.items():
+            if f"{prefix}_{name}" in LATENT_SCHEMA.names:
+                described[f"{prefix}_{name}"] = _masked(values[node], node >= 0)
+    for name in LATENT_SCHEMA.names[len(table) :]:
+        column = np.full(codes.width, None, object)
+        column[halves.scored] = _without_nan(described[name])
+        table[name] = column
+    return _table(table, LATENT_SCHEMA)
+
+
+def node_table(
+    observed: Alignment,
+    permuted: Sequence[Alignment],
+    scored: np.ndarray,
+    class_size: np.ndarray,
+    tree: Tree,
+    taxonomy: Taxonomy,
+) -> pa.Table:
+    """Write one row per internal node, in node order.
+
+    Parameters
+    ----------
+    observed, permuted
+        The observed alignment, and those of the permuted-leaf draws.
+    scored
+        Int (n_scored,): the scored latents.
+    class_size
+        Int (n_classes,): images of each class in the split.
+    tree, taxonomy
+        Describe the nodes.
+    """
+    inner = tree.internal
+    node = tree.node[inner]
+    null = {name: np.full(len(inner), np.nan) for name in NODE_SCHEMA.names[-3:]}
+    if permuted and len(scored):
+        draws = np.array([drawn.node_mcc[inner] for drawn in permuted])
+        # A draw in which no latent fires on the node at all does not match it.
+        draws = np.nan_to_num(draws, nan=0.0)
+        null["best_mcc_null_permuted"] = draws.mean(0)
+        null["best_mcc_null_permuted_high"] = np.percentile(draws, INTERVAL[1], axis=0)
+        null["recovered_null_permuted"] = np.mean(
+            [drawn.finders[inner] > 0 for drawn in permuted], axis=0
+        )
+    latent = observed.node_latent[inner]
+    return _table(
+        {
+            "wnid": np.array(taxonomy.nodes, object)[node],
+            "name": np.array(taxonomy.names, object)[node],
+            "depth": taxonomy.depth[node],
+            "height": taxonomy.height[node],
+            "height_contracted": taxonomy.height_contracted[node],
+            "n_leaves": tree.n_leaves[inner],
+            "n_images": class_size @ tree.covers[:, inner],
+            "best_latent": _masked(np.append(scored, -1)[latent], latent >= 0),
+            "best_mcc": observed.node_mcc[inner],
+            "n_finders": observed.finders[inner],
+            "recovered": observed.finders[inner] > 0,
+            **null,
+        },
+        NODE_SCHEMA,
+    )
+
+
+def relation_table(
+    relations: Relations, scored: np.ndarray, best: np.ndarray, tree: Tree, taxonomy: Taxonomy
+) -> pa.Table:
+    """Write the pairs of latents of which one fires within the other; `best` are their nodes."""
+    child, parent = best[relations.child], best[relations.parent]
+    known = (child >= 0) & (parent >= 0)
+    return _table(
+        {
+            "child": scored[relations.child],
+            "parent": scored[relations.parent],
+            "containment": relations.containment,
+            "child_wnid": _masked(_wnids(tree, taxonomy)[child], child >= 0),
+            "parent_wnid": _masked(_wnids(tree, taxonomy)[parent], parent >= 0),
+            "consistent": tree.below[child, parent] & known,
+        },
+        RELATION_SCHEMA,
+    )
+
+
+def edge_table(edges: Edges, scored: np.ndarray, tree: Tree, taxonomy: Taxonomy) -> pa.Table:
+    """Write the parent–child pairs of recovered nodes."""
+    wnids = _wnids(tree, taxonomy)
+    return _table(
+        {
+            "parent_wnid": wnids[edges.parent],
+            "child_wnid": wnids[edges.child],
+            "parent_latent": scored[edges.parent_latent],
+            "child_latent": scored[edges.child_latent],
+            "absorption": edges.absorption,
+            "parent_misses": edges.misses,
+        },
+        EDGE_SCHEMA,
+    )
+
+
+def sensitivity_table(rows: list[dict[str, float | int | None]]) -> pa.Table:
+    """Write what `sensitivity` returns."""
+    return pa.Table.from_pylist(rows, SENSITIVITY_SCHEMA)
+
+
+def _node_columns(taxonomy: Taxonomy, class_size: np.ndarray) -> dict[str, np.ndarray]:
+    """Describe every node of the taxonomy."""
+    n_images = class_size @ taxonomy.ancestors
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ic_images = np.log2(class_size.sum()) - np.log2(n_images)
+    return {
+        "wnid": np.array(taxonomy.nodes, object),
+        "name": np.array(taxonomy.names, object),
+        "height": taxonomy.height,
+        "height_contracted": taxonomy.height_contracted,
+        "depth": taxonomy.depth,
+        "ic": taxonomy.ic,
+        "ic_images": ic_images,
+    }
+
+
+def _wnids(tree: Tree, taxonomy: Taxonomy) -> np.ndarray:
+    return np.array(taxonomy.nodes, object)[tree.node]
+
+
+def _table(columns: Mapping[str, np.ndarray], schema: pa.Schema) -> pa.Table:
+    return pa.table(
+        [pa.array(_without_nan(columns[field.name]), field.type) for field in schema], schema
+    )
+
+
+def _without_nan(values: np.ndarray) -> np.ndarray:
+    """Return an object array with None for NaN."""
+    return _masked(values, ~np.isnan(values) if values.dtype.kind == "f" else True)
+
+
+def _masked(values: np.ndarray, known: np.ndarray | bool) -> np.ndarray:
+    """Return an object array with None where a value is not known."""
+    result = values.astype(object)
+    result[~np.broadcast_to(known, result.shape)] = None
+    return result

@@ -1,0 +1,1 @@
+"""Scores of every dictionary in; tables and figures of the study out."""

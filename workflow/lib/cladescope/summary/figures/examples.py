@@ -1,0 +1,96 @@
+"""Where in their strongest images the shown latents come from."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from PIL import Image
+
+from cladescope.images.index import ImageIndex, decode_image
+from cladescope.images.sources.base import ImageSource
+from cladescope.relevancy.choose import NAMED
+from cladescope.summary.figures.base import set_style, short_name
+from cladescope.summary.figures.sheet import Sheet
+
+SHOWN_LATENTS = 12
+SHOWN_IMAGES = 5
+CONTROLS = ("shuffled", "random", "attention", "rollout")
+
+
+def plot_examples(
+    maps: pd.DataFrame,
+    grid: tuple[int, int],
+    latents: pd.DataFrame,
+    nodes: pd.DataFrame,
+    named: Sequence[str],
+    index: ImageIndex,
+    source: ImageSource,
+    title: str,
+    paths: Sequence[str],
+    dpi: int,
+) -> None:
+    """Draw images and their relevancy maps, a row per latent.
+
+    First the latents of the nodes that the configuration names, whatever they are, then those that
+    match an internal node best. An image stands beside itself under its map, which is scaled to its
+    own largest value.
+
+    Parameters
+    ----------
+    maps
+        `relevancy.parquet` of the dictionary.
+    grid
+        Rows and columns of patches.
+    latents, nodes
+        Of the same dictionary.
+    named
+        The nodes (wnids) that the configuration names.
+    """
+    set_style()
+    own = maps[~maps["method"].isin(CONTROLS) & (maps["chosen"] != "random")]
+    order = own[["chosen", "latent"]].drop_duplicates()
+    order = order.sort_values("chosen", key=lambda c: c != NAMED, kind="stable")
+    order = order.drop_duplicates("latent").head(SHOWN_LATENTS)
+    sought = nodes[nodes["wnid"].isin(named)].dropna(subset=["best_latent"])
+    names = sought.groupby("best_latent")["name"].agg(lambda all_: ", ".join(map(short_name, all_)))
+    sheet = Sheet(
+        len(order), 2 * SHOWN_IMAGES, f"Strongest images and where the latent comes from: {title}"
+    )
+    about = latents.set_index("latent")
+    for number, (chosen, latent) in enumerate(order.itertuples(index=False)):
+        row = sheet.row(number, _describe(chosen, latent, about.loc[latent], names))
+        part = own[own["latent"] == latent].drop_duplicates("image").head(SHOWN_IMAGES)
+        for column, shown in enumerate(part.to_dict("records")):
+            pixels = decode_image(source.read_checked(index, shown["image"]))
+            row[2 * column].imshow(pixels)
+            _overlay(row[2 * column + 1], pixels, np.reshape(shown["relevancy"], grid))
+    sheet.save(paths, dpi)
+
+
+def _describe(chosen: str, latent: int, about: Any, names: pd.Series) -> str:
+    own = chosen == NAMED and latent in names
+    first = f"for {names[latent]}" if own else short_name(about["lch_tau_name"] or "")
+    mcc = about["best_internal_mcc"]
+    if pd.isna(mcc):
+        return f"{first}\nlatent {latent}, {about['status']}"
+    return (
+        f"{first}\nlatent {latent}, MCC {mcc:.2f}\nwith {short_name(about['best_internal_name'])}"
+    )
+
+
+def _overlay(axis: Axes, pixels: Image.Image, relevancy: np.ndarray) -> None:
+    """Show the image in grey under its map; nothing of the map where it is zero throughout."""
+    width, height = pixels.size
+    axis.imshow(pixels.convert("L"), cmap="gray", vmin=0, vmax=255)
+    if relevancy.max() > 0:
+        axis.imshow(
+            relevancy / relevancy.max(),
+            cmap="inferno",
+            vmin=0,
+            vmax=1,
+            alpha=0.65,
+            extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+            interpolation="bilinear",
+        )

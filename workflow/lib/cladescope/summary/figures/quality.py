@@ -1,0 +1,44 @@
+"""Reconstruction and dead latents."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import seaborn as sns
+
+from cladescope.summary.figures.base import remark, save, set_style
+
+
+def plot_quality(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
+    """Draw reconstruction and dead latents against sparsity for the trained dictionaries."""
+    set_style()
+    trained = metrics[(metrics["variant"] == "topk") & (metrics["weights"] != "random")]
+    if trained.empty:
+        # A study of baselines or of random weights alone.
+        save(remark("no trained dictionary on a trained backbone"), paths, dpi)
+        return
+    table = trained.rename(
+        columns={"fve": "variance explained (FVE)", "dead_share": "dead latents (share)"}
+    ).melt(
+        id_vars=["layer", "width", "sparsity"],
+        value_vars=["variance explained (FVE)", "dead latents (share)"],
+    )
+    grid = sns.relplot(
+        table,
+        kind="line",
+        x="sparsity",
+        y="value",
+        hue="layer",
+        style="width",
+        palette="crest",
+        markers=True,
+        col="variable",
+        height=3.2,
+        aspect=1.2,
+        errorbar=("pi", 100),
+        facet_kws={"sharey": False},
+        legend="full",
+    )
+    grid.set_titles("{col_name}")
+    grid.set_axis_labels("latents kept per image, k", "")
+    grid.set(xticks=sorted(trained["sparsity"].unique()))
+    save(grid.figure, paths, dpi)

@@ -1,0 +1,91 @@
+"""Each score by layer, with its controls."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import seaborn as sns
+
+from cladescope.summary.figures.base import (
+    BASELINES,
+    PERMUTED,
+    RANDOM,
+    SCORES,
+    SHUFFLED,
+    STYLES,
+    TRAINED,
+    save,
+    set_style,
+)
+
+
+def plot_scores(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
+    """Draw each score by layer, with its nulls, the baselines and the random backbone.
+
+    A line is the mean over the widths and sparsities of its arm; its band spans the seeds (of the
+    dictionaries and, where there are several, of the backbones). Every dataset, model and token
+    kind has panels of its own.
+    """
+    set_style()
+    table = scores_by_layer(metrics)
+    shown = [series for series in STYLES if series in set(table["series"])]
+    grid = sns.relplot(
+        table,
+        kind="line",
+        x="layer",
+        y="value",
+        hue="series",
+        style="series",
+        hue_order=shown,
+        style_order=shown,
+        palette={name: colour for name, (colour, _) in STYLES.items()},
+        dashes={name: dash for name, (_, dash) in STYLES.items()},
+        markers=dict.fromkeys(STYLES, "o"),
+        markersize=5,
+        col="score",
+        col_wrap=3,
+        height=2.7,
+        aspect=1.25,
+        errorbar=("pi", 100),
+        facet_kws={"sharey": False, "legend_out": True},
+    )
+    grid.set_titles("{col_name}")
+    grid.set_axis_labels("layer (block)", "")
+    grid.set(xticks=sorted(metrics["layer"].unique()))
+    grid.legend.set_title("")
+    sns.move_legend(grid, "lower center", bbox_to_anchor=(0.45, -0.11), ncol=4, frameon=False)
+    save(grid.figure, paths, dpi)
+
+
+def scores_by_layer(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return columns layer, experiment, seed, series, score, value.
+
+    `score` names the dataset, the model and the token, too, where there are several.
+    """
+    several = [name for name in ("dataset", "model", "token") if metrics[name].nunique() > 1]
+    if several:
+        parts = []
+        for values, rows in metrics.groupby(several, sort=False):
+            table = scores_by_layer(rows)
+            parts.append(table.assign(score=", ".join(map(str, values)) + "\n" + table["score"]))
+        return pd.concat(parts)
+    topk = metrics["variant"] == "topk"
+    random = metrics["weights"] == "random"
+    parts = [
+        _melt(metrics[topk & ~random], TRAINED, ""),
+        _melt(metrics[topk & ~random], PERMUTED, "_null_permuted"),
+        _melt(metrics[topk & ~random], SHUFFLED, "_null_shuffled"),
+        _melt(metrics[topk & random], RANDOM, ""),
+    ]
+    for variant, series in BASELINES.items():
+        parts.append(_melt(metrics[(metrics["variant"] == variant) & ~random], series, ""))
+    table = pd.concat(parts).dropna(subset=["value"])
+    table["seed"] = table["seed"].fillna(0)
+    keys = ["score", "series", "layer", "experiment", "seed"]
+    return table.groupby(keys, as_index=False, sort=False)[["value"]].mean()
+
+
+def _melt(rows: pd.DataFrame, series: str, suffix: str) -> pd.DataFrame:
+    columns = {f"{score}{suffix}": label for score, label in SCORES.items()}
+    named = rows[["layer", "experiment", "seed", *columns]].rename(columns=columns)
+    melted = named.melt(id_vars=["layer", "experiment", "seed"], var_name="score")
+    return melted.assign(series=series)

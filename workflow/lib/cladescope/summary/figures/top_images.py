@@ -1,0 +1,45 @@
+"""What the best latents respond to."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from cladescope.codes.codes import Codes
+from cladescope.images.index import ImageIndex, decode_image
+from cladescope.images.sources.base import ImageSource
+from cladescope.relevancy.choose import best_latents, strongest_images
+from cladescope.summary.figures.base import set_style
+from cladescope.summary.figures.sheet import Sheet
+
+SHOWN_LATENTS = 10
+SHOWN_IMAGES = 10
+
+
+def plot_top_images(
+    codes: Codes,
+    latents: pd.DataFrame,
+    index: ImageIndex,
+    source: ImageSource,
+    title: str,
+    paths: Sequence[str],
+    dpi: int,
+) -> None:
+    """Draw the strongest images of the latents that match an internal node best.
+
+    One row per node: the latent with the highest MCC for it, titled with the synset of its LCH_τ,
+    which is a leaf where one class fills the top set.
+    """
+    set_style()
+    shown = best_latents(latents, SHOWN_LATENTS)
+    sheet = Sheet(len(shown), SHOWN_IMAGES, f"Latents that match an internal node best: {title}")
+    records: list[dict[str, Any]] = shown.to_dict("records")  # type: ignore[assignment]
+    for number, latent in enumerate(records):
+        words = (
+            "{lch_tau_name}\nlatent {latent}, MCC {best_internal_mcc:.2f}\n"
+            "with {best_internal_name}".format(**latent)
+        )
+        images = strongest_images(codes, latent["latent"], SHOWN_IMAGES)
+        for axis, image in zip(sheet.row(number, words), images, strict=False):
+            axis.imshow(decode_image(source.read_checked(index, image)))
+    sheet.save(paths, dpi)

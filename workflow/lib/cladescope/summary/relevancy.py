@@ -1,0 +1,92 @@
+"""How right the maps are, over latents: one row for each dictionary, choice and method."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from cladescope.scores.nulls import INTERVAL
+from cladescope.summary.tables import write_csv
+
+MEASURES = (
+    "object_share",
+    "object_area",
+    "object_excess",
+    "deletion_area",
+    "insertion_area",
+)
+
+
+def tabulate_relevancy(
+    identities: Sequence[Mapping[str, Any]],
+    maps: Sequence[str],
+    draws: int,
+    seed: int,
+    made: pd.DataFrame,
+    path: str | Path,
+) -> None:
+    """Average what was measured on each map into a CSV table; docs/relevancy.md has the columns.
+
+    Parameters
+    ----------
+    identities
+        For each dictionary, the columns that say which it is.
+    maps
+        For each dictionary, in the same order, the file of `map_relevancy`.
+    draws
+        Bootstrap resamples over the latents.
+    made
+        Provenance of each dictionary, by its name; every row ends with it.
+    """
+    rows = [
+        {**identity, **row, **made.loc[identity["dictionary"]]}
+        for identity, file in zip(identities, maps, strict=True)
+        for row in summarise(pd.read_parquet(file), draws, seed)
+    ]
+    write_csv([pd.DataFrame(rows)], path)
+
+
+def load_maps(path: str | Path) -> tuple[pd.DataFrame, tuple[int, int]]:
+    """Return the rows that `map_relevancy` wrote, and the rows and columns of patches."""
+    table = pq.read_table(path)
+    about = table.schema.metadata
+    return table.to_pandas(), (int(about[b"rows"]), int(about[b"columns"]))
+
+
+def summarise(maps: pd.DataFrame, draws: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield a row for each choice of latents and each method: means over latents, 95% intervals.
+
+    An interval resamples latents, not maps: maps of one latent are alike.
+    """
+    maps = maps.assign(
+        object_excess=maps["object_share"] - maps["object_area"],
+        deletion_area=maps["deletion"].map(_area).astype(float),
+        insertion_area=maps["insertion"].map(_area).astype(float),
+    )
+    for (chosen, method), part in maps.groupby(["chosen", "method"], sort=False):
+        by_latent = part.groupby("latent")[list(MEASURES)].mean()
+        row: dict[str, Any] = {
+            "chosen": chosen,
+            "method": method,
+            "n_latents": len(by_latent),
+            "n_maps": len(part),
+        }
+        # The same resamples of the latents for every method, so that methods can be compared.
+        picks = np.random.default_rng(seed).integers(len(by_latent), size=(draws, len(by_latent)))
+        for name in MEASURES:
+            values = by_latent[name].to_numpy(float)
+            known = ~np.isnan(values)
+            if not known.any():
+                row |= dict.fromkeys((name, f"{name}_low", f"{name}_high"))
+                continue
+            means = np.nanmean(values[picks], axis=1)
+            low, high = np.nanpercentile(means, INTERVAL)
+            row |= {name: values[known].mean(), f"{name}_low": low, f"{name}_high": high}
+        yield row
+
+
+def _area(curve: np.ndarray) -> float:
+    return float(np.trapezoid(curve, dx=1 / (len(curve) - 1)))

@@ -1,0 +1,169 @@
+"""The tables that a study publishes: every dictionary, every latent, every node."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cladescope.files import read_json, reading, write_aside
+from cladescope.provenance.record import combine
+
+_RECURRENCE = ["n_other_seeds", "seed_similarity", "seed_similarity_null", "recurrence"]
+_NO_SEEDS = pd.DataFrame(columns=_RECURRENCE)
+
+
+def tabulate(
+    identities: Sequence[Mapping[str, Any]],
+    quality: Sequence[str],
+    scores: Sequence[str],
+    tables: Mapping[str, Sequence[str]],
+    recurrence: Sequence[str],
+    made: pd.DataFrame,
+    outputs: Mapping[str, str],
+) -> None:
+    """Join what was computed per dictionary into one CSV table of each kind.
+
+    Parameters
+    ----------
+    identities
+        For each dictionary, the columns that say which it is.
+    quality, scores
+        For each dictionary, in the same order, the files of `encode` and `score_dictionary`.
+    tables
+        By name (latents, nodes, ...), the Parquet files of `score_dictionary`, in the same order.
+    recurrence
+        Files of `match_seeds`.
+    made
+        Provenance of each dictionary, by its name; every row of every table ends with it.
+    outputs
+        Where to write: `metrics`, one row per dictionary, and the tables by their names, with
+        `dictionary` as the first column. Recurrence stands in `metrics` as means over the scored
+        and over the hierarchical latents, in `latents`, and in `nodes` as the best latent's.
+    """
+    found = pd.concat([_read(file) for file in recurrence]) if recurrence else None
+    by_name = dict([*found.groupby("dictionary")]) if found is not None else {}
+    names = [identity["dictionary"] for identity in identities]
+    of_seeds = [by_name.get(name, _NO_SEEDS)[_RECURRENCE].reset_index(drop=True) for name in names]
+    rows = []
+    for number, identity in enumerate(identities):
+        # A baseline's width is not in the sweep: it follows from the backbone.
+        measured, scored = read_json(quality[number]), read_json(scores[number])
+        # Each says which machine made it, which is in the provenance.
+        del measured["machine"], scored["machine"]
+        if shared := measured.keys() & scored.keys():
+            raise ValueError(
+                f"{quality[number]} and {scores[number]} both hold {', '.join(shared)}"
+            )
+        latents = _read(tables["latents"][number], ["status", "hierarchical"])
+        means = _recurrence_means(latents, of_seeds[number])
+        rows.append({**identity, **measured, **scored, **means, **made.loc[identity["dictionary"]]})
+    metrics = pd.DataFrame(rows).astype({"sparsity": "Float64", "seed": "Int64"})
+    # Whole numbers where every sparsity is one.
+    metrics["sparsity"] = metrics["sparsity"].convert_dtypes()
+    write_csv([metrics], outputs["metrics"])
+    for kind, files in tables.items():
+        parts = (
+            _with_recurrence(_with_name(file, name), kind, seeds).assign(**made.loc[name])
+            for file, name, seeds in zip(files, names, of_seeds, strict=True)
+        )
+        write_csv(parts, outputs[kind])
+
+
+def gather_places(
+    files: Sequence[str],
+    places: Sequence[tuple[str, str, int]],
+    made: pd.DataFrame,
+    path: str | Path,
+) -> None:
+    """Put tables (Parquet) below each other, each with its experiment, token and layer in front.
+
+    `made` holds the places' provenance, by `{experiment}/{token}/L{layer}`, which goes behind.
+    """
+    parts = []
+    for file, place in zip(files, places, strict=True):
+        part = _read(file)
+        experiment, token, layer = place
+        part.insert(0, "experiment", experiment)
+        part.insert(1, "token", token)
+        part.insert(2, "layer", layer)
+        parts.append(part.assign(**made.loc[f"{experiment}/{token}/L{layer}"]))
+    write_csv(parts, path)
+
+
+def tabulate_skipped(
+    tables: Mapping[tuple[str, str], str], made: Mapping[str, pd.DataFrame], path: str | Path
+) -> None:
+    """Gather the bad images that the indices leave out, which are few or none.
+
+    Parameters
+    ----------
+    tables
+        The index's table of skipped images for each dataset and split.
+    made
+        For each dataset, the provenance of all that was made from it.
+    path
+        CSV with the columns dataset, split, path, wnid, reason and the provenance.
+    """
+    parts = []
+    for (dataset, split), table in tables.items():
+        part = pd.read_csv(table, dtype=str, keep_default_na=False)
+        part.insert(0, "dataset", dataset)
+        part.insert(1, "split", split)
+        parts.append(part.assign(**combine(made[dataset])))
+    write_csv([pd.concat(parts)], path)
+
+
+def join_logs(identities: Sequence[Mapping[str, Any]], logs: Sequence[str]) -> pd.DataFrame:
+    """Return the training logs below each other, with their dictionaries' columns beside them."""
+    parts = [_read(log).assign(**identity) for identity, log in zip(identities, logs, strict=True)]
+    return pd.concat(parts) if parts else pd.DataFrame()
+
+
+def _recurrence_means(latents: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, float | None]:
+    names = {name: name for name in _RECURRENCE[1:]} | {"recurrence_hierarchical": "recurrence"}
+    if seeds.empty:
+        return dict.fromkeys(names)
+    scored = (latents["status"] == "scored").to_numpy(bool)
+    hierarchical = latents["hierarchical"].eq(True).to_numpy(bool)
+    return {
+        name: seeds[column][hierarchical if name.endswith("hierarchical") else scored].mean()
+        for name, column in names.items()
+    }
+
+
+def _with_recurrence(table: pd.DataFrame, kind: str, seeds: pd.DataFrame) -> pd.DataFrame:
+    if kind == "latents":
+        return pd.concat([table, seeds.reindex(range(len(table)))], axis=1)
+    if kind == "nodes":
+        best = seeds["recurrence"].reindex(table["best_latent"].fillna(-1).astype(int))
+        return table.assign(best_recurrence=best.to_numpy())
+    return table
+
+
+def _read(file: str, columns: list[str] | None = None) -> pd.DataFrame:
+    with reading(file):
+        return pd.read_parquet(file, columns=columns)
+
+
+def _with_name(file: str, name: str) -> pd.DataFrame:
+    table = _read(file)
+    table.insert(0, "dictionary", name)
+    return table
+
+
+def write_csv(parts: Iterable[pd.DataFrame], path: str | Path) -> None:
+    """Write the parts below one header; one part is in memory at a time."""
+    packed = Path(path).suffix == ".gz"
+    # Without a time stamp, so that the same table makes the same bytes.
+    compression: Any = {"method": "gzip", "mtime": 0} if packed else None
+    with write_aside(path) as aside:
+        for number, part in enumerate(parts):
+            part.to_csv(
+                aside,
+                mode="a" if number else "w",
+                header=not number,
+                index=False,
+                lineterminator="\n",
+                compression=compression,
+            )
