@@ -86,12 +86,11 @@ class Cladescope:
 
     def __init__(self, plan: Plan):
         from cladescope.config import load_schema
-        from cladescope.dictionaries.training import loop
-        from cladescope.dictionaries.training.base import FitSpec, Recipe, initial_dictionary
-        from cladescope.dictionaries.training.batches import InMemory
+        from cladescope.dictionaries.training import schedule
+        from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
         from cladescope.dictionaries.training.processor import SparseTopK
         from cladescope.dictionaries.training.screening import Screen
-        from cladescope.dictionaries.training.torch_product import multiply
+        from cladescope.dictionaries.training.spec import FitSpec, Recipe
         from cladescope.machines import fast_in_bfloat16
 
         options = load_schema()["$defs"]["training"]["properties"]
@@ -99,32 +98,31 @@ class Cladescope:
         defaults |= {"images": plan.steps * plan.batch, "batch_size": plan.batch}
         self.plan = plan
         self.recipe = Recipe(**defaults)
-        self.loop = loop
+        self.schedule = schedule
         self.start = initial_dictionary(
-            InMemory(plan.sample), FitSpec(plan.width, plan.k, plan.seed), plan.k
+            Beginning.of(plan.sample), FitSpec(plan.width, plan.k, plan.seed), plan.k
         )
         self.learner = SparseTopK(
             self.start,
             self.recipe.aux_coefficient,
-            loop.adam_betas(plan.steps),
+            schedule.adam_betas(plan.steps),
             plan.threads,
             Screen(plan.width, plan.d) if self.screens and fast_in_bfloat16() else None,
-            multiply,
         )
-        self.peak = plan.rate * loop.peak_rate(self.recipe, plan.width, plan.steps)
+        self.peak = plan.rate * schedule.peak_rate(self.recipe, plan.width, plan.steps)
         self.silent = np.zeros(plan.width, np.int64)
         self.taken = 0
 
     def step(self, x):
         # The timed steps may go on beyond the plan's end.
         step = min(self.taken, self.plan.steps - 1)
-        rate = self.peak * self.loop.schedule(step, self.plan.steps, self.recipe)
+        rate = self.peak * self.schedule.schedule(step, self.plan.steps, self.recipe)
         rows = self.plan.steps * self.plan.batch
         dead = self.silent >= self.recipe.dead_share * rows
         report = self.learner.step(self.start.normalise(x.numpy()), rate, dead)
         self.silent += len(x)
         self.silent[report.firing > 0] = 0
-        by = self.loop.lift(rate, self.plan.steps)
+        by = self.schedule.lift(rate, self.plan.steps)
         self.learner.lift(self.silent >= self.recipe.lift_share * rows, by)
         self.taken += 1
 

@@ -6,9 +6,9 @@ from cladescope.codes.encode import encode
 from cladescope.codes.linear import LinearProbe, nearest_labels
 from cladescope.codes.quality import Reconstruction, redundant_share
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.training.base import FitSpec
+from cladescope.dictionaries.train import fit_dictionary
 from cladescope.dictionaries.training.batches import InMemory
-from cladescope.dictionaries.variants import fit_dictionary
+from cladescope.dictionaries.training.spec import FitSpec
 
 
 @pytest.fixture

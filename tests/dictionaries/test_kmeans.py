@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cladescope.dictionaries.training.base import FitSpec
+from cladescope.dictionaries.train import fit_dictionary
 from cladescope.dictionaries.training.batches import InMemory
-from cladescope.dictionaries.variants import fit_dictionary
+from cladescope.dictionaries.training.spec import FitSpec
 
 
 def test_directions_are_those_of_the_clusters() -> None:

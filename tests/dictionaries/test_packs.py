@@ -1,17 +1,17 @@
 """Dictionaries that train from one reading: each as if alone."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from checkouts import SMALL
-from cladescope.config import complete_config, expand_packs, expand_sweep
-from cladescope.dictionaries.train import train_dictionaries
+from cladescope.config import complete_config
+from cladescope.dictionaries.train import Target, fit_dictionaries, train_dictionaries
 from cladescope.dictionaries.training import loop
-from cladescope.dictionaries.training.base import Recipe
-from cladescope.dictionaries.training.packs import train_pack
-from cladescope.sweep import DictionarySpec
+from cladescope.dictionaries.training.spec import FitSpec, Recipe
+from cladescope.sweep import DictionarySpec, expand_packs
 
 RECIPE = Recipe(9000, 128, 1e-3, 0.05, 0.2, 0.01, 0.02, 0.1)
 PLACE = ("planted", "patches", 3)
@@ -39,13 +39,20 @@ class Counted:
 
 
 def train(folder: Path, entries, source=None, recipe=RECIPE) -> dict[str, bytes]:
-    weights = {folder / entry.folder / "sae.safetensors": entry for entry in entries}
-    for path in weights:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    train_dictionaries(weights, source or Counted(), recipe, made_from=["data"])
+    targets = [
+        Target(
+            FitSpec(entry.width, entry.sparsity, entry.seed, recipe),
+            folder / entry.folder / "sae.safetensors",
+            key=f"data {entry.folder}",
+        )
+        for entry in entries
+    ]
+    for target in targets:
+        target.weights.parent.mkdir(parents=True, exist_ok=True)
+    train_dictionaries(entries[0].variant, source or Counted(), targets)
     return {
-        f"{entry.name}/{name}": (path.parent / name).read_bytes()
-        for path, entry in weights.items()
+        f"{entry.name}/{name}": (target.weights.parent / name).read_bytes()
+        for entry, target in zip(entries, targets, strict=True)
         for name in ("sae.safetensors", "sae.json", "training.parquet")
     }
 
@@ -80,21 +87,16 @@ def test_a_fit_that_continues_joins_where_it_was(tmp_path, monkeypatch):
     assert source.read == list(range(18))
 
 
-def test_a_fit_that_fails_lets_the_others_finish():
-    seen = []
-
-    def read(number, fails):
-        def fit(view):
-            for block, _ in zip(range(4), view.blocks(), strict=False):
-                if fails and block == 2:
-                    raise FloatingPointError("diverged")
-            seen.append(number)
-
-        return fit
-
+@pytest.mark.parametrize("variant", ["topk", "relu"])
+def test_a_run_that_diverges_lets_the_others_finish(variant):
+    specs = [
+        FitSpec(32, 3, seed, dataclasses.replace(RECIPE, learning_rate=rate))
+        for seed, rate in enumerate((1e-3, 1e6, 1e-3))
+    ]
+    finished = []
     with pytest.raises(FloatingPointError, match="diverged"):
-        train_pack(Counted(), [read(n, fails=n == 1) for n in range(3)])
-    assert sorted(seen) == [0, 2]
+        fit_dictionaries(variant, Counted(), specs, lambda number, fit: finished.append(number))
+    assert finished == [0, 2]
 
 
 def test_packs_are_of_one_layer_and_variant():
@@ -106,18 +108,17 @@ def test_packs_are_of_one_layer_and_variant():
         "neurons": {},
     }
     config["experiments"]["trained"] = {**SMALL["experiments"]["trained"], "sweep": sweep}
-    packs = expand_packs(complete_config(config))
-    assert [len(pack) for pack in packs] == [3, 1, 2, 3, 1, 2]
-    assert all(len({(e.layer, e.variant) for e in pack}) == 1 for pack in packs)
-    assert expand_packs(complete_config(SMALL)) == []
-
-
-def test_names_say_which_dictionary_it_is(default_config):
-    variants = default_config["experiments"]["trained"]["sweep"]["variants"]
-    variants["relu"] = {"width": [32], "sparsity": [0.001, 2, 1e-7], "seed": [3]}
-    variants["jumprelu"] = {"width": [32], "sparsity": [16], "seed": [0]}
-    for entry in expand_sweep(complete_config(default_config)):
-        assert DictionarySpec.of(entry.folder) == entry
+    config = complete_config(config)
+    packs = expand_packs(config, by_variant=True)
+    assert [len(pack.members) for pack in packs] == [3, 2, 3, 2]
+    for pack in packs:
+        first = pack.members[0]
+        assert {(e.layer, e.variant) for e in pack.members} == {(first.layer, pack.variant)}
+    packs = expand_packs(config, by_variant=False)
+    assert [len(pack.members) for pack in packs] == [3, 3, 3, 3]
+    assert len({pack.stem for pack in packs}) == 4
+    assert all(len({e.layer for e in pack.members}) == 1 for pack in packs)
+    assert expand_packs(complete_config(SMALL), by_variant=True) == []
 
 
 def test_packing_retrains_nothing(checkout, config):

@@ -9,8 +9,8 @@ import torch
 
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.training import kernels, screening
-from cladescope.dictionaries.training.base import ADAM_BETAS
 from cladescope.dictionaries.training.processor import SparseTopK
+from cladescope.dictionaries.training.schedule import ADAM_BETAS
 from cladescope.dictionaries.training.screening import Screen, round_rows
 
 ROWS, D = 40, 200

@@ -10,14 +10,16 @@ import torch
 
 from cladescope import machines
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.training import kernels, torch_product
-from cladescope.dictionaries.training.base import ADAM_BETAS, FitSpec, Job, Recipe
+from cladescope.dictionaries.train import fit_dictionary
+from cladescope.dictionaries.training import kernels, reference
 from cladescope.dictionaries.training.batches import InMemory
-from cladescope.dictionaries.training.dense_topk import TopK
+from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.optimiser import Adam
 from cladescope.dictionaries.training.processor import PARAMETERS, SparseTopK
-from cladescope.dictionaries.training.reference import Autograd, aux_loss, fit_autoencoder
+from cladescope.dictionaries.training.reference import Autograd, TopK, aux_loss
+from cladescope.dictionaries.training.schedule import ADAM_BETAS
 from cladescope.dictionaries.training.screening import Screen
+from cladescope.dictionaries.training.spec import FitSpec, Recipe
 from cladescope.dictionaries.variants import topk
 
 WIDTH, D, K, BATCH = 300, 24, 5, 1100
@@ -49,15 +51,14 @@ def dead():
 
 
 WAYS = {
-    "numpy": lambda: {},
-    "torch": lambda: {"multiply": torch_product.multiply},
-    "screened": lambda: {"screen": Screen(WIDTH, D)},
+    "dense": lambda: None,
+    "screened": lambda: Screen(WIDTH, D),
 }
-"""What multiplies by the encoder."""
+"""What finds the latents that fire."""
 
 
 def learner(coefficient, way, threads=1):
-    return SparseTopK(dictionary(), coefficient, ADAM_BETAS, threads, **WAYS[way]())
+    return SparseTopK(dictionary(), coefficient, ADAM_BETAS, threads, WAYS[way]())
 
 
 def dense_gradients(start, x, dead, coefficient):
@@ -110,7 +111,7 @@ def test_aux_gradient_reaches_dead_latents_only(x, dead, way):
 @pytest.mark.parametrize("coefficient", [0.0, 0.5])
 def test_steps_follow_the_plain_implementation(x, dead, coefficient, way):
     fast = learner(coefficient, way)
-    plain = Autograd(TopK(dictionary(), K), coefficient, 0, ADAM_BETAS)
+    plain = Autograd(TopK(dictionary(), K), dictionary(), coefficient, 0, ADAM_BETAS)
     for _ in range(5):
         one, two = (subject.step(x, 1e-3, dead) for subject in (fast, plain))
         assert one.losses == pytest.approx(two.losses, rel=1e-4)
@@ -167,32 +168,6 @@ def test_a_restored_state_continues_with_the_same_bits(x, dead, way):
         assert np.array_equal(value, two.state()[name]), name
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_torch_multiplies_on_one_thread_what_begins_at_a_cache_line(x, dead, threads, monkeypatch):
-    seen = []
-    multiply = torch.mm
-
-    def watch(one, two, out):
-        seen.append((torch.get_num_threads(), one.data_ptr(), two.data_ptr(), out.data_ptr()))
-        return multiply(one, two, out=out)
-
-    monkeypatch.setattr(torch, "mm", watch)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        subject = learner(0.5, "torch", threads)
-        subject.step(x, 1e-3, dead)
-        # As a checkpoint is read: from anywhere in memory.
-        state = {name: shifted(value) for name, value in subject.state().items()}
-        subject.restore(state)
-        subject.step(x, 1e-3, dead)
-    finally:
-        torch.set_num_threads(before)
-    assert len(seen) == 2 * 3, "a block of rows each"
-    assert {threads for threads, *_ in seen} == {1}
-    assert not any(place % 64 for _, *places in seen for place in places)
-
-
 def shifted(value):
     """The same array, four bytes past a cache line."""
     memory = np.empty(value.nbytes + 128, np.uint8)
@@ -203,7 +178,7 @@ def shifted(value):
 
 
 def test_decoder_rows_keep_unit_norm(x, dead):
-    subject = learner(0.5, "numpy")
+    subject = learner(0.5, "dense")
     for _ in range(20):
         subject.step(x, 1e-2, dead)
     norms = np.linalg.norm(subject.parameters["decoder"], axis=1)
@@ -249,9 +224,9 @@ def test_adam_equals_the_one_of_torch():
 def test_training_imports_only_what_it_needs(root, variant, sparsity, absent):
     """Imports take longer than training a small dictionary: torch's compiler takes five seconds."""
     code = (
-        "import sys, numpy as np; from cladescope.variants import fit_dictionary;"
-        "from cladescope.variants.base import FitSpec, Recipe;"
-        "from cladescope.variants.batches import InMemory;"
+        "import sys, numpy as np; from cladescope.dictionaries.train import fit_dictionary;"
+        "from cladescope.dictionaries.training.spec import FitSpec, Recipe;"
+        "from cladescope.dictionaries.training.batches import InMemory;"
         "x = InMemory(np.random.default_rng(0).standard_normal((64, 8)));"
         f"spec = FitSpec(16, {sparsity}, 0, Recipe(64, 32, 1e-4, 0, 0, 0, 0, 0.1));"
         f"fit_dictionary({variant!r}, x, spec);"
@@ -261,43 +236,58 @@ def test_training_imports_only_what_it_needs(root, variant, sparsity, absent):
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
-def test_a_long_run_multiplies_by_torch_or_is_screened(monkeypatch, tmp_path, caplog):
+def test_a_long_run_is_screened_where_there_is_amx(monkeypatch, tmp_path, caplog):
     rows = np.random.default_rng(2).standard_normal((400, 200), dtype=np.float32)
     recipe = Recipe(1200, 100, 1e-3, 0, 0, 0.2, 0.5, 1 / 32)
-    products = []
-    multiply = torch_product.multiply
 
     def fit():
         caplog.clear()
-        products.clear()
-        return topk.fit(InMemory(rows), FitSpec(300, 5, 0, recipe), Job()).dictionary
+        spec = FitSpec(300, 5, 0, recipe)
+        dictionary = fit_dictionary("topk", InMemory(rows), spec).dictionary
+        return dictionary, "screened" in caplog.text
 
-    def count(*matrices):
-        products.append(multiply(*matrices))
-
-    monkeypatch.setattr(torch_product, "multiply", count)
-    monkeypatch.setattr(topk, "GPU_DRIVER", tmp_path / "absent")
+    monkeypatch.setattr(machines, "DRIVERS", ())
     monkeypatch.setattr(machines, "_CPUINFO", tmp_path / "cpuinfo")
     machines._CPUINFO.write_text("flags : amx_bf16\n")
     caplog.set_level(logging.INFO)
-    plain = fit()
-    assert not products and "screened" not in caplog.text
+    plain, said = fit()
+    assert not said
     monkeypatch.setattr(topk, "LONG_WORK", 2 * 1200 * 200 * 300)
-    screened = fit()
-    assert not products and "screened" in caplog.text
+    screened, said = fit()
+    assert said
     machines._CPUINFO.write_text("flags :\n")
-    by_torch = fit()
-    assert len(products) == 12 and "screened" not in caplog.text
+    elsewhere, said = fit()
+    assert not said
     for name in PARAMETERS:
-        for other in (screened, by_torch):
-            one, two = getattr(plain, name), getattr(other, name)
-            assert (np.abs(one - two) > 1e-4).mean() < 2e-3, name
+        one, two = getattr(plain, name), getattr(screened, name)
+        assert (np.abs(one - two) > 1e-4).mean() < 2e-3, name
+        assert np.array_equal(one, getattr(elsewhere, name)), name
 
 
-def test_a_run_is_that_of_the_plain_implementation(x):
+def test_torch_trains_where_it_has_a_gpu(monkeypatch, tmp_path):
+    """A mock: there is no GPU here, so that what is sent to it stays on the processor."""
+    driver = tmp_path / "driver"
+    driver.touch()
+    monkeypatch.setattr(machines, "DRIVERS", (driver,))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    rows = np.random.default_rng(2).standard_normal((64, 8), dtype=np.float32)
+    beginning, recipe = Beginning.of(rows), Recipe(64, 32, 1e-4, 0, 0, 0, 0, 0.1)
+    spec = FitSpec(16, 2, 0, recipe)
+    assert isinstance(topk.begin(beginning, spec, 2, 1), SparseTopK)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(reference, "torch_device", lambda: torch.device("cpu"))
+    assert isinstance(topk.begin(beginning, spec, 2, 1), Autograd)
+
+
+def test_a_run_is_that_of_the_plain_implementation(x, monkeypatch):
     recipe = Recipe(5 * BATCH, BATCH, 1e-3, 0.2, 0.2, 0.1, 0.3, 1 / 32)
     source, spec = InMemory(x), FitSpec(WIDTH, K, 0, recipe)
-    fast, plain = topk.fit(source, spec, Job()), fit_autoencoder(TopK, source, spec, Job())
+    fast = fit_dictionary("topk", source, spec)
+    monkeypatch.setattr(
+        topk, "begin", lambda some, spec, steps, threads: Autograd.begin(TopK, some, spec, steps)
+    )
+    plain = fit_dictionary("topk", source, spec)
     for name in PARAMETERS:
         one, two = (getattr(fit.dictionary, name) for fit in (fast, plain))
+        assert not np.array_equal(one, two), name
         assert (np.abs(one - two) > 1e-4).mean() < 2e-3, name

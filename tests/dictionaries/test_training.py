@@ -8,17 +8,18 @@ import time
 
 import numpy as np
 import pytest
-from test_store import write
 
 from cladescope.activations.store import ActivationStore
 from cladescope.codes.encode import encode, image_blocks
-from cladescope.dictionaries.train import open_source
-from cladescope.dictionaries.training import loop
-from cladescope.dictionaries.training.base import ADAM_BETAS, FitSpec, Recipe, initial_dictionary
-from cladescope.dictionaries.training.batches import InMemory, batches
+from cladescope.dictionaries.train import fit_dictionary, open_source
+from cladescope.dictionaries.training import schedule
+from cladescope.dictionaries.training.batches import InMemory, batches, batches_of_block
 from cladescope.dictionaries.training.checkpoint import load_checkpoint, save_checkpoint
-from cladescope.dictionaries.variants import fit_dictionary
+from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
+from cladescope.dictionaries.training.schedule import ADAM_BETAS
+from cladescope.dictionaries.training.spec import FitSpec, Recipe
 from cladescope.dictionaries.variants.matryoshka import prefix_sizes
+from stores import write
 
 RECIPE = Recipe(
     images=40_000,
@@ -61,7 +62,7 @@ def quality_of(dictionary, x):
 def test_learns_what_initialisation_lacks(planted, fits, variant):
     x, directions = planted
     learned = fits[variant].dictionary
-    start = initial_dictionary(InMemory(x), FitSpec(32, 3, 0), k=3)
+    start = initial_dictionary(Beginning.of(x), FitSpec(32, 3, 0), k=3)
     assert quality_of(learned, x)["fve"] > quality_of(start, x)["fve"] + 0.1
     found, before = (np.abs(directions @ d.decoder.T).max(1).mean() for d in (learned, start))
     assert found > before + 0.02
@@ -128,17 +129,19 @@ def test_log_covers_the_run(fits):
 
 def test_batches_visit_every_row_once_per_epoch():
     x = np.arange(10)[:, None]
-    rows = np.concatenate([batch[:, 0] for batch in batches(InMemory(x), 5, 0, 0, 4)])
+    rows = np.concatenate([batch[:, 0] for batch in batches(InMemory(x), 5, 0, 4)])
     assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
     assert sorted(rows[:5]) != sorted(rows[10:15])
 
 
 def test_batches_from_the_middle_are_those_of_the_whole():
-    source = InMemory(np.arange(23)[:, None])
-    whole = list(batches(source, 4, 1, 0, 17))
-    assert len(whole) == 17
+    x = np.arange(23)[:, None]
+    whole = list(batches(InMemory(x), 4, 1, 20))
+    assert len(whole) == 20
     for first in (1, 5, 16):
-        for one, two in zip(batches(source, 4, 1, first, 17), whole[first:], strict=True):
+        block, skip = divmod(first, 5)
+        rest = batches_of_block(x, 4, 1, block, range(skip, 5))
+        for one, two in zip(rest, whole[first : 5 * (block + 1)], strict=True):
             assert np.array_equal(one, two)
 
 
@@ -146,7 +149,7 @@ def test_patch_tokens_are_rows():
     source = InMemory(np.arange(24).reshape(3, 4, 2))
     assert (source.n_rows, source.d, source.tokens) == (12, 2, 4)
     recipe = Recipe(**{**vars(RECIPE), "images": 96, "batch_size": 8})
-    assert loop.n_steps(recipe, source) == 96 * 4 // 8
+    assert schedule.n_steps(recipe, source) == 96 * 4 // 8
 
 
 def test_streamed_blocks_hold_every_token_and_start_anywhere(tmp_path, monkeypatch):
@@ -154,12 +157,14 @@ def test_streamed_blocks_hold_every_token_and_start_anywhere(tmp_path, monkeypat
     x = np.arange(60 * 4 * 2, dtype=np.float32).reshape(60, 4, 2)
     source = open_source(write(tmp_path, x, 3), threads=2)
     assert (source.n_rows, source.d, source.tokens, source.rows_per_block) == (240, 2, 4, 30)
-    whole = list(batches(source, 10, 1, 0, 30))
+    whole = list(batches(source, 10, 1, 30))
     epoch = np.concatenate(whole[:24])
     assert sorted(epoch[:, 0]) == list(range(0, 480, 2))
     assert epoch[:, 0].tolist() != sorted(epoch[:, 0])
     for first in (1, 14, 29):
-        for one, two in zip(batches(source, 10, 1, first, 30), whole[first:], strict=True):
+        block, skip = divmod(first, 3)
+        rest = batches_of_block(next(source.blocks(block)), 10, 1, block, range(skip, 3))
+        for one, two in zip(rest, whole[first : 3 * (block + 1)], strict=True):
             assert np.array_equal(one, two)
 
 
@@ -168,7 +173,7 @@ def test_seeds_shuffle_within_the_same_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr("cladescope.dictionaries.training.batches.BLOCK_ROWS", 30)
     x = np.arange(60 * 4 * 2, dtype=np.float32).reshape(60, 4, 2)
     source = open_source(write(tmp_path, x, 3))
-    one, two = (np.concatenate(list(batches(source, 10, seed, 0, 3))) for seed in (0, 1))
+    one, two = (np.concatenate(list(batches(source, 10, seed, 3))) for seed in (0, 1))
     assert one.tolist() != two.tolist()
     assert sorted(one[:, 0]) == sorted(two[:, 0])
 
@@ -187,11 +192,11 @@ def test_patch_tokens_are_encoded_block_by_block(tmp_path, monkeypatch, fits):
 
 def test_too_few_rows_for_a_batch_says_so():
     with pytest.raises(ValueError, match=r"training.batch_size: 8 exceeds the 5 rows"):
-        next(batches(InMemory(np.ones((5, 2))), 8, 0, 0, 1))
+        next(batches(InMemory(np.ones((5, 2))), 8, 0, 1))
 
 
 def test_schedule_rises_holds_and_falls():
-    rates = [loop.schedule(step, 100, RECIPE) for step in range(100)]
+    rates = [schedule.schedule(step, 100, RECIPE) for step in range(100)]
     assert rates[0] == pytest.approx(1 / 5)
     assert rates[4:80] == [1.0] * 76
     assert rates[-1] == pytest.approx(1 / 20)
@@ -199,18 +204,20 @@ def test_schedule_rises_holds_and_falls():
 
 def test_aux_loss_revives_dead_latents(planted):
     """At the start 6 of 32 latents outdo the others everywhere; 24 directions are to be found."""
+    from cladescope.dictionaries.training.loop import Run, train
     from cladescope.dictionaries.training.processor import SparseTopK
 
     source = InMemory(planted[0])
-    start = initial_dictionary(source, FitSpec(32, 3, 0), k=3)
+    start = initial_dictionary(Beginning.of(planted[0]), FitSpec(32, 3, 0), k=3)
     start.encoder_bias[:6] = 1
     silent = {}
     for coefficient in (0.0, 1 / 32):
         # A share above 1: never.
         recipe = Recipe(**{**vars(RECIPE), "aux_coefficient": coefficient, "lift_share": 2})
         learner = SparseTopK(start, coefficient, ADAM_BETAS)
-        log = loop.train(learner, start, source, FitSpec(32, 3, 0, recipe), loop.Job())
-        silent[coefficient] = log["dead_share"][-1]
+        run = Run(learner, source, FitSpec(32, 3, 0, recipe))
+        train([run], source.blocks, lambda run: None)
+        silent[coefficient] = run.log()["dead_share"][-1]
     assert silent[0.0] > 0.4
     assert silent[1 / 32] < 0.2
 
@@ -232,19 +239,19 @@ def test_lift_wakes_latents_that_others_outdo(planted, variant):
 
 @pytest.mark.parametrize("steps", [1, 22, 250])
 def test_short_runs_lift_as_far_as_250_steps(steps):
-    assert steps * loop.lift(0.004, steps) == pytest.approx(2)
-    assert loop.lift(0.004, 1000) == 0.008
+    assert steps * schedule.lift(0.004, steps) == pytest.approx(2)
+    assert schedule.lift(0.004, 1000) == 0.008
 
 
 def test_rate_falls_with_width_and_beyond_250_steps():
     rate = RECIPE.learning_rate
-    assert loop.peak_rate(RECIPE, 2**14, 1) == loop.peak_rate(RECIPE, 2**14, 250) == rate
-    assert loop.peak_rate(RECIPE, 2**8, 250) == pytest.approx(2 * rate)
-    assert loop.peak_rate(RECIPE, 2**14, 1000) == pytest.approx(rate / 2)
+    assert schedule.peak_rate(RECIPE, 2**14, 1) == schedule.peak_rate(RECIPE, 2**14, 250) == rate
+    assert schedule.peak_rate(RECIPE, 2**8, 250) == pytest.approx(2 * rate)
+    assert schedule.peak_rate(RECIPE, 2**14, 1000) == pytest.approx(rate / 2)
 
 
 def test_first_moment_averages_over_a_hundredth_of_the_run():
-    firsts = [loop.adam_betas(steps)[0] for steps in (1, 150, 500, 10**6)]
+    firsts = [schedule.adam_betas(steps)[0] for steps in (1, 150, 500, 10**6)]
     assert firsts == pytest.approx([0.5, 0.5, 0.8, 0.9])
 
 
@@ -259,22 +266,18 @@ def test_divergence_names_step_loss_and_rate(planted, variant):
 JOB = """
 import sys
 import numpy as np
-from cladescope.dictionaries.train import train_dictionary
+from pathlib import Path
+from cladescope.dictionaries.train import Target, train_dictionaries
 from cladescope.dictionaries.training import loop
-from cladescope.dictionaries.training.base import FitSpec, Recipe
 from cladescope.dictionaries.training.batches import InMemory
+from cladescope.dictionaries.training.spec import FitSpec, Recipe
 
 loop.CHECKPOINT_SECONDS = 0.0
 variant, folder = sys.argv[1:]
 x = np.random.default_rng(0).standard_normal((2000, 16)).astype(np.float32)
-train_dictionary(
-    variant,
-    InMemory(x),
-    FitSpec(32, 3, 0, Recipe(40_000, 128, 1e-3, 0.05, 0.2, 0.01, 0.02, 0.1)),
-    weights=f"{folder}/sae.safetensors",
-    log=f"{folder}/training.parquet",
-    made_from=["data"],
-)
+spec = FitSpec(32, 3, 0, Recipe(40_000, 128, 1e-3, 0.05, 0.2, 0.01, 0.02, 0.1))
+target = Target(spec, Path(folder) / "sae.safetensors", "data")
+train_dictionaries(variant, InMemory(x), [target])
 """
 
 

@@ -1,8 +1,7 @@
-"""What a job ran on: results are the same to the last bit on the same hardware only."""
+"""What a job runs on: results are the same to the last bit on the same hardware only."""
 
 import os
 import platform
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,24 +9,41 @@ if TYPE_CHECKING:
     import torch
 
 GPU = "GPU"
+DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/kfd"))
+"""One of these is there where torch can find a GPU, of NVIDIA's or AMD's."""
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-def choose_device() -> "torch.device":
-    """Return the GPU, with torch's deterministic algorithms switched on, or the processor.
+def has_gpu() -> bool:
+    """Say whether torch can compute on a GPU; without a driver torch is not imported to ask."""
+    if not any(driver.exists() for driver in DRIVERS):
+        return False
+    import torch
 
-    Where torch has none for an operation, the job's log says so and it goes on.
+    return torch.cuda.is_available()
+
+
+def torch_device() -> "torch.device":
+    """Return what torch computes on: the GPU, if there is one, else the processor."""
+    import torch
+
+    return torch.device("cuda" if has_gpu() else "cpu")
+
+
+def make_deterministic() -> None:
+    """Have torch's algorithms on a GPU give the same bits every time; call it before they run.
+
+    Where torch has no such algorithm for an operation, the job's log says so and it goes on.
     On the processor they are as good as on: what is used here is deterministic, and switching
     would import torch's compiler, which takes seconds.
     """
+    if not has_gpu():
+        return
     import torch
 
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
     # Without it cuBLAS may add in another order, and torch refuses to run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    return torch.device("cuda")
 
 
 def fast_in_bfloat16() -> bool:
@@ -38,15 +54,16 @@ def fast_in_bfloat16() -> bool:
     return _CPUINFO.is_file() and "amx_bf16" in _CPUINFO.read_text()
 
 
-def machine(threads: int) -> str:
-    """Name the GPU that this process has used, or else the processor, and the number of threads.
+def machine(threads: int, gpu: bool = False) -> str:
+    """Name the GPU, where the work was done there, or else the processor, and the threads.
 
     For example `GPU NVIDIA H200, 4 threads` or `CPU Intel(R) Xeon(R) Processor with AMX, 2
     threads`: virtual machines call all processors by such a name, and training rounds otherwise
-    with AMX. Call it after the work: a GPU counts once torch has started to use it.
+    with AMX.
     """
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
+    if gpu:
+        import torch
+
         name = f"{GPU} {torch.cuda.get_device_name()}"
     else:
         name = f"CPU {_processor()}{' with AMX' if fast_in_bfloat16() else ''}"

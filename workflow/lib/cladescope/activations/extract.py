@@ -24,7 +24,7 @@ from cladescope.files import claim
 from cladescope.images.index import ImageIndex, decode_image
 from cladescope.images.sources import ImageSource
 from cladescope.jobs import progress
-from cladescope.machines import choose_device
+from cladescope.machines import make_deterministic, torch_device
 
 Place = tuple[int, str]
 """Layer (from 1) and token kind."""
@@ -190,7 +190,8 @@ def _compute(
     threads: int,
 ) -> None:
     """Compute the shards that the writers lack."""
-    device = choose_device()
+    make_deterministic()
+    device = torch_device()
     workers = threads - 1 if device.type == "cuda" else min(threads - 1, 1)
     torch.set_num_threads(max(1, threads - workers))
     backbone.model.to(device)

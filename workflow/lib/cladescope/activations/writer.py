@@ -21,7 +21,7 @@ from cladescope.activations.statistics import Statistics
 from cladescope.activations.store import CHECKSUM_BYTES, FORMAT, ShardPlan, chunk_name
 from cladescope.files import read_json, write_json
 from cladescope.images.index import ImageIndex
-from cladescope.machines import machine
+from cladescope.machines import has_gpu, machine
 
 
 def scratch_of(manifest: Path) -> Path:
@@ -80,7 +80,7 @@ class ActivationWriter:
         self._open.append(values, statistics)
         if self._open.rows == len(self.plan.rows(shard)):
             about = self._open.close(self.plan.rows_per_shard)
-            about["machine"] = machine(self.threads)
+            about["machine"] = machine(self.threads, has_gpu())
             write_json(sidecar, {"key": self.key, **about})
             self.done[shard] = about
             self._open = None

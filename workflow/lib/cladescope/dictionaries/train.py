@@ -1,84 +1,140 @@
-"""From activations to a saved dictionary of any variant."""
+"""From activations to saved dictionaries of any variant."""
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cladescope.activations.store import ActivationStore
-from cladescope.dictionaries.training.base import FitSpec, Job, Recipe
-from cladescope.dictionaries.training.batches import InMemory, Source, Streamed
-from cladescope.dictionaries.training.packs import train_pack
-from cladescope.dictionaries.variants import fit_dictionary
+from cladescope.dictionaries.training.batches import InMemory, Source, Streamed, batches
+from cladescope.dictionaries.training.checkpoint import Checkpoint
+from cladescope.dictionaries.training.initial import Beginning
+from cladescope.dictionaries.training.loop import Run, train
+from cladescope.dictionaries.training.schedule import n_steps
+from cladescope.dictionaries.training.spec import Fit, FitSpec
+from cladescope.dictionaries.variants import variant_module
 from cladescope.files import write_aside
-from cladescope.machines import machine
-from cladescope.sweep import DictionarySpec
+from cladescope.machines import has_gpu, machine, make_deterministic
+from cladescope.sweep import TRAINED
 
-LOG = "training.parquet"
+CALIBRATION_BATCHES = 64
+"""Batches of training data from which thresholds for inference are read."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A dictionary that is to be made, and where it goes."""
+
+    spec: FitSpec
+    weights: Path
+    """`sae.safetensors`; its JSON, its log and, for a while, its checkpoint go beside it."""
+    key: str
+    """Stands for all that the result depends on; another run's checkpoint is ignored."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Where an interrupted run leaves its state."""
+        return Checkpoint(self.weights.with_name(".checkpoint.safetensors"), self.key)
+
+    def save(self, variant: str, fit: Fit, threads: int) -> None:
+        """Write the dictionary, then its training log as parquet, which has no rows untrained."""
+        made_on = machine(threads, variant in TRAINED and has_gpu())
+        identity = {"variant": variant, **asdict(self.spec), "machine": made_on}
+        fit.dictionary.save(self.weights, identity)
+        with write_aside(self.weights.with_name("training.parquet")) as aside:
+            pq.write_table(pa.table(fit.log), aside)
+        self.checkpoint.path.unlink(missing_ok=True)
 
 
 def train_dictionaries(
-    entries: Mapping[Path, DictionarySpec],
+    variant: str,
     source: Source,
-    recipe: Recipe | None,
-    made_from: list[str],
+    targets: Sequence[Target],
     threads: int = 1,
+    saved: Callable[[Target], None] = lambda target: None,
 ) -> None:
-    """Train dictionaries, from one reading of the source if they are several.
+    """Make dictionaries of a variant from one reading of a source; call `saved` for each at once.
+
+    Each gets the bytes that it gets alone. An interrupted run leaves its state beside its weights,
+    and the next run with the same key continues from it.
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss is not finite; the others are trained to their end first.
+    """
+
+    def save(number: int, fit: Fit) -> None:
+        targets[number].save(variant, fit, threads)
+        saved(targets[number])
+
+    fit_dictionaries(
+        variant,
+        source,
+        [target.spec for target in targets],
+        save,
+        threads,
+        [target.checkpoint for target in targets],
+    )
+
+
+def fit_dictionary(variant: str, source: Source, spec: FitSpec, threads: int = 1) -> Fit:
+    """Return one dictionary of a variant, fitted to a source of activations."""
+    fits: list[Fit] = []
+    fit_dictionaries(variant, source, [spec], lambda number, fit: fits.append(fit), threads)
+    return fits[0]
+
+
+def fit_dictionaries(
+    variant: str,
+    source: Source,
+    specs: Sequence[FitSpec],
+    done: Callable[[int, Fit], None],
+    threads: int = 1,
+    checkpoints: Sequence[Checkpoint] = (),
+) -> None:
+    """Fit dictionaries of a variant with one reading of the source; report each by its number.
+
+    The seed of a spec fixes its initialisation and the order of the rows.
 
     Parameters
     ----------
-    entries
-        The dictionary that goes to each path (safetensors); its log goes beside it.
-    made_from
-        What else the results depend on, as in `train_dictionary`.
+    checkpoints
+        One for each, or none at all.
     """
+    module = variant_module(variant)
+    stream = source.blocks()
+    rows = next(stream)
+    beginning = Beginning.of(rows)
+    if variant not in TRAINED:
+        for number, spec in enumerate(specs):
+            done(number, Fit(module.fit(beginning, spec), {}))
+        return
+    make_deterministic()
+    runs = []
+    for spec, checkpoint in zip_longest(specs, checkpoints):
+        assert spec.recipe
+        learner = module.begin(beginning, spec, n_steps(spec.recipe, source), threads)
+        runs.append(Run(learner, source, spec, checkpoint))
+    from_first = chain([rows], stream)
+    # A block may take a good part of the memory.
+    del rows, beginning
+    train(
+        runs,
+        lambda block: source.blocks(block) if block else from_first,
+        lambda run: done(runs.index(run), _finish(run, source)),
+    )
 
-    def fit_of(weights: Path, entry: DictionarySpec) -> Callable[[Source], None]:
-        return lambda view: train_dictionary(
-            entry.variant,
-            view,
-            FitSpec(entry.width, entry.sparsity, entry.seed, recipe),
-            weights,
-            weights.with_name(LOG),
-            made_from,
-            threads,
-        )
 
-    fits = [fit_of(*item) for item in entries.items()]
-    if len(fits) == 1:
-        fits[0](source)
-    else:
-        train_pack(source, fits)
-
-
-def train_dictionary(
-    variant: str,
-    source: Source,
-    spec: FitSpec,
-    weights: str | Path,
-    log: str | Path,
-    made_from: list[str],
-    threads: int = 1,
-) -> None:
-    """Fit `variant` to a source and write the dictionary, then its training log as parquet.
-
-    The log of a variant that is not trained has no rows. An interrupted run leaves its state beside
-    `weights`, and a run of the same variant, `spec` and `made_from` (what else the result depends
-    on: data, code) continues from it.
-    """
-    identity = {"variant": variant, **asdict(spec)}
-    key = hashlib.sha256(json.dumps([identity, made_from], sort_keys=True).encode()).hexdigest()
-    checkpoint = Path(weights).with_name(".checkpoint.safetensors")
-    fit = fit_dictionary(variant, source, spec, Job(threads, checkpoint, key))
-    fit.dictionary.save(weights, {**identity, "machine": machine(threads)})
-    with write_aside(log) as aside:
-        pq.write_table(pa.table(fit.log), aside)
-    checkpoint.unlink(missing_ok=True)
+def _finish(run: Run, source: Source) -> Fit:
+    """Return the dictionary of a run that is over, with what inference needs."""
+    start, recipe = run.learner.start, run.recipe
+    first = batches(source, recipe.batch_size, run.seed, min(CALIBRATION_BATCHES, run.steps))
+    sample = (start.normalise(rows) for rows in first)
+    return Fit(replace(start, **run.learner.finished(sample)), run.log())
 
 
 def open_source(manifest: str | Path, threads: int = 1) -> Source:

@@ -21,7 +21,7 @@ from cladescope.files import write_aside
 from cladescope.images.index import ImageIndex, decode_image
 from cladescope.images.sources import ImageSource
 from cladescope.jobs import progress
-from cladescope.machines import choose_device
+from cladescope.machines import make_deterministic, torch_device
 from cladescope.relevancy.choose import (
     BEST,
     DRAWN,
@@ -99,7 +99,8 @@ def map_relevancy(
     ValueError
         From the backbone, an image that is not the indexed one, or a method that does not fit.
     """
-    device = choose_device()
+    make_deterministic()
+    device = torch_device()
     backbone.model.to(device)
     pairs = choose_pairs(codes, latents, nodes, spec)
     logging.info("%d pairs of a latent and an image, on %s", len(pairs), device)

@@ -90,32 +90,44 @@ class Streamed:
         return self.store.stream(self.rows_per_block, BLOCK_ORDER, first, self.threads)
 
 
-def batches(source: Source, size: int, seed: int, first: int, last: int) -> Iterator[np.ndarray]:
-    """Yield the batches first … last − 1 of a run, without reading the blocks before them.
-
-    A block's rows come in a random order, which depends on the seed and the block's number alone;
-    those that do not fill a batch are left out of this pass.
+def batches_per_block(source: Source, size: int) -> int:
+    """Return how many batches of `size` rows a block fills.
 
     Raises
     ------
     ValueError
         If no block fills a batch.
     """
-    per_block = source.rows_per_block // size
-    if not per_block:
+    if source.rows_per_block < size:
         raise ValueError(
             f"training.batch_size: {size} exceeds the {source.rows_per_block} rows there are to "
             "train on at a time; lower it"
         )
-    block, skip = divmod(first, per_block)
-    left = last - first
-    for number, rows in enumerate(source.blocks(block), block):
-        order = shuffled(len(rows), seed, number)
-        for start in range(skip * size, min(per_block, skip + left) * size, size):
-            yield rows[np.sort(order[start : start + size])]
-        left -= per_block - skip
-        skip = 0
-        if left <= 0:
+    return source.rows_per_block // size
+
+
+def batches_of_block(
+    rows: Shaped[np.ndarray, "rows d"], size: int, seed: int, number: int, some: range
+) -> Iterator[Shaped[np.ndarray, "batch d"]]:
+    """Yield some of the batches that a block is cut into, by their numbers in the block.
+
+    Its rows come in a random order, which depends on the seed and the block's number alone; those
+    that do not fill a batch are left out of this pass.
+    """
+    order = shuffled(len(rows), seed, number)
+    for batch in some:
+        yield rows[np.sort(order[batch * size : (batch + 1) * size])]
+
+
+def batches(
+    source: Source, size: int, seed: int, n: int
+) -> Iterator[Shaped[np.ndarray, "batch d"]]:
+    """Yield the first n batches of a run."""
+    per_block = batches_per_block(source, size)
+    for number, rows in enumerate(source.blocks()):
+        some = range(min(per_block, n - number * per_block))
+        yield from batches_of_block(rows, size, seed, number, some)
+        if (number + 1) * per_block >= n:
             return
 
 

@@ -5,12 +5,21 @@ header. Nothing in it is part of a result.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from cladescope.files import write_aside
+
+
+class Checkpoint(NamedTuple):
+    """Where the state of a run lies, and which run it is of."""
+
+    path: Path
+    key: str
+    """Stands for all that the result depends on; a state with another key is ignored."""
 
 
 def save_checkpoint(path: Path, key: str, step: int, state: dict[str, np.ndarray]) -> None:

@@ -2,34 +2,26 @@
 
 Batches, learning rate, dead latents, log, checkpoints and the check for divergence are here; what a
 step does is the learner's. Every quantity that a step depends on is a function of the step's number
-or part of the checkpoint, so that an interrupted run ends with the same bits.
+or part of the checkpoint, so that an interrupted run ends with the same bits. Runs know nothing of
+each other: several that share a reading end with the bits that each has alone.
 """
 
 import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.training.base import ADAM_BETAS, FitSpec, Job, Recipe, Step
-from cladescope.dictionaries.training.batches import Source, batches
-from cladescope.dictionaries.training.checkpoint import load_checkpoint, save_checkpoint
+from cladescope.dictionaries.training.batches import Source, batches_of_block, batches_per_block
+from cladescope.dictionaries.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from cladescope.dictionaries.training.schedule import lift, n_steps, peak_rate, schedule
+from cladescope.dictionaries.training.spec import FitSpec, Step
 from cladescope.jobs import progress
 
-REFERENCE_WIDTH = 2**14
-REFERENCE_STEPS = 250
-WIDTH_EXPONENT = 1 / 6
-STEPS_EXPONENT = 1 / 2
-"""How the best learning rate falls with the width and the steps beyond the references.
-
-Measured, as all that follows from them; see docs/dictionaries.md.
-"""
-LIFT = 2.0
-"""Learning rates by which a silent latent is lifted in a step."""
 LOGGED_STEPS = 100
 DENSE_RATE = 0.5
 DIVERGED = 10.0
@@ -39,6 +31,9 @@ CHECKPOINT_SECONDS = 300.0
 
 class Learner(Protocol):
     """A dictionary in training."""
+
+    start: Dictionary
+    """As it was before the first step."""
 
     def step(
         self, x: Float[np.ndarray, "batch d"], rate: float, dead: Bool[np.ndarray, " width"]
@@ -58,107 +53,158 @@ class Learner(Protocol):
         """Return the trained fields of the `Dictionary`, given batches of training data."""
 
 
-def train(
-    learner: Learner, start: Dictionary, source: Source, spec: FitSpec, job: Job
-) -> dict[str, np.ndarray]:
-    """Run the whole training, from the job's checkpoint if there is one, and return the log.
+Blocks = Callable[[int], Iterator[Shaped[np.ndarray, "rows d"]]]
+"""Yields a source's blocks of raw rows without end, from the block of a number."""
+
+
+def train(runs: Sequence["Run"], blocks: Blocks, done: Callable[["Run"], None]) -> None:
+    """Take all runs to their end with one reading of the blocks; call `done` as each ends.
+
+    A run that continues from a checkpoint joins at the block where it was. When one fails the
+    others go on to their end.
 
     Raises
     ------
     FloatingPointError
-        If the loss is not finite or explodes; names the step, the loss and the learning rate.
+        The first failure: a loss that is not finite or explodes.
     """
-    assert spec.recipe and spec.width and spec.seed is not None
-    recipe = spec.recipe
-    steps = n_steps(recipe, source)
-    peak = peak_rate(recipe, spec.width, steps)
-    rows_in_run = steps * recipe.batch_size
-    interval = max(1, steps // LOGGED_STEPS)
-    first = 0
-    silent = np.zeros(spec.width, np.int64)
-    log = Log(spec.width, source.d)
-    if job.checkpoint and (found := load_checkpoint(job.checkpoint, job.key)):
-        first, state = found
-        silent = state.pop("silent")
-        log.restore(state)
-        learner.restore(state)
-        logging.info("continuing from step %d of %d", first, steps)
-    started = saved = time.monotonic()
-    stream = batches(source, recipe.batch_size, spec.seed, first, steps)
-    for step, rows in enumerate(progress(stream, steps - first, "training"), first):
-        rate = peak * schedule(step, steps, recipe)
-        dead = silent >= recipe.dead_share * rows_in_run
-        report = learner.step(start.normalise(rows), rate, dead)
-        log.add(report, len(rows))
-        error = report.squared_error / rows.size
+    failures: list[FloatingPointError] = []
+    left = sum(run.steps - run.step for run in runs)
+    for _ in progress(_steps(list(runs), blocks, done, failures), left, "training"):
+        pass
+    if failures:
+        raise failures[0]
+
+
+def _steps(
+    going: list["Run"],
+    blocks: Blocks,
+    done: Callable[["Run"], None],
+    failures: list[FloatingPointError],
+) -> Iterator[None]:
+    """Yield after each step of any run."""
+    for run in [run for run in going if run.over]:
+        going.remove(run)
+        done(run)
+    if not going:
+        return
+    first = min(run.block for run in going)
+    for number, rows in enumerate(blocks(first), first):
+        for run in [run for run in going if run.block == number]:
+            try:
+                yield from run.through(rows)
+            except FloatingPointError as error:
+                failures.append(error)
+                going.remove(run)
+            else:
+                if run.over:
+                    going.remove(run)
+                    done(run)
+        if not going:
+            return
+
+
+class Run:
+    """One dictionary on its way: how far it is, which latents are silent, what was logged.
+
+    It continues from its checkpoint, if there is one of this run, and leaves its state there.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        source: Source,
+        spec: FitSpec,
+        checkpoint: Checkpoint | None = None,
+    ):
+        assert spec.recipe and spec.width and spec.seed is not None
+        self.learner = learner
+        self.recipe, self.seed = spec.recipe, spec.seed
+        self.steps = n_steps(spec.recipe, source)
+        self.step = 0
+        self._tokens = source.tokens
+        self._per_block = batches_per_block(source, spec.recipe.batch_size)
+        self._peak = peak_rate(spec.recipe, spec.width, self.steps)
+        self._silent = np.zeros(spec.width, np.int64)
+        self._log = Log(spec.width, source.d)
+        self._checkpoint = checkpoint
+        self._seconds, self._steps_here = 0.0, 0
+        self._saved = time.monotonic()
+        if checkpoint and (found := load_checkpoint(*checkpoint)):
+            self.step, state = found
+            self._silent = state.pop("silent")
+            self._log.restore(state)
+            learner.restore(state)
+            logging.info("continuing from step %d of %d", self.step, self.steps)
+
+    @property
+    def over(self) -> bool:
+        """Whether no step is left."""
+        return self.step == self.steps
+
+    @property
+    def block(self) -> int:
+        """The source's block that the next step is in."""
+        return self.step // self._per_block
+
+    def through(self, rows: Shaped[np.ndarray, "rows d"]) -> Iterator[None]:
+        """Take the steps of the block that the next one is in, given its rows; yield after each.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss is not finite or explodes; names the step, the loss and the learning rate.
+        """
+        skip = self.step % self._per_block
+        last = min(self._per_block, skip + self.steps - self.step)
+        size, block = self.recipe.batch_size, self.block
+        for batch in batches_of_block(rows, size, self.seed, block, range(skip, last)):
+            started = time.monotonic()
+            self._take_step(self.learner.start.normalise(batch))
+            now = time.monotonic()
+            self._seconds += now - started
+            self._steps_here += 1
+            if self._checkpoint and now - self._saved >= CHECKPOINT_SECONDS:
+                state = {**self.learner.state(), **self._log.state(), "silent": self._silent}
+                save_checkpoint(*self._checkpoint, self.step, state)
+                self._saved = now
+            yield
+
+    def log(self) -> dict[str, np.ndarray]:
+        """Return the columns of the log so far, and tell the job's log how it went."""
+        columns = self._log.columns()
+        # The speed is in this file alone: a table of results must not change with the load.
+        logging.info(
+            "%d steps, %.0f tokens/s: loss %.4g, FVE %.3f",
+            self._steps_here,
+            self._steps_here * self.recipe.batch_size / max(self._seconds, 1e-9),
+            columns["loss"][-1],
+            columns["fve"][-1],
+        )
+        return columns
+
+    def _take_step(self, x: Float[np.ndarray, "batch d"]) -> None:
+        recipe, rows_in_run = self.recipe, self.steps * self.recipe.batch_size
+        rate = self._peak * schedule(self.step, self.steps, recipe)
+        dead = self._silent >= recipe.dead_share * rows_in_run
+        report = self.learner.step(x, rate, dead)
+        self._log.add(report, len(x))
+        error = report.squared_error / x.size
         if not math.isfinite(error + report.gradient_norm) or (
-            error > DIVERGED and step > recipe.warmup_share * steps
+            error > DIVERGED and self.step > recipe.warmup_share * self.steps
         ):
             raise FloatingPointError(
-                f"training diverged at step {step + 1}: normalised error {error:g}, learning rate "
-                f"{rate:g}; lower training.learning_rate"
+                f"training diverged at step {self.step + 1}: normalised error {error:g}, learning "
+                f"rate {rate:g}; lower training.learning_rate"
             )
-        silent += len(rows)
-        silent[report.firing > 0] = 0
-        learner.lift(silent >= recipe.lift_share * rows_in_run, lift(rate, steps))
-        if (step + 1) % interval == 0 or step == steps - 1:
-            images = (step + 1) * recipe.batch_size // source.tokens
-            log.close_interval(step + 1, images, float(dead.mean()), rate)
-        if job.checkpoint and time.monotonic() - saved >= CHECKPOINT_SECONDS:
-            state = {**learner.state(), **log.state(), "silent": silent}
-            save_checkpoint(job.checkpoint, job.key, step + 1, state)
-            saved = time.monotonic()
-    seconds = time.monotonic() - started
-    columns = log.columns()
-    # The speed is in this file alone: a table of results must not change with the load.
-    logging.info(
-        "%d steps, %.0f tokens/s: loss %.4g, FVE %.3f",
-        steps - first,
-        (steps - first) * recipe.batch_size / max(seconds, 1e-9),
-        columns["loss"][-1],
-        columns["fve"][-1],
-    )
-    return columns
-
-
-def n_steps(recipe: Recipe, source: Source) -> int:
-    """Return the length of a run in steps; a step takes `batch_size` tokens."""
-    return max(1, recipe.images * source.tokens // recipe.batch_size)
-
-
-def peak_rate(recipe: Recipe, width: int, steps: int) -> float:
-    """Return the learning rate between warm-up and decay."""
-    narrow = (REFERENCE_WIDTH / width) ** WIDTH_EXPONENT
-    long = max(1.0, steps / REFERENCE_STEPS) ** -STEPS_EXPONENT
-    return recipe.learning_rate * narrow * long
-
-
-def adam_betas(steps: int) -> tuple[float, float]:
-    """Return Adam's: gradients are averaged over a hundredth of the run, 2 to 10 steps.
-
-    A longer average lags behind in a short run, a shorter one lets activations of low rank
-    destabilise the run.
-    """
-    longest, second = ADAM_BETAS
-    return min(max(1 - 100 / steps, 0.5), longest), second
-
-
-def lift(rate: float, steps: int) -> float:
-    """Return how far a silent latent's bias rises in one step of a run of so many.
-
-    Twice as far as Adam moves a parameter whose gradients agree, and further in short runs, so
-    that all of the run lifts as far as 250 steps do.
-    """
-    return LIFT * rate * max(1.0, REFERENCE_STEPS / steps)
-
-
-def schedule(step: int, steps: int, recipe: Recipe) -> float:
-    """Return the learning rate's factor: linear warm-up, constant, linear decay to zero."""
-    warmup = recipe.warmup_share * steps
-    decay = recipe.decay_share * steps
-    rise = (step + 1) / warmup if warmup else 1.0
-    fall = (steps - step) / decay if decay else 1.0
-    return min(1.0, rise, fall)
+        self._silent += len(x)
+        self._silent[report.firing > 0] = 0
+        silent = self._silent >= recipe.lift_share * rows_in_run
+        self.learner.lift(silent, lift(rate, self.steps))
+        self.step += 1
+        if self.step % max(1, self.steps // LOGGED_STEPS) == 0 or self.over:
+            images = self.step * recipe.batch_size // self._tokens
+            self._log.close_interval(self.step, images, float(dead.mean()), rate)
 
 
 class Log:

@@ -3,8 +3,8 @@
 After the encoder's matrix product nothing of size (batch, width) is written: each row decodes from
 its k decoder rows, and each latent's gradients come from the rows it fires on. Work is cut into
 blocks of fixed size, which threads share and whose sums are taken in order, so that the result does
-not depend on the number of threads. Torch is not imported here: a long run is given
-`torch_product.multiply` for the encoder's product, or a `screening.Screen`.
+not depend on the number of threads. Torch is not imported here, but by the `screening.Screen` that
+a long run may be given.
 """
 
 import math
@@ -20,7 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.training import kernels
-from cladescope.dictionaries.training.base import ADAM_EPSILON, Step, aux_latents
+from cladescope.dictionaries.training.schedule import ADAM_EPSILON, aux_latents
+from cladescope.dictionaries.training.spec import Step
 
 if TYPE_CHECKING:
     from cladescope.dictionaries.training.screening import Screen
@@ -32,13 +33,6 @@ LATENTS = 512
 
 Select = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Given rows, writes the latents that fire and their values; returns some pre-activations."""
-
-Multiply = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
-"""Writes the product of the first two matrices to the third."""
-
-ALIGNMENT = 64
-"""Bytes. Torch's library may round otherwise where an array begins elsewhere (Intel's guide to
-conditional numerical reproducibility)."""
 
 PARAMETERS = ("encoder", "decoder", "encoder_bias", "decoder_bias")
 
@@ -53,15 +47,13 @@ class SparseTopK:
         betas: tuple[float, float],
         threads: int = 1,
         screen: "Screen | None" = None,
-        multiply: Multiply = np.matmul,
     ):
         assert start.k
+        self.start = start
         self.k = start.k
         self.aux_coefficient = aux_coefficient
         self.betas = betas
-        self.parameters = {name: _aligned(getattr(start, name).shape) for name in PARAMETERS}
-        for name, value in self.parameters.items():
-            value[...] = getattr(start, name)
+        self.parameters = {name: getattr(start, name).copy() for name in PARAMETERS}
         self.means = {name: np.zeros_like(value) for name, value in self.parameters.items()}
         self.squares = {name: np.zeros_like(value) for name, value in self.parameters.items()}
         self.steps = 0
@@ -70,7 +62,6 @@ class SparseTopK:
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._local = threading.local()
         self._screen = screen
-        self._multiply = multiply
 
     def step(
         self, x: Float[np.ndarray, "batch d"], rate: float, dead: Bool[np.ndarray, " width"]
@@ -79,7 +70,7 @@ class SparseTopK:
         encoder, decoder = self.parameters["encoder"], self.parameters["decoder"]
         encoder_bias, decoder_bias = (self.parameters[f"{n}_bias"] for n in ("encoder", "decoder"))
         (width, d), batch = encoder.shape, len(x)
-        centred, residual = _aligned(x.shape), np.empty(x.shape, np.float32)
+        centred, residual = np.empty((2, *x.shape), np.float32)
         chosen = np.flatnonzero(dead) if self.aux_coefficient else np.empty(0, int)
         pre_dead = np.empty((batch, len(chosen)), np.float32)
         latents = np.empty((batch, self.k), np.int32)
@@ -168,7 +159,7 @@ class SparseTopK:
 
         def select(x: np.ndarray, latents: np.ndarray, values: np.ndarray) -> np.ndarray:
             pre = self._buffer(len(x), len(encoder))
-            self._multiply(x, encoder.T, pre)
+            np.matmul(x, encoder.T, out=pre)
             kernels.select_largest(pre, bias, self.k, latents, values)
             return pre[:, chosen] + bias[chosen]
 
@@ -190,7 +181,7 @@ class SparseTopK:
     def _buffer(self, rows: int, width: int) -> np.ndarray:
         """Return this thread's memory for dense pre-activations; fresh pages cost a sixth more."""
         if not hasattr(self._local, "pre"):
-            self._local.pre = _aligned((ROWS, width))
+            self._local.pre = np.empty((ROWS, width), np.float32)
         return self._local.pre[:rows]
 
     def _map(self, work: Callable[[Any], Any], parts: Iterable[Any]) -> Iterable[Any]:
@@ -261,10 +252,3 @@ class SparseTopK:
         squares = sum(self._map(backward, range(0, batch, ROWS)))
         list(self._map(gather, range(0, n, LATENTS)))
         return squares / total, (position, up, down, slopes.sum(0))
-
-
-def _aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Return float32 memory that begins at a multiple of `ALIGNMENT` bytes."""
-    memory = np.empty(4 * math.prod(shape) + ALIGNMENT, np.uint8)
-    first = -memory.ctypes.data % ALIGNMENT
-    return memory[first : first + 4 * math.prod(shape)].view(np.float32).reshape(shape)

@@ -5,7 +5,6 @@ times faster, and is tested against it.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,22 +14,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.training.base import (
-    ADAM_EPSILON,
-    Fit,
-    FitSpec,
-    Job,
-    Step,
-    aux_latents,
-    initial_dictionary,
-)
-from cladescope.dictionaries.training.batches import Source, batches
-from cladescope.dictionaries.training.loop import adam_betas, n_steps, train
+from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
 from cladescope.dictionaries.training.optimiser import Adam
-from cladescope.machines import choose_device
-
-CALIBRATION_BATCHES = 64
-"""Batches of training data from which thresholds for inference are read."""
+from cladescope.dictionaries.training.schedule import ADAM_EPSILON, adam_betas, aux_latents
+from cladescope.dictionaries.training.spec import FitSpec, Step
+from cladescope.machines import torch_device
 
 
 class Autoencoder(torch.nn.Module):
@@ -74,21 +62,48 @@ class Autoencoder(torch.nn.Module):
         return z @ self.decoder + self.decoder_bias
 
 
+class TopK(Autoencoder):
+    """Keeps the k largest positive pre-activations of each row."""
+
+    def activate(self, pre: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
+        """Return TopK_k(ReLU(pre))."""
+        return keep_largest(pre, int(self.sparsity))
+
+    def inference(self, sample: Iterable[Float[Tensor, "batch d"]]) -> dict[str, Any]:
+        """Return k, which inference keeps as training did."""
+        return {"k": int(self.sparsity)}
+
+
 class Autograd:
     """Trains an `Autoencoder` with Adam on unit decoder rows."""
 
     def __init__(
         self,
         sae: Autoencoder,
+        start: Dictionary,
         aux_coefficient: float,
         warmup_steps: float,
         betas: tuple[float, float],
     ):
         self.sae = sae
+        self.start = start
         self.aux_coefficient = aux_coefficient if sae.revives else 0.0
         self.warmup_steps = warmup_steps
         self.device = sae.decoder.device
         self.adam = Adam(list(sae.parameters()), betas, ADAM_EPSILON)
+
+    @classmethod
+    def begin(
+        cls, kind: type[Autoencoder], beginning: Beginning, spec: FitSpec, steps: int
+    ) -> "Autograd":
+        """Return an autoencoder of one variant before its first step, on a GPU if there is one."""
+        assert spec.recipe and spec.sparsity
+        # The sum's order follows the number of threads, and a sweep runs one job per core.
+        torch.set_num_threads(1)
+        start = initial_dictionary(beginning, spec)
+        sae = kind(start, spec.sparsity).to(torch_device())
+        warmup = spec.recipe.warmup_share * steps
+        return cls(sae, start, spec.recipe.aux_coefficient, warmup, adam_betas(steps))
 
     def step(
         self, x: Float[np.ndarray, "batch d"], rate: float, dead: Bool[np.ndarray, " width"]
@@ -161,23 +176,6 @@ class Autograd:
             for name in ("encoder", "encoder_bias", "decoder", "decoder_bias")
         }
         return {**weights, **self.sae.inference(tensors)}
-
-
-def fit_autoencoder(kind: type[Autoencoder], source: Source, spec: FitSpec, job: Job) -> Fit:
-    """Train an autoencoder of one variant on a source, on a GPU where there is one."""
-    assert spec.recipe and spec.sparsity and spec.seed is not None
-    # The sum's order follows the number of threads, and a sweep runs one job per core.
-    torch.set_num_threads(1)
-    device = choose_device()
-    start = initial_dictionary(source, spec)
-    sae = kind(start, spec.sparsity).to(device)
-    steps = n_steps(spec.recipe, source)
-    warmup = spec.recipe.warmup_share * steps
-    learner = Autograd(sae, spec.recipe.aux_coefficient, warmup, adam_betas(steps))
-    log = train(learner, start, source, spec, job)
-    size, some = spec.recipe.batch_size, min(CALIBRATION_BATCHES, steps)
-    sample = (start.normalise(rows) for rows in batches(source, size, spec.seed, 0, some))
-    return Fit(replace(start, **learner.finished(sample)), log)
 
 
 def aux_loss(

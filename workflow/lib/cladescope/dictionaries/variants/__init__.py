@@ -1,15 +1,14 @@
-"""Dictionary variants, one module each; `fit` of a module makes its `Dictionary`."""
+"""Dictionary variants, one module each.
+
+A trained one has `begin`, which returns what the training loop takes through its steps; a baseline
+has `fit`, which returns the dictionary. Modules are imported by name, so that a job loads only what
+its variant needs; a rule's code fingerprint therefore names the variant's module explicitly.
+"""
 
 from importlib import import_module
-
-from cladescope.dictionaries.training.base import Fit, FitSpec, Job
-from cladescope.dictionaries.training.batches import Source
+from types import ModuleType
 
 
-def fit_dictionary(variant: str, source: Source, spec: FitSpec, job: Job | None = None) -> Fit:
-    """Fit `variant` to a source of activations.
-
-    The module is imported by name, so that a job loads only what its variant needs; a rule's code
-    fingerprint therefore names the variant's module explicitly.
-    """
-    return import_module(f"{__name__}.{variant}").fit(source, spec, job or Job())
+def variant_module(variant: str) -> ModuleType:
+    """Return the module of a variant."""
+    return import_module(f"{__name__}.{variant}")

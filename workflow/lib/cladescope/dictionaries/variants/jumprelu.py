@@ -5,7 +5,7 @@ and L0 = E Σ_j H(pre_j − θ_j),
 
     z_j = pre_j H(pre_j − θ_j),    L = ‖x' − x̂'‖² / d + (L0 / target − 1)² + α AuxK,
 
-AuxK as in `dictionaries.variants.topk`: it brings dead latents from more than half to a tenth.
+AuxK as in `variants.topk`: it brings dead latents from more than half to a tenth.
 
 The step's gradient by θ_j is that of a ramp of width ε (their section 4): where
 |pre_j − θ_j| < ε/2, ∂H/∂θ_j = −1/ε and ∂z_j/∂θ_j = −pre_j/ε. θ is a plain float32 parameter: its
@@ -20,9 +20,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.training.base import Fit, FitSpec, Job
-from cladescope.dictionaries.training.batches import Source
-from cladescope.dictionaries.training.reference import Autoencoder, fit_autoencoder
+from cladescope.dictionaries.training.initial import Beginning
+from cladescope.dictionaries.training.reference import Autoencoder, Autograd
+from cladescope.dictionaries.training.spec import FitSpec
 
 THRESHOLD = 0.03
 """First θ, as a share of a normalised activation's norm √d.
@@ -34,9 +34,9 @@ BANDWIDTH = 0.5
 """ε, in the units of x' (variance 1 per dimension). From 0.1 to 1 FVE differs by .002."""
 
 
-def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
-    """Train on a source; the seed fixes the initialisation and the order of the rows."""
-    return fit_autoencoder(JumpRelu, source, spec, job)
+def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Autograd:
+    """Return the autoencoder before the first of so many steps."""
+    return Autograd.begin(JumpRelu, beginning, spec, steps)
 
 
 class JumpRelu(Autoencoder):

@@ -4,24 +4,23 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.training.base import Fit, FitSpec, Job, normalisation
-from cladescope.dictionaries.training.batches import Source
+from cladescope.dictionaries.training.initial import Beginning
+from cladescope.dictionaries.training.spec import FitSpec
 
 ROUNDS = 25
 _BLOCK_ROWS = 8192
 
 
-def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
+def fit(beginning: Beginning, spec: FitSpec) -> Dictionary:
     """Return latents along the centres of `width` clusters; the `sparsity` largest are kept.
 
     Lloyd's algorithm (`ROUNDS` rounds) from random images of the training split. A cluster without
     images starts again at a random one. z_j = ReLU(⟨c_j / ‖c_j‖, x'⟩).
     """
     assert spec.width and spec.sparsity and spec.seed is not None
-    x = next(source.blocks())
+    x, mean, scale = beginning
     if len(x) < spec.width:
         raise ValueError(f"kmeans: {spec.width} clusters need as many images, there are {len(x)}")
-    mean, scale = normalisation(source)
     mean = mean.astype(np.float32)
     x = (x.astype(np.float32) - mean) / np.float32(scale)
     random = np.random.default_rng(spec.seed)
@@ -37,7 +36,7 @@ def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
     rows = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
     rows = rows.astype(np.float32)
     zeros = np.zeros(len(rows), np.float32), np.zeros(x.shape[1], np.float32)
-    return Fit(Dictionary(rows, zeros[0], rows, zeros[1], mean, scale, int(spec.sparsity)))
+    return Dictionary(rows, zeros[0], rows, zeros[1], mean, scale, int(spec.sparsity))
 
 
 def _nearest(

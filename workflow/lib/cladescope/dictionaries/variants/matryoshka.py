@@ -1,7 +1,7 @@
 """Matryoshka sparse autoencoder (Bussmann et al. 2025, arXiv 2503.17547).
 
 The first latents must reconstruct on their own, so that early ones stay general. With z as in
-`dictionaries.variants.batchtopk` and x̂'_m = W_dec[:m]ᵀ z[:m] + b_dec,
+`variants.batchtopk` and x̂'_m = W_dec[:m]ᵀ z[:m] + b_dec,
 
     L = mean over m in M of ‖x' − x̂'_m‖² / d + α AuxK,    M = {1/16, 1/8, 1/4, 1/2, 1} · width.
 
@@ -12,17 +12,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cladescope.dictionaries.training.base import Fit, FitSpec, Job
-from cladescope.dictionaries.training.batches import Source
-from cladescope.dictionaries.training.reference import fit_autoencoder
+from cladescope.dictionaries.training.initial import Beginning
+from cladescope.dictionaries.training.reference import Autograd
+from cladescope.dictionaries.training.spec import FitSpec
 from cladescope.dictionaries.variants.batchtopk import BatchTopK
 
 PREFIXES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 
 
-def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
-    """Train on a source; the seed fixes the initialisation and the order of the rows."""
-    return fit_autoencoder(Matryoshka, source, spec, job)
+def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Autograd:
+    """Return the autoencoder before the first of so many steps."""
+    return Autograd.begin(Matryoshka, beginning, spec, steps)
 
 
 class Matryoshka(BatchTopK):

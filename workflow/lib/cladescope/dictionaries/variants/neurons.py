@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from cladescope.dictionaries.training.base import Fit, FitSpec, Job, signed_dictionary
-from cladescope.dictionaries.training.batches import Source
+from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.dictionaries.training.initial import Beginning, signed_dictionary
+from cladescope.dictionaries.training.spec import FitSpec
 
 
-def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
+def fit(beginning: Beginning, spec: FitSpec) -> Dictionary:
     """Return latents ReLU(±x'_i); the width is 2d."""
-    return Fit(signed_dictionary(source, np.eye(source.d)))
+    return signed_dictionary(beginning, np.eye(len(beginning.mean)))

@@ -2,23 +2,16 @@
 
 import numpy as np
 
-from cladescope.dictionaries.training.base import (
-    Fit,
-    FitSpec,
-    Job,
-    centred_parts,
-    normalisation,
-    signed_dictionary,
-)
-from cladescope.dictionaries.training.batches import Source
+from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.dictionaries.training.initial import Beginning, centred_parts, signed_dictionary
+from cladescope.dictionaries.training.spec import FitSpec
 
 
-def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
+def fit(beginning: Beginning, spec: FitSpec) -> Dictionary:
     """Return latents ReLU(±⟨v_i, x'⟩) for the eigenvectors v_i of the covariance; width 2d."""
-    mean, _ = normalisation(source)
-    covariance = sum(part.T @ part for part in centred_parts(next(source.blocks()), mean))
+    covariance = sum(part.T @ part for part in centred_parts(beginning.rows, beginning.mean))
     _, vectors = np.linalg.eigh(covariance)
     components = vectors.T[::-1]
     # An eigenvector's sign is arbitrary: make its largest entry positive.
     largest = np.take_along_axis(components, np.abs(components).argmax(1)[:, None], axis=1)
-    return Fit(signed_dictionary(source, components * np.sign(largest)))
+    return signed_dictionary(beginning, components * np.sign(largest))

@@ -13,14 +13,14 @@ warm-up. `sparsity` is λ.
 from jaxtyping import Float
 from torch import Tensor
 
-from cladescope.dictionaries.training.base import Fit, FitSpec, Job
-from cladescope.dictionaries.training.batches import Source
-from cladescope.dictionaries.training.reference import Autoencoder, fit_autoencoder
+from cladescope.dictionaries.training.initial import Beginning
+from cladescope.dictionaries.training.reference import Autoencoder, Autograd
+from cladescope.dictionaries.training.spec import FitSpec
 
 
-def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
-    """Train on a source; the seed fixes the initialisation and the order of the rows."""
-    return fit_autoencoder(Relu, source, spec, job)
+def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Autograd:
+    """Return the autoencoder before the first of so many steps."""
+    return Autograd.begin(Relu, beginning, spec, steps)
 
 
 class Relu(Autoencoder):

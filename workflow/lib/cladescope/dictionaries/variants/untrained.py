@@ -1,13 +1,14 @@
 """Control: a TopK sparse autoencoder along random directions. `sparsity` is k."""
 
-from cladescope.dictionaries.training.base import Fit, FitSpec, Job, initial_dictionary
-from cladescope.dictionaries.training.batches import Source
+from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
+from cladescope.dictionaries.training.spec import FitSpec
 
 
-def fit(source: Source, spec: FitSpec, job: Job) -> Fit:
+def fit(beginning: Beginning, spec: FitSpec) -> Dictionary:
     """Return an autoencoder that knows nothing of the data but its mean and scale.
 
     Not what `topk` starts from: that points towards images, and images have classes.
     """
     assert spec.sparsity
-    return Fit(initial_dictionary(source, spec, k=int(spec.sparsity), data_share=0))
+    return initial_dictionary(beginning, spec, k=int(spec.sparsity), data_share=0)

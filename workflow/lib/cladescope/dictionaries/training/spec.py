@@ -1,0 +1,59 @@
+"""What training is asked for and what it reports."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from cladescope.dictionaries.dictionary import Dictionary
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how fast to train; defaults and sources in docs/dictionaries.md."""
+
+    images: int
+    batch_size: int
+    """Rows (tokens) per step."""
+    learning_rate: float
+    """Peak rate at width 16384 in a run of at most 250 steps."""
+    warmup_share: float
+    decay_share: float
+    lift_share: float
+    """A latent that has not fired for this share of the run is lifted."""
+    dead_share: float
+    """A latent that has not fired for this share of the run is dead, a matter for AuxK."""
+    aux_coefficient: float
+
+
+@dataclass(frozen=True)
+class FitSpec:
+    """One point of the sweep. Baselines have neither width, sparsity nor seed."""
+
+    width: int | None = None
+    sparsity: float | None = None
+    """k, L1 coefficient or L0 target: the variant says which."""
+    seed: int | None = None
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted dictionary and what was logged on the way."""
+
+    dictionary: Dictionary
+    log: dict[str, np.ndarray]
+    """Columns of equal length, one entry per logged step; empty if nothing was trained."""
+
+
+class Step(NamedTuple):
+    """What one training step reports."""
+
+    losses: dict[str, float]
+    """Parts of the loss before the step, each without its coefficient."""
+    squared_error: float
+    """Σ‖x' − x̂'‖² over the batch."""
+    firing: Int[np.ndarray, " width"]
+    """Rows on which each latent fired."""
+    gradient_norm: float
