@@ -23,7 +23,6 @@ import pyarrow as pa
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from cladescope.atlas import page_folder
 from cladescope.atlas.chunks import read_chunk, write_chunk
 from cladescope.atlas.dictionary import DictionaryPages, PageSpec
 from cladescope.atlas.site import build_atlas
@@ -31,6 +30,7 @@ from cladescope.atlas.thumbnails import PER_FOLDER, QUALITY
 from cladescope.codes.codes import Codes
 from cladescope.images.classes import IMAGENET_1K, read_wnid_map
 from cladescope.images.index import ImageIndex
+from cladescope.layout import page_folder
 from cladescope.scores.tables import LATENT_SCHEMA, NODE_SCHEMA, RELATION_SCHEMA
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import Tree

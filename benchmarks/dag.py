@@ -19,7 +19,8 @@ from typing import Any
 
 import yaml
 
-from cladescope.config import complete_config, expand_sweep
+from cladescope.config import complete_config
+from cladescope.sweep import expand_sweep
 
 ROOT = Path(__file__).parents[1]
 GRIDS: list[dict[str, list[int]]] = [

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from cladescope.atlas import page_folder
 from cladescope.atlas.dictionary import DictionaryPages, PageSpec
 from cladescope.atlas.site import build_atlas
 from cladescope.atlas.thumbnails import draw_thumbnails
@@ -17,6 +16,7 @@ from cladescope.codes.codes import Codes
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.images.index import ImageIndex, sha256_of
 from cladescope.images.sources.image_folder import ImageFolder
+from cladescope.layout import page_folder
 from cladescope.scores.recurrence import match_seeds
 from cladescope.scores.score import score_dictionary
 from cladescope.scores.spec import ScoreSpec

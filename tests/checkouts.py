@@ -1,6 +1,7 @@
 """A copy of the checkout in which tests run Snakemake for real."""
 
 import ast
+import copy
 import os
 import re
 import subprocess
@@ -47,6 +48,36 @@ SMALL = {
     "scores": {"top_n": 8, "null_draws": 5, "p_draws": 20, "shuffle_draws": 2},
     "figures": {"formats": ["png"]},
 }
+
+# What follows when dictionaries come or go, and when those shown as images change, too.
+COSTS = {"tabulate_costs": 1}
+FIGURES = {
+    "plot_scores": 1,
+    "plot_surface": 1,
+    "plot_recovered_nodes": 1,
+    "plot_sensitivity": 1,
+    "plot_quality": 1,
+}
+ALL_FIGURES = FIGURES | COSTS | {"plot_training_curves": 1, "plot_top_images": 1}
+TABLES = {
+    **dict.fromkeys(("record_provenance", "tabulate", "tabulate_probes", "tabulate_skipped"), 1),
+    **{"compare": 1, "contrast_drawn": 1},
+    **FIGURES,
+    **COSTS,
+}
+SUMMARY = TABLES | {"plot_top_images": 1}
+
+
+def edit(config: dict, changes: dict) -> dict:
+    """Return a copy of a configuration with the values of some dotted keys replaced."""
+    config = copy.deepcopy(config)
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        section = config
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section[last] = value
+    return config
 
 
 class Checkout:

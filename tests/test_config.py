@@ -1,16 +1,11 @@
 import pytest
 import yaml
 
-from cladescope.config import (
-    ConfigError,
-    complete_config,
-    expand_sweep,
-    index_spec,
-    load_schema,
-)
+from cladescope.config import ConfigError, complete_config, index_spec, load_schema
 from cladescope.images.sources import make_source
 from cladescope.images.sources.huggingface import HuggingFace
 from cladescope.images.sources.webdataset import WebDataset
+from cladescope.sweep import expand_sweep
 
 SPLITS = {"train": "a", "eval": "b"}
 

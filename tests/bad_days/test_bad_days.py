@@ -11,9 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from test_incremental import SUMMARY, edit
 
-from checkouts import SMALL, Checkout
+from checkouts import SMALL, SUMMARY, Checkout, edit
 
 WRITERS = {
     "open",

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from checkouts import SMALL
-from cladescope.config import complete_config, expand_passes
+from cladescope.config import complete_config
 from cladescope.operations.plan import Grouping, describe_plan, make_plan
 from cladescope.operations.verify import verify_activations
+from cladescope.sweep import expand_passes
 
 
 @pytest.fixture(scope="module")

@@ -5,32 +5,14 @@ pretended to be made. Each test edits the configuration or the code, asks `snake
 run, and the edit is undone.
 """
 
-import copy
 import re
 
 import pytest
 import yaml
 from benchmarks import dag
 
-from checkouts import SMALL
+from checkouts import ALL_FIGURES, COSTS, SMALL, SUMMARY, TABLES, edit
 
-# What follows when dictionaries come or go, and when those shown as images change, too.
-COSTS = {"tabulate_costs": 1}
-FIGURES = {
-    "plot_scores": 1,
-    "plot_surface": 1,
-    "plot_recovered_nodes": 1,
-    "plot_sensitivity": 1,
-    "plot_quality": 1,
-}
-ALL_FIGURES = FIGURES | COSTS | {"plot_training_curves": 1, "plot_top_images": 1}
-TABLES = {
-    **dict.fromkeys(("record_provenance", "tabulate", "tabulate_probes", "tabulate_skipped"), 1),
-    **{"compare": 1, "contrast_drawn": 1},
-    **FIGURES,
-    **COSTS,
-}
-SUMMARY = TABLES | {"plot_top_images": 1}
 CURVES = {"plot_training_curves": 1}
 MATCHED = {"match_seeds": 2}
 
@@ -113,18 +95,6 @@ EDITS = {
         | SUMMARY,
     ),
 }
-
-
-def edit(config: dict, changes: dict) -> dict:
-    """Return a copy of a configuration with the values of some dotted keys replaced."""
-    config = copy.deepcopy(config)
-    for key, value in changes.items():
-        *parents, last = key.split(".")
-        section = config
-        for parent in parents:
-            section = section.setdefault(parent, {})
-        section[last] = value
-    return config
 
 
 @pytest.mark.parametrize("name", NEUTRAL)

@@ -1,14 +1,13 @@
 rule train_planted_backbone:
     input:
-        train=f"{RESULTS}/datasets/{{dataset}}/rendered/train",
-        eval=f"{RESULTS}/datasets/{{dataset}}/rendered/eval",
+        **{split: f"<results>/{layout.RENDERED}".replace("{split}", split) for split in SPLITS},
     output:
-        weights=f"{RESULTS}/backbones/{{dataset}}/s{{seed}}.safetensors",
-        sidecar=f"{RESULTS}/backbones/{{dataset}}/s{{seed}}.json",
+        weights=f"<results>/{layout.BACKBONE}.safetensors",
+        sidecar=f"<results>/{layout.BACKBONE}.json",
     log:
-        f"{RESULTS}/logs/train_planted_backbone/{{dataset}}_s{{seed}}.log",
+        "<logs>/train_planted_backbone/{dataset}_s{seed}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/train_planted_backbone/{{dataset}}_s{{seed}}.tsv"
+        "<benchmarks>/train_planted_backbone/{dataset}_s{seed}.tsv"
     conda:
         ENVIRONMENT
     params:
@@ -24,25 +23,25 @@ rule train_planted_backbone:
 # The manifests are the outputs and stand for the stores. Thousands of chunk files would be looked up
 # in Snakemake's records at every start; each manifest has their checksums and is written last.
 for job in expand_passes(config):
-    manifests = [f"{RESULTS}/{job.manifest(place)}" for place in job.places]
+    manifests = [f"<results>/{job.manifest(place)}" for place in job.places]
 
     rule:
         name:
             f"extract_activations_{job.stem}"
         input:
-            index=f"{RESULTS}/{job.index}",
+            index=f"<results>/{job.index}",
             weights=(job.backbone["weights"] if weights_kind(job.backbone) == "file" else []),
         output:
             manifests=[protected(path) if job.protect else path for path in manifests],
         log:
-            f"{RESULTS}/logs/extract_activations/{job.stem}.log",
+            f"<logs>/extract_activations/{job.stem}.log",
         benchmark:
-            f"{RESULTS}/benchmarks/extract_activations/{job.stem}.tsv"
+            f"<benchmarks>/extract_activations/{job.stem}.tsv"
         conda:
             ENVIRONMENT
         threads: job.threads
         resources:
-            **resources_of("extract_activations"),
+            **resources_of(workflow, "extract_activations"),
         params:
             spec={
                 "backbone": job.backbone,

@@ -1,18 +1,30 @@
-ATLAS_FOLDER = f"{RESULTS}/atlas"
+ATLAS = [f"<results>/{layout.ATLAS}/index.html"] if "atlas" in config else []
 PAGES = CHECKOUT / "workflow" / "atlas"
 ATLAS_SETTINGS = ("top_n", "tau", "rho", "mcc_threshold", "null_draws", "p_draws", "fdr")
 PAGE_OPTIONS = ("images", "classes", "neighbours", "latents")
 
 
+def shared_by_atlas():
+    """What the atlas says of each dataset, named by kind and dataset."""
+    inputs = {}
+    for dataset in used_datasets():
+        folder = f"<results>/{layout.DATASET.format(dataset=dataset)}"
+        inputs[f"taxonomy_{dataset}"] = f"{folder}/taxonomy.parquet"
+        inputs[f"index_{dataset}"] = f"{folder}/images/eval.parquet"
+        if DATASETS[dataset]["source"] == "planted":
+            inputs[f"drawn_{dataset}"] = DRAWN
+    return inputs
+
+
 rule draw_thumbnails:
     input:
-        index=f"{RESULTS}/datasets/{{dataset}}/images/eval.parquet",
+        index=f"<results>/{layout.INDEX}".replace("{split}", "eval"),
     output:
-        directory(f"{ATLAS_FOLDER}/images/{{dataset}}"),
+        directory(f"<results>/{layout.THUMBNAILS}"),
     log:
-        f"{RESULTS}/logs/draw_thumbnails/{{dataset}}.log",
+        "<logs>/draw_thumbnails/{dataset}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/draw_thumbnails/{{dataset}}.tsv"
+        "<benchmarks>/draw_thumbnails/{dataset}.tsv"
     conda:
         ENVIRONMENT
     params:
@@ -22,37 +34,61 @@ rule draw_thumbnails:
         "../scripts/draw_thumbnails.py"
 
 
-# Pages of one dictionary. What other seeds have in common with it is written by `build_atlas`: a
+def maps_of(pack):
+    """An input: the maps of a job's latents, if there are any, and what tells where they lie."""
+
+    def inputs(wildcards):
+        mapped = [entry for entry in members_of(pack, wildcards) if entry in MAPPED]
+        if not mapped:
+            return {}
+        split = layout.MANIFEST.format(split="eval", **vars(mapped[0]))
+        return {
+            "maps": [f"{RESULTS}/{entry.folder}/relevancy.parquet" for entry in mapped],
+            "manifest": f"{RESULTS}/{split}",
+        }
+
+    return inputs
+
+
+# Pages of dictionaries. What other seeds have in common with them is written by `build_atlas`: a
 # dictionary more changes no pages but its own.
-rule chart_dictionary:
-    input:
-        unpack(maps_of),
-        codes=rules.encode.output.codes,
-        weights=rules.train_sae.output.weights,
-        about=rules.train_sae.output.about,
-        latents=rules.score_dictionary.output.latents,
-        nodes=rules.score_dictionary.output.nodes,
-        relations=rules.score_dictionary.output.relations,
-        index=lambda w: dataset_file(w, "images/eval.parquet"),
-        taxonomy=lambda w: dataset_file(w, "taxonomy.parquet"),
-    output:
-        directory(
-            f"{ATLAS_FOLDER}/dictionaries/{{experiment}}/{{token}}/L{{layer}}/{{variant}}/{{name}}"
-        ),
-    log:
-        f"{RESULTS}/logs/chart_dictionary/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/chart_dictionary/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        spec=lambda w: {
-            **{key: config["atlas"][key] for key in PAGE_OPTIONS},
-            "mcc_threshold": config["scores"]["mcc_threshold"],
-        },
-        code=code_of("chart_dictionary"),
-    script:
-        "../scripts/chart_dictionary.py"
+for pack in PACKS:
+
+    rule:
+        name:
+            name_of("chart_dictionary", pack)
+        input:
+            unpack(maps_of(pack)),
+            **{
+                name: files_of(pack, f"{name}.parquet")
+                for name in ("codes", "latents", "nodes", "relations")
+            },
+            weights=files_of(pack, "sae.safetensors"),
+            about=files_of(pack, "sae.json"),
+            index=dataset_file("images/eval.parquet", pack),
+            taxonomy=dataset_file("taxonomy.parquet", pack),
+        output:
+            pages=[directory(folder) for folder in files_of(pack, "", layout.PAGES)],
+        log:
+            f"<logs>/chart_dictionary/{stem_of(pack)}.log",
+        benchmark:
+            f"<benchmarks>/chart_dictionary/{stem_of(pack)}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            **(resources_of(workflow, "chart_dictionary") if pack else {}),
+        params:
+            spec=lambda w: {
+                **{key: config["atlas"][key] for key in PAGE_OPTIONS},
+                "mcc_threshold": config["scores"]["mcc_threshold"],
+            },
+            code=code_of("chart_dictionary"),
+            results=lambda w, output: RESULTS,
+        script:
+            "../scripts/chart_dictionary.py"
+
+    if pack:
+        workflow.ruleorder(name_of("chart_dictionary", pack), "chart_dictionary")
 
 
 if ATLAS:
@@ -63,17 +99,20 @@ if ATLAS:
             metrics=rules.tabulate.output.metrics,
             probes=rules.tabulate_probes.output.nodes,
             recurrence=rules.tabulate.input.recurrence,
-            images=[f"{ATLAS_FOLDER}/images/{dataset}" for dataset in used_datasets()],
-            dictionaries=[f"{ATLAS_FOLDER}/dictionaries/{page_folder(folder)}" for folder in SWEEP],
+            images=[f"<results>/{layout.THUMBNAILS.format(dataset=d)}" for d in used_datasets()],
+            dictionaries=[
+                f"<results>/{layout.PAGES.format(name=entry.name, **vars(entry))}"
+                for entry in SWEEP.values()
+            ],
             pages=sorted(PAGES.iterdir()),
         output:
             index=ATLAS[0],
-            pages=directory(f"{ATLAS_FOLDER}/pages"),
-            shared=directory(f"{ATLAS_FOLDER}/shared"),
+            pages=directory(f"<results>/{layout.ATLAS}/pages"),
+            shared=directory(f"<results>/{layout.ATLAS}/shared"),
         log:
-            f"{RESULTS}/logs/build_atlas.log",
+            "<logs>/build_atlas.log",
         benchmark:
-            f"{RESULTS}/benchmarks/build_atlas.tsv"
+            "<benchmarks>/build_atlas.tsv"
         conda:
             ENVIRONMENT
         params:

@@ -1,6 +1,7 @@
-"""Configuration, the expanded sweep and small helpers that the rules share."""
+"""The configuration, what it asks for, and helpers that several rule files share."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,31 +14,35 @@ sys.path.insert(0, str(LIBRARY))
 # Scripts run in processes of their own, which inherit the environment.
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")])))
 
-from cladescope.atlas import page_folder
-from cladescope.config import (
-    SPLITS,
+from cladescope import layout
+from cladescope.config import ConfigError, complete_config
+from cladescope.kept import FOLDER as KEPT
+from cladescope.layout import SPLITS
+from cladescope.operations.snakemake_internals import (
+    has_module_prefix,
+    is_forced,
+    resources_of,
+    threads_of,
+)
+from cladescope.operations.snakemake_records import check_clock, check_records
+from cladescope.provenance.fingerprint import LIBRARY as PACKAGE
+from cladescope.provenance.fingerprint import fingerprint
+from cladescope.sweep import (
     TRAINED,
-    ConfigError,
-    complete_config,
     expand_packs,
     expand_passes,
     expand_sweep,
-    index_spec,
+    mapped_dictionaries,
+    shown_dictionary,
     weights_kind,
 )
-from cladescope.provenance.fingerprint import LIBRARY as PACKAGE
-from cladescope.provenance.fingerprint import fingerprint
-from cladescope.provenance.record import plan_record
-from cladescope.operations.snakemake_records import check_clock, check_records
-from cladescope.selection import mapped_dictionaries, shown_dictionary
 
 try:
     config = complete_config(config)
 except ConfigError as error:
     raise WorkflowError(str(error)) from error
 
-modified = workflow.modifier.path_modifier
-if modified.prefix or modified.modifies_prefixes:
+if has_module_prefix(workflow):
     # Parameters name paths, too, and would keep the old ones.
     raise WorkflowError("a module's `prefix` is not followed; set `results` in its configuration")
 
@@ -47,11 +52,23 @@ DATASETS = config["datasets"]
 SWEEP = {dictionary.folder: dictionary for dictionary in expand_sweep(config)}
 SHOWN = shown_dictionary(config)
 MAPPED = mapped_dictionaries(config)
-FORMATS = config["figures"]["formats"]
+# Dictionaries that share jobs, after `None`: whichever one is asked for has a job of its own.
+TRAINING_PACKS = [None, *expand_packs(config, by_variant=True)]
+PACKS = [None, *expand_packs(config, by_variant=False)]
+SCORE_TABLES = ("latents", "nodes", "relations", "edges", "sensitivity")
 ENVIRONMENT = WORKFLOW.parent / "envs" / "cladescope.yaml"
 # Inputs are recorded by name: relative, so that a checkout that is moved with its results keeps them.
 CHECKOUT = Path(os.path.relpath(WORKFLOW.parent))
-NLTK_DATA = CHECKOUT / "resources" / "nltk_data"
+DRAWN = CHECKOUT / "resources" / "planted" / "nodes.csv"
+"""Nodes whose classes share a drawn part, in the planted world."""
+
+
+pathvars:
+    results=RESULTS,
+    logs=f"{RESULTS}/{layout.LOGS}",
+    benchmarks=f"{RESULTS}/{layout.BENCHMARKS}",
+    # Of a job for one dictionary.
+    point="{experiment}_{token}_L{layer}_{variant}_{name}",
 
 
 wildcard_constraints:
@@ -72,83 +89,55 @@ def code_of(script, *modules):
     )
 
 
-def training_spec(variant):
-    """What training depends on besides the data and the dictionary's place in the sweep."""
-    return {"recipe": config["training"] if variant in TRAINED else None}
-
-
-def stages():
-    """Fingerprint of the code of every stage that numbers come from, by the stage's name."""
-    variants = {entry.variant for entry in SWEEP.values()}
-    drawings = ("plot_", "chart_", "draw_", "build_atlas", "record_provenance")
-    scripts = (script.stem for script in sorted((WORKFLOW / "scripts").glob("*.py")))
-    return {
-        **{script: code_of(script) for script in scripts if not script.startswith(drawings)},
-        **{
-            f"train_sae {variant}": code_of("train_sae", f"dictionaries/variants/{variant}.py")
-            for variant in sorted(variants)
-        },
-    }
-
-
-def resources_of(name):
-    """What a profile's `set-resources` says of `name`, for rules whose generated names begin so."""
-
-    def evaluated(resource):
-        def value(wildcards, input, attempt, threads):
-            result = resource.evaluate(
-                wildcards,
-                input=input,
-                attempt=attempt,
-                threads=threads,
-                rulename=name,
-                async_run=workflow.async_run,
-            )
-            return result.value
-
-        return value
-
-    chosen = workflow.resource_settings.overwrite_resources.get(name, {})
-    return {key: evaluated(resource) for key, resource in chosen.items()}
-
-
 def dictionary_of(wildcards):
     """The sweep's entry that a rule's wildcards stand for."""
-    folder = "/".join(
-        [
-            wildcards.experiment,
-            "dictionaries",
-            wildcards.token,
-            f"L{wildcards.layer}",
-            wildcards.variant,
-            wildcards.name,
-        ]
-    )
+    folder = layout.DICTIONARY.format(**wildcards)
     if folder not in SWEEP:
         raise WorkflowError(f"{folder} is not in the sweep of this configuration")
     return SWEEP[folder]
 
 
-def index_spec_of(wildcards):
-    """What the index of a dataset's split is made from."""
-    rendered = f"{RESULTS}/datasets/{wildcards.dataset}/rendered/{wildcards.split}"
-    return index_spec(DATASETS[wildcards.dataset], wildcards.split, rendered)
+def members_of(pack, wildcards):
+    """The dictionaries of a job."""
+    return pack.members if pack else [dictionary_of(wildcards)]
 
 
-def index_inputs(wildcards):
-    """The files and folders that an index is made from, as far as they are the user's to name."""
-    spec = index_spec_of(wildcards)
-    named = (
-        spec["source"].get("folder"),
-        spec["listing"].get("label_file"),
-        spec.get("wnids", "imagenet-1k"),
-    )
-    return [path for path in named if path not in (None, "imagenet-1k")]
+def name_of(rule, pack):
+    """Name of a rule, for a pack one of its own."""
+    return f"{rule}_{pack.stem}" if pack else rule
 
 
-def dataset_file(wildcards, name):
-    """A file of the dataset that an experiment uses."""
-    return f"{RESULTS}/datasets/{EXPERIMENTS[wildcards.experiment]['dataset']}/{name}"
+def stem_of(pack):
+    """Name of a job's log and benchmark."""
+    return pack.stem if pack else "<point>"
+
+
+def files_of(pack, name, pattern=layout.DICTIONARY):
+    """The file called `name` of each dictionary of a job; without a name the folder."""
+    places = [{"name": entry.name, **vars(entry)} for entry in pack.members] if pack else [None]
+    folders = [pattern.format(**place) if place else pattern for place in places]
+    return [f"<results>/{folder}/{name}".rstrip("/") for folder in folders]
+
+
+def manifest_of(pack, split):
+    """The manifest of the activations that a job's dictionaries belong to."""
+    pattern = layout.MANIFEST.replace("{split}", split)
+    return f"<results>/{pattern.format(**vars(pack.members[0])) if pack else pattern}"
+
+
+def dataset_file(name, pack=None):
+    """An input: a file of the dataset that a job's experiment uses."""
+
+    def path(wildcards):
+        experiment = EXPERIMENTS[pack.experiment if pack else wildcards.experiment]
+        return f"{RESULTS}/{layout.DATASET.format(dataset=experiment['dataset'])}/{name}"
+
+    return path
+
+
+def final_output():
+    """All that a run makes in the end, but the table of what it cost."""
+    return [*TABLES, *FIGURES, *RELEVANCY, *ATLAS]
 
 
 def used_datasets():
@@ -156,48 +145,7 @@ def used_datasets():
     return list(dict.fromkeys(experiment["dataset"] for experiment in EXPERIMENTS.values()))
 
 
-def skipped_images():
-    """The table of skipped images of every dataset and split that an experiment uses."""
-    return {
-        (dataset, split): f"{RESULTS}/datasets/{dataset}/images/{split}_skipped.csv"
-        for dataset in used_datasets()
-        for split in SPLITS
-    }
-
-
-def figure_files(name):
-    """Paths of one figure, one for each format."""
-    return [f"{RESULTS}/figures/{name}.{suffix}" for suffix in FORMATS]
-
-
-def figure(name):
-    """One figure in every format; the first one goes into the report."""
-    first, *others = figure_files(name)
-    shown = report(first, caption=f"../report/{name}.rst", category="Figures")
-    return [shown, *others]
-
-
-def of_sweep(name):
-    """The file called `name` of every dictionary."""
-    return [f"{RESULTS}/{folder}/{name}" for folder in SWEEP]
-
-
-def of_experiment(experiment, name):
-    """The file called `name` of every dictionary of one experiment."""
-    return [f"{RESULTS}/{e.folder}/{name}" for e in SWEEP.values() if e.experiment == experiment]
-
-
-def manifests_of(experiment):
-    """The manifests of the activations that an experiment's dictionaries use, of both splits."""
-    return [
-        f"{RESULTS}/{name}/activations/{split}/{token}/L{layer}.json"
-        for name, token, layer in swept_places()
-        for split in SPLITS
-        if name == experiment
-    ]
-
-
-def swept_places(seeded=False):
+def swept_layers(seeded=False):
     """Experiment, token and layer of every dictionary, or of every one that has a seed."""
     return list(
         dict.fromkeys(
@@ -208,19 +156,24 @@ def swept_places(seeded=False):
     )
 
 
-def seed_groups(wildcards):
-    """Folders of a place's dictionaries, those that differ in the seed only together."""
-    groups = {}
-    for folder, entry in SWEEP.items():
-        place = (entry.experiment, entry.token, str(entry.layer))
-        if entry.seed is not None and place == (
-            wildcards.experiment,
-            wildcards.token,
-            wildcards.layer,
-        ):
-            kind = (entry.variant, entry.width, entry.sparsity)
-            groups.setdefault(kind, []).append(folder)
-    return list(groups.values())
+def manifests_of(experiment):
+    """The manifests of the activations that an experiment's dictionaries use, of both splits."""
+    return [
+        f"{RESULTS}/"
+        + layout.MANIFEST.format(experiment=name, split=split, token=token, layer=layer)
+        for name, token, layer in swept_layers()
+        for split in SPLITS
+        if name == experiment
+    ]
+
+
+def of_sweep(name, experiment=None):
+    """The file called `name` of every dictionary, or of every one of an experiment."""
+    return [
+        f"{RESULTS}/{folder}/{name}"
+        for folder, entry in SWEEP.items()
+        if experiment in (None, entry.experiment)
+    ]
 
 
 def has_planted():
@@ -246,42 +199,8 @@ def identity_of(dictionary):
     }
 
 
-def mapping_inputs(wildcards):
-    """The checkpoint, if it is a file, and the table with the objects' masks, if there is one."""
-    experiment = EXPERIMENTS[wildcards.experiment]
-    inputs = {}
-    if weights_kind(experiment["backbone"]) == "file":
-        inputs["backbone"] = experiment["backbone"]["weights"]
-    if DATASETS[experiment["dataset"]]["source"] == "planted":
-        inputs["factors"] = dataset_file(wildcards, "rendered/eval.parquet")
-    return inputs
-
-
-def maps_of(wildcards):
-    """The maps of a dictionary's latents, if there are any, and what tells where they lie."""
-    if dictionary_of(wildcards) not in MAPPED:
-        return {}
-    place = f"{wildcards.token}/L{wildcards.layer}"
-    return {
-        "maps": f"{RESULTS}/{dictionary_of(wildcards).folder}/relevancy.parquet",
-        "manifest": f"{RESULTS}/{wildcards.experiment}/activations/eval/{place}.json",
-    }
-
-
-def shared_by_atlas():
-    """What the atlas says of each dataset, named by kind and dataset."""
-    inputs = {}
-    for dataset in used_datasets():
-        folder = f"{RESULTS}/datasets/{dataset}"
-        inputs[f"taxonomy_{dataset}"] = f"{folder}/taxonomy.parquet"
-        inputs[f"index_{dataset}"] = f"{folder}/images/eval.parquet"
-        if DATASETS[dataset]["source"] == "planted":
-            inputs[f"drawn_{dataset}"] = CHECKOUT / "resources" / "planted" / "nodes.csv"
-    return inputs
-
-
 # `--touch --forceall` records everything anew. A job's own process sees but a part.
-if workflow.is_main_process and not {"--forceall", "-F"} & {*sys.argv}:
+if workflow.is_main_process and not is_forced(sys.argv):
     manifests = [path for name in EXPERIMENTS for path in manifests_of(name)]
     indices = [f"{RESULTS}/{job.index}" for job in expand_passes(config)]
     try:
@@ -289,3 +208,9 @@ if workflow.is_main_process and not {"--forceall", "-F"} & {*sys.argv}:
         check_clock([*dict.fromkeys(indices), *manifests])
     except ValueError as error:
         raise WorkflowError(str(error)) from error
+
+
+onstart:
+    if is_forced(sys.argv):
+        # Nothing of an earlier run is taken: everything is computed again.
+        shutil.rmtree(f"{RESULTS}/{KEPT}", ignore_errors=True)

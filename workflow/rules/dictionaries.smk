@@ -1,107 +1,93 @@
-DICTIONARY = f"{RESULTS}/{{experiment}}/dictionaries/{{token}}/L{{layer}}/{{variant}}/{{name}}"
+def training_spec(pack):
+    """A parameter: what training depends on besides the data and the dictionary's own settings."""
 
-TRAINED_SWEEP = {
-    folder: dictionary for folder, dictionary in SWEEP.items() if dictionary.variant in TRAINED
-}
+    def spec(wildcards):
+        variant = (pack or wildcards).variant
+        return {"recipe": config["training"] if variant in TRAINED else None}
 
-
-TRAINING = {
-    "weights": "sae.safetensors",
-    "about": "sae.json",
-    "log": "training.parquet",
-}
+    return spec
 
 
-rule train_sae:
-    input:
-        # The manifest stands for its shards: it holds their checksums, which training verifies.
-        manifest=f"{RESULTS}/{{experiment}}/activations/train/{{token}}/L{{layer}}.json",
-    output:
-        **{kind: f"{DICTIONARY}/{name}" for kind, name in TRAINING.items()},
-    log:
-        f"{RESULTS}/logs/train_sae/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/train_sae/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        # Width, sparsity and seed are in the paths.
-        spec=lambda w: training_spec(w.variant),
-        code=lambda w: code_of("train_sae", f"dictionaries/variants/{w.variant}.py"),
-    script:
-        "../scripts/train_sae.py"
+def training_code(pack):
+    """A parameter: the fingerprint of the code that makes dictionaries of a job's variant."""
+
+    def code(wildcards):
+        variant = (pack or wildcards).variant
+        return code_of("train_sae", f"dictionaries/variants/{variant}.py")
+
+    return code
 
 
-# Dictionaries that train from one reading of the activations. A pack is in no path and no parameter:
-# packing otherwise trains nothing again.
-for number, pack in enumerate(expand_packs(config)):
-    first = pack[0]
-    stem = f"{first.experiment}_{first.token}_L{first.layer}_{first.variant}_{number}"
+def wanted(pack):
+    """A parameter that is derived from the outputs: the settings of each dictionary of a job."""
+
+    def settings(wildcards, output):
+        keys = ("variant", "width", "sparsity", "seed")
+        return [{key: getattr(entry, key) for key in keys} for entry in members_of(pack, wildcards)]
+
+    return settings
+
+
+for pack in TRAINING_PACKS:
 
     rule:
         name:
-            f"train_sae_{stem}"
+            name_of("train_sae", pack)
         input:
-            manifest=f"{RESULTS}/{first.experiment}/activations/train/{first.token}/L{first.layer}.json",
+            # The manifest stands for its shards: it holds their checksums, which training verifies.
+            manifest=manifest_of(pack, "train"),
         output:
-            **{
-                kind: [f"{RESULTS}/{entry.folder}/{name}" for entry in pack]
-                for kind, name in TRAINING.items()
-            },
+            weights=files_of(pack, "sae.safetensors"),
+            about=files_of(pack, "sae.json"),
+            log=files_of(pack, "training.parquet"),
         log:
-            f"{RESULTS}/logs/train_sae/{stem}.log",
+            f"<logs>/train_sae/{stem_of(pack)}.log",
         benchmark:
-            f"{RESULTS}/benchmarks/train_sae/{stem}.tsv"
+            f"<benchmarks>/train_sae/{stem_of(pack)}.tsv"
         conda:
             ENVIRONMENT
+        threads: threads_of(workflow, "train_sae") if pack else 1
         resources:
-            **resources_of("train_sae"),
+            **(resources_of(workflow, "train_sae") if pack else {}),
         params:
-            spec=training_spec(first.variant),
-            code=code_of("train_sae", f"dictionaries/variants/{first.variant}.py"),
+            spec=training_spec(pack),
+            code=training_code(pack),
+            # Of the outputs, which Snakemake compares already.
+            dictionaries=wanted(pack),
+            results=lambda w, output: RESULTS,
         script:
             "../scripts/train_sae.py"
 
-    workflow.ruleorder(f"train_sae_{stem}", "train_sae")
+    if pack:
+        workflow.ruleorder(name_of("train_sae", pack), "train_sae")
 
 
-rule plot_training_curves:
-    input:
-        logs=[f"{RESULTS}/{folder}/training.parquet" for folder in TRAINED_SWEEP],
-    output:
-        figure("training_curves"),
-    log:
-        f"{RESULTS}/logs/plot_training_curves.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/plot_training_curves.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        spec={
-            "dpi": config["figures"]["dpi"],
-            "sweep": [identity_of(dictionary) for dictionary in TRAINED_SWEEP.values()],
-        },
-        code=code_of("plot_training_curves"),
-    script:
-        "../scripts/plot_training_curves.py"
+for pack in PACKS:
 
+    rule:
+        name:
+            name_of("encode", pack)
+        input:
+            manifest=manifest_of(pack, "eval"),
+            weights=files_of(pack, "sae.safetensors"),
+            about=files_of(pack, "sae.json"),
+            index=dataset_file("images/eval.parquet", pack),
+        output:
+            codes=files_of(pack, "codes.parquet"),
+            quality=files_of(pack, "quality.json"),
+        log:
+            f"<logs>/encode/{stem_of(pack)}.log",
+        benchmark:
+            f"<benchmarks>/encode/{stem_of(pack)}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            **(resources_of(workflow, "encode") if pack else {}),
+        params:
+            code=code_of("encode"),
+            results=lambda w, output: RESULTS,
+        script:
+            "../scripts/encode.py"
 
-rule encode:
-    input:
-        manifest=f"{RESULTS}/{{experiment}}/activations/eval/{{token}}/L{{layer}}.json",
-        weights=rules.train_sae.output.weights,
-        about=rules.train_sae.output.about,
-        index=lambda w: dataset_file(w, "images/eval.parquet"),
-    output:
-        codes=f"{DICTIONARY}/codes.parquet",
-        quality=f"{DICTIONARY}/quality.json",
-    log:
-        f"{RESULTS}/logs/encode/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/encode/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        code=code_of("encode"),
-    script:
-        "../scripts/encode.py"
+    if pack:
+        workflow.ruleorder(name_of("encode", pack), "encode")

@@ -1,11 +1,31 @@
+from cladescope.config import index_spec
+
+
+def index_spec_of(wildcards):
+    """What the index of a dataset's split is made from."""
+    rendered = f"{RESULTS}/{layout.RENDERED.format(**wildcards)}"
+    return index_spec(DATASETS[wildcards.dataset], wildcards.split, rendered)
+
+
+def index_inputs(wildcards):
+    """The files and folders that an index is made from, as far as they are the user's to name."""
+    spec = index_spec_of(wildcards)
+    named = (
+        spec["source"].get("folder"),
+        spec["listing"].get("label_file"),
+        spec.get("wnids", "imagenet-1k"),
+    )
+    return [path for path in named if path not in (None, "imagenet-1k")]
+
+
 rule render_planted:
     output:
-        images=directory(f"{RESULTS}/datasets/{{dataset}}/rendered/{{split}}"),
-        factors=f"{RESULTS}/datasets/{{dataset}}/rendered/{{split}}.parquet",
+        images=directory(f"<results>/{layout.RENDERED}"),
+        factors=f"<results>/{layout.RENDERED}.parquet",
     log:
-        f"{RESULTS}/logs/render_planted/{{dataset}}_{{split}}.log",
+        "<logs>/render_planted/{dataset}_{split}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/render_planted/{{dataset}}_{{split}}.tsv"
+        "<benchmarks>/render_planted/{dataset}_{split}.tsv"
     conda:
         ENVIRONMENT
     params:
@@ -22,15 +42,15 @@ rule index_images:
     input:
         index_inputs,
     output:
-        index=f"{RESULTS}/datasets/{{dataset}}/images/{{split}}.parquet",
+        index=f"<results>/{layout.INDEX}",
         # Where the images are. Found beside the index by who reads images, an input of nobody: the
         # same images at another place make the same index, and nothing else again.
-        source=f"{RESULTS}/datasets/{{dataset}}/images/{{split}}.source.json",
-        skipped=f"{RESULTS}/datasets/{{dataset}}/images/{{split}}_skipped.csv",
+        source=f"<results>/{layout.IMAGES}.source.json",
+        skipped=f"<results>/{layout.IMAGES}_skipped.csv",
     log:
-        f"{RESULTS}/logs/index_images/{{dataset}}_{{split}}.log",
+        "<logs>/index_images/{dataset}_{split}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/index_images/{{dataset}}_{{split}}.tsv"
+        "<benchmarks>/index_images/{dataset}_{split}.tsv"
     conda:
         ENVIRONMENT
     threads: 16

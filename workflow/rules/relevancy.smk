@@ -1,21 +1,33 @@
+RELEVANCY = [f"<results>/{layout.TABLES}/relevancy.csv"] if MAPPED else []
 MAPPING = ("nodes", "latents", "random_latents", "images", "pairs_per_batch", "steps", "seed")
+
+
+def mapping_inputs(wildcards):
+    """The checkpoint, if it is a file, and the table with the objects' masks, if there is one."""
+    experiment = EXPERIMENTS[wildcards.experiment]
+    inputs = {}
+    if weights_kind(experiment["backbone"]) == "file":
+        inputs["backbone"] = experiment["backbone"]["weights"]
+    if DATASETS[experiment["dataset"]]["source"] == "planted":
+        inputs["factors"] = dataset_file("rendered/eval.parquet")(wildcards)
+    return inputs
 
 
 rule map_relevancy:
     input:
         unpack(mapping_inputs),
-        codes=rules.encode.output.codes,
-        weights=rules.train_sae.output.weights,
-        about=rules.train_sae.output.about,
-        latents=rules.score_dictionary.output.latents,
-        nodes=rules.score_dictionary.output.nodes,
-        index=lambda w: dataset_file(w, "images/eval.parquet"),
+        codes=f"<results>/{layout.DICTIONARY}/codes.parquet",
+        weights=f"<results>/{layout.DICTIONARY}/sae.safetensors",
+        about=f"<results>/{layout.DICTIONARY}/sae.json",
+        latents=f"<results>/{layout.DICTIONARY}/latents.parquet",
+        nodes=f"<results>/{layout.DICTIONARY}/nodes.parquet",
+        index=dataset_file("images/eval.parquet"),
     output:
-        f"{DICTIONARY}/relevancy.parquet",
+        f"<results>/{layout.DICTIONARY}/relevancy.parquet",
     log:
-        f"{RESULTS}/logs/map_relevancy/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.log",
+        "<logs>/map_relevancy/<point>.log",
     benchmark:
-        f"{RESULTS}/benchmarks/map_relevancy/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.tsv"
+        "<benchmarks>/map_relevancy/<point>.tsv"
     conda:
         ENVIRONMENT
     params:
@@ -26,58 +38,6 @@ rule map_relevancy:
             },
         },
         code=code_of("map_relevancy"),
+        results=lambda w, output: RESULTS,
     script:
         "../scripts/map_relevancy.py"
-
-
-if MAPPED:
-
-    rule plot_examples:
-        input:
-            maps=f"{RESULTS}/{MAPPED[0].folder}/relevancy.parquet",
-            latents=f"{RESULTS}/{MAPPED[0].folder}/latents.parquet",
-            nodes=f"{RESULTS}/{MAPPED[0].folder}/nodes.parquet",
-            index=f"{RESULTS}/datasets/{EXPERIMENTS[MAPPED[0].experiment]['dataset']}/images/eval.parquet",
-        output:
-            figure("examples"),
-        log:
-            f"{RESULTS}/logs/plot_examples.log",
-        benchmark:
-            f"{RESULTS}/benchmarks/plot_examples.tsv"
-        conda:
-            ENVIRONMENT
-        params:
-            spec={
-                "dpi": config["figures"]["dpi"],
-                "title": MAPPED[0].folder,
-                "nodes": config["relevancy"].get("nodes", []),
-            },
-            code=code_of("plot_examples"),
-        script:
-            "../scripts/plot_examples.py"
-
-    rule tabulate_relevancy:
-        input:
-            maps=[f"{RESULTS}/{dictionary.folder}/relevancy.parquet" for dictionary in MAPPED],
-            records=RECORDS.values(),
-        output:
-            report(
-                RELEVANCY[0],
-                caption="../report/relevancy.rst",
-                category="Tables",
-            ),
-        log:
-            f"{RESULTS}/logs/tabulate_relevancy.log",
-        benchmark:
-            f"{RESULTS}/benchmarks/tabulate_relevancy.tsv"
-        conda:
-            ENVIRONMENT
-        params:
-            spec={
-                "dictionaries": [identity_of(dictionary) for dictionary in MAPPED],
-                "draws": config["relevancy"]["bootstrap_draws"],
-                "seed": config["relevancy"]["seed"],
-            },
-            code=code_of("tabulate_relevancy"),
-        script:
-            "../scripts/tabulate_relevancy.py"

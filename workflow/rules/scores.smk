@@ -1,25 +1,47 @@
-SCORE_TABLES = ("latents", "nodes", "relations", "edges", "sensitivity")
+def seed_groups(wildcards):
+    """Folders of a layer's dictionaries, those that differ in the seed only together."""
+    groups = {}
+    for folder, entry in SWEEP.items():
+        layer = (entry.experiment, entry.token, str(entry.layer))
+        if entry.seed is not None and layer == (
+            wildcards.experiment,
+            wildcards.token,
+            wildcards.layer,
+        ):
+            groups.setdefault((entry.variant, entry.width, entry.sparsity), []).append(folder)
+    return list(groups.values())
 
 
-rule score_dictionary:
-    input:
-        codes=rules.encode.output.codes,
-        index=lambda w: dataset_file(w, "images/eval.parquet"),
-        taxonomy=lambda w: dataset_file(w, "taxonomy.parquet"),
-    output:
-        **{table: f"{DICTIONARY}/{table}.parquet" for table in SCORE_TABLES},
-        scores=f"{DICTIONARY}/scores.json",
-    log:
-        f"{RESULTS}/logs/score_dictionary/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/score_dictionary/{{experiment}}_{{token}}_L{{layer}}_{{variant}}_{{name}}.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        spec=config["scores"],
-        code=code_of("score_dictionary"),
-    script:
-        "../scripts/score_dictionary.py"
+for pack in PACKS:
+
+    rule:
+        name:
+            name_of("score_dictionary", pack)
+        input:
+            codes=files_of(pack, "codes.parquet"),
+            index=dataset_file("images/eval.parquet", pack),
+            taxonomy=dataset_file("taxonomy.parquet", pack),
+        output:
+            **{table: files_of(pack, f"{table}.parquet") for table in SCORE_TABLES},
+            scores=files_of(pack, "scores.json"),
+        log:
+            f"<logs>/score_dictionary/{stem_of(pack)}.log",
+        benchmark:
+            f"<benchmarks>/score_dictionary/{stem_of(pack)}.tsv"
+        conda:
+            ENVIRONMENT
+        threads: threads_of(workflow, "score_dictionary") if pack else 1
+        resources:
+            **(resources_of(workflow, "score_dictionary") if pack else {}),
+        params:
+            spec=config["scores"],
+            code=code_of("score_dictionary"),
+            results=lambda w, output: RESULTS,
+        script:
+            "../scripts/score_dictionary.py"
+
+    if pack:
+        workflow.ruleorder(name_of("score_dictionary", pack), "score_dictionary")
 
 
 rule match_seeds:
@@ -28,11 +50,11 @@ rule match_seeds:
             f"{RESULTS}/{folder}/sae.safetensors" for group in seed_groups(w) for folder in group
         ],
     output:
-        f"{RESULTS}/{{experiment}}/recurrence/{{token}}/L{{layer}}.parquet",
+        f"<results>/{layout.RECURRENCE}",
     log:
-        f"{RESULTS}/logs/match_seeds/{{experiment}}_{{token}}_L{{layer}}.log",
+        "<logs>/match_seeds/{experiment}_{token}_L{layer}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/match_seeds/{{experiment}}_{{token}}_L{{layer}}.tsv"
+        "<benchmarks>/match_seeds/{experiment}_{token}_L{layer}.tsv"
     conda:
         ENVIRONMENT
     params:
@@ -44,20 +66,17 @@ rule match_seeds:
 
 rule probe_layer:
     input:
-        **{
-            split: f"{RESULTS}/{{experiment}}/activations/{split}/{{token}}/L{{layer}}.json"
-            for split in SPLITS
-        },
-        train_index=lambda w: dataset_file(w, "images/train.parquet"),
-        eval_index=lambda w: dataset_file(w, "images/eval.parquet"),
-        taxonomy=lambda w: dataset_file(w, "taxonomy.parquet"),
+        **{split: manifest_of(None, split) for split in SPLITS},
+        train_index=dataset_file("images/train.parquet"),
+        eval_index=dataset_file("images/eval.parquet"),
+        taxonomy=dataset_file("taxonomy.parquet"),
     output:
-        levels=f"{RESULTS}/{{experiment}}/probes/{{token}}/L{{layer}}.parquet",
-        nodes=f"{RESULTS}/{{experiment}}/probes/{{token}}/L{{layer}}_nodes.parquet",
+        levels=f"<results>/{layout.PROBES}.parquet",
+        nodes=f"<results>/{layout.PROBES}_nodes.parquet",
     log:
-        f"{RESULTS}/logs/probe_layer/{{experiment}}_{{token}}_L{{layer}}.log",
+        "<logs>/probe_layer/{experiment}_{token}_L{layer}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/probe_layer/{{experiment}}_{{token}}_L{{layer}}.tsv"
+        "<benchmarks>/probe_layer/{experiment}_{token}_L{layer}.tsv"
     conda:
         ENVIRONMENT
     params:

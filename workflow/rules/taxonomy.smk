@@ -1,14 +1,14 @@
 rule build_taxonomy:
     input:
-        **{split: f"{RESULTS}/datasets/{{dataset}}/images/{split}.parquet" for split in SPLITS},
-        wordnet=NLTK_DATA / "corpora" / "wordnet.zip",
+        **{split: f"<results>/{layout.INDEX}".replace("{split}", split) for split in SPLITS},
+        wordnet=CHECKOUT / "resources" / "nltk_data" / "corpora" / "wordnet.zip",
         table=lambda w: DATASETS[w.dataset].get("taxonomy", []),
     output:
-        f"{RESULTS}/datasets/{{dataset}}/taxonomy.parquet",
+        f"<results>/{layout.TAXONOMY}",
     log:
-        f"{RESULTS}/logs/build_taxonomy/{{dataset}}.log",
+        "<logs>/build_taxonomy/{dataset}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/build_taxonomy/{{dataset}}.tsv"
+        "<benchmarks>/build_taxonomy/{dataset}.tsv"
     conda:
         ENVIRONMENT
     params:

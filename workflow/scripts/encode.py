@@ -4,13 +4,18 @@ from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.files import write_json
 from cladescope.images.index import ImageIndex
 from cladescope.jobs import start_log
+from cladescope.kept import unfinished
 from cladescope.machines import machine
 
 start_log(snakemake.log[0])
-codes, quality = encode(
-    Dictionary.load(snakemake.input.weights),
-    image_blocks(ActivationStore.open(snakemake.input.manifest)),
-    ImageIndex.load(snakemake.input.index).labels,
-)
-codes.save(snakemake.output.codes)
-write_json(snakemake.output.quality, {**quality, "machine": machine(snakemake.threads)})
+inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
+labels = ImageIndex.load(inputs.index).labels
+store = ActivationStore.open(inputs.manifest)
+written = [*zip(outputs.codes, outputs.quality, strict=True)]
+read = [
+    (inputs.manifest, inputs.index, *own) for own in zip(inputs.weights, inputs.about, strict=True)
+]
+for n in unfinished(params.results, written, read, made_by=params.code):
+    codes, quality = encode(Dictionary.load(inputs.weights[n]), image_blocks(store), labels)
+    codes.save(outputs.codes[n])
+    write_json(outputs.quality[n], {**quality, "machine": machine(snakemake.threads)})

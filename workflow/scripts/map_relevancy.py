@@ -6,22 +6,25 @@ from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.images.index import ImageIndex
 from cladescope.images.sources import open_source
 from cladescope.jobs import start_log
+from cladescope.kept import unfinished
 from cladescope.planted.rendering import masks_by_path
 from cladescope.relevancy.map import RelevancySpec, map_relevancy
 
 start_log(snakemake.log[0])
-spec = snakemake.params.spec
-factors = snakemake.input.get("factors")
-map_relevancy(
-    Dictionary.load(snakemake.input.weights),
-    Codes.load(snakemake.input.codes),
-    pd.read_parquet(snakemake.input.latents),
-    pd.read_parquet(snakemake.input.nodes),
-    ImageIndex.load(snakemake.input.index),
-    open_source(snakemake.input.index),
-    load_backbone(BackboneSpec(**spec["backbone"])),
-    place=(int(snakemake.wildcards.layer), snakemake.wildcards.token),
-    spec=RelevancySpec(**spec["relevancy"]),
-    path=snakemake.output[0],
-    masks=masks_by_path(factors) if factors else None,
-)
+inputs, params = snakemake.input, snakemake.params
+spec, factors = params.spec, inputs.get("factors")
+# Of a dictionary whose siblings were made anew nothing has changed.
+for _ in unfinished(params.results, [snakemake.output], [inputs], made_by=[spec, params.code]):
+    map_relevancy(
+        Dictionary.load(inputs.weights),
+        Codes.load(inputs.codes),
+        pd.read_parquet(inputs.latents),
+        pd.read_parquet(inputs.nodes),
+        ImageIndex.load(inputs.index),
+        open_source(inputs.index),
+        load_backbone(BackboneSpec(**spec["backbone"])),
+        place=(int(snakemake.wildcards.layer), snakemake.wildcards.token),
+        spec=RelevancySpec(**spec["relevancy"]),
+        path=snakemake.output[0],
+        masks=masks_by_path(factors) if factors else None,
+    )

@@ -3,16 +3,19 @@ from pathlib import Path
 from cladescope.codes.codes import Codes
 from cladescope.images.index import ImageIndex
 from cladescope.jobs import start_log
+from cladescope.kept import unfinished
 from cladescope.machines import machine
 from cladescope.scores.score import score_dictionary
 from cladescope.scores.spec import ScoreSpec
 from cladescope.taxonomy.taxonomy import Taxonomy
 
 start_log(snakemake.log[0])
-scores = score_dictionary(
-    Codes.load(snakemake.input.codes),
-    ImageIndex.load(snakemake.input.index).labels,
-    Taxonomy.load(snakemake.input.taxonomy),
-    ScoreSpec.from_config(snakemake.params.spec),
-)
-scores.save(Path(snakemake.output.scores).parent, machine(snakemake.threads))
+inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
+labels = ImageIndex.load(inputs.index).labels
+taxonomy = Taxonomy.load(inputs.taxonomy)
+spec = ScoreSpec.from_config(params.spec)
+written = [*zip(*(files for _, files in outputs.items()), strict=True)]
+read = [(codes, inputs.index, inputs.taxonomy) for codes in inputs.codes]
+for n in unfinished(params.results, written, read, made_by=[params.spec, params.code]):
+    scores = score_dictionary(Codes.load(inputs.codes[n]), labels, taxonomy, spec)
+    scores.save(Path(outputs.scores[n]).parent, machine(snakemake.threads))

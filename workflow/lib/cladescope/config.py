@@ -1,4 +1,4 @@
-"""The configuration: validated against a closed schema, then expanded into dictionaries to make.
+"""The configuration, checked against a closed schema and completed with its defaults.
 
 Read at parse time only; scripts get plain values through `params`.
 """
@@ -6,7 +6,6 @@ Read at parse time only; scripts get plain values through `params`.
 import difflib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,51 +13,14 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
-from cladescope.sweep import DictionarySpec
+from cladescope import layout
+from cladescope.sweep import expand_sweep
 
 SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
-SPLITS = ("train", "eval")
-TRAINED = ("topk", "batchtopk", "matryoshka", "relu", "jumprelu")
 
 
 class ConfigError(ValueError):
     """The configuration cannot be used; the message lists every fault with its key."""
-
-
-@dataclass(frozen=True)
-class PassSpec:
-    """One extraction job: layers and tokens of one split that share a forward pass."""
-
-    experiment: str
-    split: str
-    number: int
-    dataset: str
-    backbone: dict[str, Any]
-    extraction: dict[str, Any]
-    """How activations are computed and stored, as far as it concerns this pass."""
-    places: tuple[tuple[int, str], ...]
-    """Layers and tokens."""
-    threads: int
-    protect: bool
-
-    @property
-    def stem(self) -> str:
-        """Name of the job."""
-        return f"{self.experiment}_{self.split}_{self.number}"
-
-    @property
-    def index(self) -> str:
-        """Image index, below the results folder."""
-        return f"datasets/{self.dataset}/images/{self.split}.parquet"
-
-    def manifest(self, place: tuple[int, str]) -> str:
-        """Manifest of one layer and token, below the results folder."""
-        layer, token = place
-        return f"{self.experiment}/activations/{self.split}/{token}/L{layer}.json"
-
-    def sampled(self, place: tuple[int, str]) -> bool:
-        """Whether a store holds a sample of the patches."""
-        return place[1] == "patches" and "patches" in self.extraction
 
 
 def load_schema() -> dict[str, Any]:
@@ -89,69 +51,6 @@ def complete_config(config: dict[str, Any]) -> dict[str, Any]:
             + "\n".join(f"  - {fault}" for fault in faults)
         )
     return config
-
-
-def expand_sweep(config: dict[str, Any]) -> list[DictionarySpec]:
-    """Return every dictionary of every experiment, in the order of the configuration."""
-    return [
-        DictionarySpec(name, token, layer, variant, *point)
-        for name, experiment in config["experiments"].items()
-        for token in experiment["sweep"]["tokens"]
-        for layer in experiment["sweep"]["layers"]
-        for variant, grid in experiment["sweep"]["variants"].items()
-        for point in (
-            product(grid["width"], grid["sparsity"], grid["seed"]) if grid else [(None, None, None)]
-        )
-    ]
-
-
-def expand_packs(config: dict[str, Any]) -> list[list[DictionarySpec]]:
-    """Return the trained dictionaries that share a job, where the configuration wants them to.
-
-    Those of a pack have the experiment, token, layer and variant in common.
-    """
-    kinds: dict[tuple[Any, ...], list[DictionarySpec]] = {}
-    for entry in expand_sweep(config):
-        size = config["experiments"][entry.experiment]["sweep"]["dictionaries_per_job"]
-        if size > 1 and entry.variant in TRAINED:
-            kind = (entry.experiment, entry.token, entry.layer, entry.variant, size)
-            kinds.setdefault(kind, []).append(entry)
-    return [
-        entries[first : first + size]
-        for (*_, size), entries in kinds.items()
-        for first in range(0, len(entries), size)
-    ]
-
-
-def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
-    """Return every extraction job of every experiment."""
-    return [
-        PassSpec(
-            experiment=name,
-            split=split,
-            number=number,
-            dataset=experiment["dataset"],
-            backbone=experiment["backbone"],
-            extraction=_extraction_of(experiment["extraction"], split, part["tokens"]),
-            places=tuple(product(part["layers"], part["tokens"])),
-            threads=experiment["extraction"]["threads"],
-            protect=experiment["extraction"]["protect"],
-        )
-        for name, experiment in config["experiments"].items()
-        for split in SPLITS
-        for number, part in enumerate(experiment["extraction"]["passes"])
-    ]
-
-
-def _extraction_of(extraction: dict[str, Any], split: str, tokens: list[str]) -> dict[str, Any]:
-    """Keep what concerns a pass, so that an option of one token kind leaves the others alone."""
-    spec = {key: extraction[key] for key in ("precision", "batch_size")}
-    spec["shards"] = extraction["shards"][split]
-    if "autocast" in extraction:
-        spec["autocast"] = extraction["autocast"]
-    if "patches" in extraction and "patches" in tokens:
-        spec["patches"] = extraction["patches"]
-    return spec
 
 
 def index_spec(dataset: dict[str, Any], split: str, rendered: str) -> dict[str, Any]:
@@ -303,7 +202,7 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
         if experiment["dataset"] not in config["datasets"]:
             known = list(config["datasets"])
             yield f"{key}.dataset: unknown dataset; {_nearest(experiment['dataset'], known)}"
-        if name in RESERVED_NAMES:
+        if name in layout.RESERVED:
             yield f"{key}: the name is taken by another folder of the results; choose another"
         yield from _layer_faults(key, experiment)
         for variant, grid in experiment["sweep"]["variants"].items():
@@ -325,9 +224,6 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
         if folder not in folders:
             close = difflib.get_close_matches(folder, folders, n=1, cutoff=0)[0]
             yield f"relevancy.dictionaries: {folder} is not in the sweep; did you mean {close}?"
-
-
-RESERVED_NAMES = ("datasets", "tables", "figures", "atlas", "backbones", "logs", "benchmarks")
 
 
 def _layer_faults(key: str, experiment: dict[str, Any]) -> Iterator[str]:
@@ -366,9 +262,3 @@ def _out_of_range(layer: int, backbone: dict[str, Any]) -> str:
         f"layer {layer} is out of range; {backbone['model']} has blocks 1 to {backbone['blocks']}, "
         f"the nearest valid value is {backbone['blocks']}"
     )
-
-
-def weights_kind(backbone: dict[str, Any]) -> str:
-    """Return `pretrained`, `random`, or `file` where the weights are a path."""
-    weights = backbone["weights"]
-    return weights if weights in ("pretrained", "random") else "file"

@@ -1,11 +1,16 @@
-"""Identity of a dictionary in the sweep, and its name in the results folder."""
+"""What a configuration asks for, spelt out: extraction passes, dictionaries, who shares a job."""
 
-import re
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
+from cladescope import layout
+from cladescope.layout import SPLITS
+
+TRAINED = ("topk", "batchtopk", "matryoshka", "relu", "jumprelu")
+"""Variants that are trained; the others are baselines."""
 SPARSITY = {"relu": "l1_", "jumprelu": "l0_"}
 """How names write a variant's sparsity, where it is not k."""
-_NAME = re.compile(r"w(\d+)_(?:k|l0_|l1_)(.+)_s(\d+)")
 
 
 @dataclass(frozen=True, order=True)
@@ -23,17 +28,6 @@ class DictionarySpec:
     sparsity: float | None = None
     seed: int | None = None
 
-    @classmethod
-    def of(cls, folder: str) -> "DictionarySpec":
-        """Return the dictionary that has this `folder`."""
-        experiment, _, token, layer, variant, name = folder.split("/")
-        place = (experiment, token, int(layer[1:]), variant)
-        if name == "full":
-            return cls(*place)
-        width, sparsity, seed = _NAME.fullmatch(name).groups()  # type: ignore[union-attr]
-        number = int(sparsity) if sparsity.isdigit() else float(sparsity)
-        return cls(*place, int(width), number, int(seed))
-
     @property
     def name(self) -> str:
         """Folder name within the variant: `w256_k8_s0`, `w256_l1_0.5_s0`; `full` without a grid."""
@@ -44,5 +38,184 @@ class DictionarySpec:
     @property
     def folder(self) -> str:
         """Folder below the results folder."""
-        place = f"{self.experiment}/dictionaries/{self.token}/L{self.layer}"
-        return f"{place}/{self.variant}/{self.name}"
+        return layout.DICTIONARY.format(name=self.name, **vars(self))
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Dictionaries that share a job; in no path and no parameter, so that it changes no result."""
+
+    members: tuple[DictionarySpec, ...]
+    """All of one experiment, token and layer."""
+    variant: str | None
+    """The one that all have, or None where they differ."""
+    number: int
+    """Counts the packs of the experiment, token, layer and variant."""
+
+    @property
+    def experiment(self) -> str:
+        """Of all members."""
+        return self.members[0].experiment
+
+    @property
+    def stem(self) -> str:
+        """Name of its jobs."""
+        first = self.members[0]
+        parts = (first.experiment, first.token, f"L{first.layer}", self.variant, self.number)
+        return "_".join(str(part) for part in parts if part is not None)
+
+
+@dataclass(frozen=True)
+class PassSpec:
+    """One extraction job: layers and tokens of one split that share a forward pass."""
+
+    experiment: str
+    split: str
+    number: int
+    dataset: str
+    backbone: dict[str, Any]
+    extraction: dict[str, Any]
+    """How activations are computed and stored, as far as it concerns this pass."""
+    places: tuple[tuple[int, str], ...]
+    """Layers and tokens."""
+    threads: int
+    protect: bool
+
+    @property
+    def stem(self) -> str:
+        """Name of the job."""
+        return f"{self.experiment}_{self.split}_{self.number}"
+
+    @property
+    def index(self) -> str:
+        """Image index, below the results folder."""
+        return layout.INDEX.format(dataset=self.dataset, split=self.split)
+
+    def manifest(self, place: tuple[int, str]) -> str:
+        """Manifest of one layer and token, below the results folder."""
+        layer, token = place
+        return layout.MANIFEST.format(
+            experiment=self.experiment, split=self.split, token=token, layer=layer
+        )
+
+    def sampled(self, place: tuple[int, str]) -> bool:
+        """Whether a store holds a sample of the patches."""
+        return place[1] == "patches" and "patches" in self.extraction
+
+
+def expand_sweep(config: dict[str, Any]) -> list[DictionarySpec]:
+    """Return every dictionary of every experiment, in the order of the configuration."""
+    return [
+        DictionarySpec(name, token, layer, variant, *point)
+        for name, experiment in config["experiments"].items()
+        for token in experiment["sweep"]["tokens"]
+        for layer in experiment["sweep"]["layers"]
+        for variant, grid in experiment["sweep"]["variants"].items()
+        for point in (
+            product(grid["width"], grid["sparsity"], grid["seed"]) if grid else [(None, None, None)]
+        )
+    ]
+
+
+def expand_packs(config: dict[str, Any], by_variant: bool) -> list[Pack]:
+    """Return the dictionaries that share jobs, where the configuration wants two or more in one.
+
+    Parameters
+    ----------
+    by_variant
+        Whether those of a pack have the variant in common, as training needs it.
+    """
+    groups: dict[tuple[Any, ...], list[DictionarySpec]] = {}
+    for entry in expand_sweep(config):
+        variant = entry.variant if by_variant else None
+        group = (entry.experiment, entry.token, entry.layer, variant)
+        groups.setdefault(group, []).append(entry)
+    packs = []
+    for (experiment, _, _, variant), entries in groups.items():
+        size = config["experiments"][experiment]["sweep"]["dictionaries_per_job"]
+        parts = [tuple(entries[i : i + size]) for i in range(0, len(entries), size)]
+        packs += [Pack(part, variant, n) for n, part in enumerate(parts) if len(part) > 1]
+    return packs
+
+
+def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
+    """Return every extraction job of every experiment."""
+    return [
+        PassSpec(
+            experiment=name,
+            split=split,
+            number=number,
+            dataset=experiment["dataset"],
+            backbone=experiment["backbone"],
+            extraction=_extraction_of(experiment["extraction"], split, part["tokens"]),
+            places=tuple(product(part["layers"], part["tokens"])),
+            threads=experiment["extraction"]["threads"],
+            protect=experiment["extraction"]["protect"],
+        )
+        for name, experiment in config["experiments"].items()
+        for split in SPLITS
+        for number, part in enumerate(experiment["extraction"]["passes"])
+    ]
+
+
+def _extraction_of(extraction: dict[str, Any], split: str, tokens: list[str]) -> dict[str, Any]:
+    """Keep what concerns a pass, so that an option of one token kind leaves the others alone."""
+    spec = {key: extraction[key] for key in ("precision", "batch_size")}
+    spec["shards"] = extraction["shards"][split]
+    if "autocast" in extraction:
+        spec["autocast"] = extraction["autocast"]
+    if "patches" in extraction and "patches" in tokens:
+        spec["patches"] = extraction["patches"]
+    return spec
+
+
+def weights_kind(backbone: dict[str, Any]) -> str:
+    """Return `pretrained`, `random`, or `file` where the weights are a path."""
+    weights = backbone["weights"]
+    return weights if weights in ("pretrained", "random") else "file"
+
+
+def shown_dictionary(config: dict[str, Any]) -> DictionarySpec:
+    """Return the dictionary whose latents are shown as images.
+
+    Of the first experiment's deepest layer, by preference trained, wide and of the first seed.
+    """
+    first = next(iter(config["experiments"]))
+    return max((e for e in expand_sweep(config) if e.experiment == first), key=_preference)
+
+
+def mapped_dictionaries(config: dict[str, Any]) -> list[DictionarySpec]:
+    """Return the dictionaries whose latents get maps; none if the configuration wants none.
+
+    Unless it lists them: the one that is shown and, as controls, one of the same place of every
+    experiment on the same dataset whose backbone has random weights.
+    """
+    if "relevancy" not in config:
+        return []
+    sweep = expand_sweep(config)
+    if "dictionaries" in config["relevancy"]:
+        by_folder = {entry.folder: entry for entry in sweep}
+        return [by_folder[folder] for folder in config["relevancy"]["dictionaries"]]
+    experiments = config["experiments"]
+    shown = shown_dictionary(config)
+    controls = {}
+    for entry in sorted(sweep, key=_preference):
+        experiment = experiments[entry.experiment]
+        if (
+            experiment["backbone"]["weights"] == "random"
+            and experiment["dataset"] == experiments[shown.experiment]["dataset"]
+            and (entry.token, entry.layer) == (shown.token, shown.layer)
+        ):
+            controls[entry.experiment] = entry
+    return list(dict.fromkeys([shown, *controls.values()]))
+
+
+def _preference(entry: DictionarySpec) -> tuple[Any, ...]:
+    return (
+        entry.token == "cls",
+        entry.layer,
+        entry.variant == "topk",
+        entry.width or 0,
+        -(entry.seed or 0),
+        entry.sparsity or 0,
+    )

@@ -5,8 +5,3 @@
 dataset and `site.py` what all dictionaries share. The pages themselves lie in `workflow/atlas/`;
 docs/atlas.md describes the files.
 """
-
-
-def page_folder(dictionary: str) -> str:
-    """Return where the pages of a dictionary lie below the atlas's `dictionaries`."""
-    return dictionary.replace("/dictionaries/", "/", 1)

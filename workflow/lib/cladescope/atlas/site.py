@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cladescope.atlas import page_folder
 from cladescope.atlas.chunks import read_chunk, smallest, write_chunk
 from cladescope.atlas.dictionary import NULLS
 from cladescope.files import write_aside
 from cladescope.images.index import ImageIndex
+from cladescope.layout import page_folder
 from cladescope.provenance.record import COLUMNS
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import Tree

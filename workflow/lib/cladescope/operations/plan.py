@@ -11,16 +11,16 @@ import yaml
 
 from cladescope.activations.store import ShardPlan, store_files
 from cladescope.backbone.backbone import Layer, forward_cost, list_layers
-from cladescope.config import (
-    SPLITS,
+from cladescope.images.index import ImageIndex
+from cladescope.layout import SPLITS
+from cladescope.sweep import (
     TRAINED,
     PassSpec,
     expand_packs,
     expand_passes,
     expand_sweep,
+    mapped_dictionaries,
 )
-from cladescope.images.index import ImageIndex
-from cladescope.selection import mapped_dictionaries
 
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 PLANTED_CLASSES = 64
@@ -129,6 +129,10 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
     planted = [name for name in datasets if config["datasets"][name]["source"] == "planted"]
     backbones = {str(experiment["backbone"]["weights"]) for experiment in experiments}
     sweep = expand_sweep(config)
+    trained, others = (
+        len(sweep) - sum(len(pack.members) - 1 for pack in expand_packs(config, by_variant))
+        for by_variant in (True, False)
+    )
     place_of = [(entry.experiment, entry.token, entry.layer) for entry in sweep]
     return Counter(
         render_planted=len(planted) * len(SPLITS),
@@ -138,14 +142,14 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
             path.startswith(f"{config['results']}/backbones/") for path in backbones
         ),
         extract_activations=len(expand_passes(config)),
-        train_sae=len(sweep) - sum(len(pack) - 1 for pack in expand_packs(config)),
-        encode=len(sweep),
-        score_dictionary=len(sweep),
+        train_sae=trained,
+        encode=others,
+        score_dictionary=others,
         match_seeds=len({p for p, e in zip(place_of, sweep, strict=True) if e.seed is not None}),
         probe_layer=len(set(place_of)),
         map_relevancy=len(mapped_dictionaries(config)),
         draw_thumbnails=len(datasets) * ("atlas" in config),
-        chart_dictionary=len(sweep) * ("atlas" in config),
+        chart_dictionary=others * ("atlas" in config),
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from cladescope.activations.store import ActivationStore
 from cladescope.activations.writer import zarr_fault
-from cladescope.config import PassSpec, expand_passes
 from cladescope.jobs import progress
+from cladescope.sweep import PassSpec, expand_passes
 
 
 @dataclass(frozen=True)

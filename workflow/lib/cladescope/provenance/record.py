@@ -16,8 +16,9 @@ from typing import Any
 
 import pandas as pd
 
-from cladescope.config import SPLITS, TRAINED, expand_sweep, weights_kind
 from cladescope.files import read_json, write_json
+from cladescope.layout import SPLITS
+from cladescope.sweep import TRAINED, expand_sweep, weights_kind
 
 FORMAT = "cladescope-provenance-1"
 CHECKOUT = Path(__file__).parents[4]

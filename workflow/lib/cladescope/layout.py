@@ -1,0 +1,46 @@
+"""Where everything lies below the results folder; nobody else puts these paths together.
+
+Patterns with names in braces, which rules use as wildcards and code fills in with `format`.
+"""
+
+SPLITS = ("train", "eval")
+
+DATASET = "datasets/{dataset}"
+RENDERED = DATASET + "/rendered/{split}"
+"""Folder of images; a table of what was drawn lies beside it, as `.parquet`."""
+IMAGES = DATASET + "/images/{split}"
+"""Stem: `.parquet` is the index, `.source.json` where the images are, `_skipped.csv` bad images."""
+INDEX = IMAGES + ".parquet"
+TAXONOMY = DATASET + "/taxonomy.parquet"
+
+BACKBONE = "backbones/{dataset}/s{seed}"
+"""Stem of weights that the workflow trained: `.safetensors` and `.json`."""
+
+LAYER = "{token}/L{layer}"
+MANIFEST = "{experiment}/activations/{split}/" + LAYER + ".json"
+"""Of a store of activations, which lies beside it as `.zarr`."""
+POINT = LAYER + "/{variant}/{name}"
+"""One dictionary of an experiment's sweep."""
+DICTIONARY = "{experiment}/dictionaries/" + POINT
+RECURRENCE = "{experiment}/recurrence/" + LAYER + ".parquet"
+PROBES = "{experiment}/probes/" + LAYER
+"""Stem: `.parquet` by level of the taxonomy, `_nodes.parquet` by node."""
+PROVENANCE = "{experiment}/provenance.json"
+
+TABLES = "tables"
+COSTS = TABLES + "/costs.csv"
+FIGURES = "figures"
+ATLAS = "atlas"
+PAGES = ATLAS + "/dictionaries/{experiment}/" + POINT
+"""A dictionary's pages in the atlas."""
+THUMBNAILS = ATLAS + "/images/{dataset}"
+
+LOGS = "logs"
+BENCHMARKS = "benchmarks"
+RESERVED = ("datasets", "backbones", TABLES, FIGURES, ATLAS, LOGS, BENCHMARKS)
+"""Folders of the results that are no experiment's."""
+
+
+def page_folder(dictionary: str) -> str:
+    """Return where the pages of a dictionary lie below the atlas's `dictionaries`."""
+    return dictionary.replace("/dictionaries/", "/", 1)

@@ -1,0 +1,204 @@
+FORMATS = config["figures"]["formats"]
+FIGURES = [
+    f"<results>/{layout.FIGURES}/{name}.{suffix}"
+    for name in (
+        "scores",
+        "surface",
+        "recovered_nodes",
+        "sensitivity",
+        "quality",
+        "training_curves",
+        "top_images",
+        *(["examples"] if MAPPED else []),
+    )
+    for suffix in FORMATS
+]
+TRAINED_SWEEP = {
+    folder: dictionary for folder, dictionary in SWEEP.items() if dictionary.variant in TRAINED
+}
+
+
+def figure(name, about):
+    """One figure in every format; the first one goes into the report."""
+    first, *others = (f"<results>/{layout.FIGURES}/{name}.{suffix}" for suffix in FORMATS)
+    shown = report(
+        first,
+        caption=f"../report/{name}.rst",
+        category="Figures",
+        subcategory=about,
+        labels={"figure": name.replace("_", " ")},
+    )
+    return [shown, *others]
+
+
+def shown_dataset():
+    """The dataset of the dictionary whose latents are shown as images."""
+    return EXPERIMENTS[SHOWN.experiment]["dataset"]
+
+
+rule plot_scores:
+    input:
+        metrics=rules.tabulate.output.metrics,
+    output:
+        figure("scores", "Scores"),
+    log:
+        "<logs>/plot_scores.log",
+    benchmark:
+        "<benchmarks>/plot_scores.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={"dpi": config["figures"]["dpi"]},
+        code=code_of("plot_scores"),
+    script:
+        "../scripts/plot_scores.py"
+
+
+rule plot_surface:
+    input:
+        metrics=rules.tabulate.output.metrics,
+    output:
+        figure("surface", "Scores"),
+    log:
+        "<logs>/plot_surface.log",
+    benchmark:
+        "<benchmarks>/plot_surface.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={"dpi": config["figures"]["dpi"]},
+        code=code_of("plot_surface"),
+    script:
+        "../scripts/plot_surface.py"
+
+
+rule plot_recovered_nodes:
+    input:
+        nodes=rules.tabulate.output.nodes,
+        metrics=rules.tabulate.output.metrics,
+        taxonomy=f"<results>/{layout.TAXONOMY.format(dataset=shown_dataset())}",
+        drawn=DRAWN if has_planted() else [],
+    output:
+        figure("recovered_nodes", "Scores"),
+    log:
+        "<logs>/plot_recovered_nodes.log",
+    benchmark:
+        "<benchmarks>/plot_recovered_nodes.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={
+            "dpi": config["figures"]["dpi"],
+            "dataset": shown_dataset(),
+        },
+        code=code_of("plot_recovered_nodes"),
+    script:
+        "../scripts/plot_recovered_nodes.py"
+
+
+rule plot_sensitivity:
+    input:
+        metrics=rules.tabulate.output.metrics,
+        sensitivity=rules.tabulate.output.sensitivity,
+    output:
+        figure("sensitivity", "Scores"),
+    log:
+        "<logs>/plot_sensitivity.log",
+    benchmark:
+        "<benchmarks>/plot_sensitivity.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={"dpi": config["figures"]["dpi"]},
+        code=code_of("plot_sensitivity"),
+    script:
+        "../scripts/plot_sensitivity.py"
+
+
+rule plot_quality:
+    input:
+        metrics=rules.tabulate.output.metrics,
+    output:
+        figure("quality", "Dictionaries"),
+    log:
+        "<logs>/plot_quality.log",
+    benchmark:
+        "<benchmarks>/plot_quality.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={"dpi": config["figures"]["dpi"]},
+        code=code_of("plot_quality"),
+    script:
+        "../scripts/plot_quality.py"
+
+
+rule plot_top_images:
+    input:
+        codes=f"<results>/{SHOWN.folder}/codes.parquet",
+        latents=f"<results>/{SHOWN.folder}/latents.parquet",
+        index=f"<results>/{layout.INDEX.format(dataset=shown_dataset(), split='eval')}",
+    output:
+        figure("top_images", "Latents"),
+    log:
+        "<logs>/plot_top_images.log",
+    benchmark:
+        "<benchmarks>/plot_top_images.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={
+            "dpi": config["figures"]["dpi"],
+            "title": SHOWN.folder,
+        },
+        code=code_of("plot_top_images"),
+    script:
+        "../scripts/plot_top_images.py"
+
+
+rule plot_training_curves:
+    input:
+        logs=[f"<results>/{folder}/training.parquet" for folder in TRAINED_SWEEP],
+    output:
+        figure("training_curves", "Dictionaries"),
+    log:
+        "<logs>/plot_training_curves.log",
+    benchmark:
+        "<benchmarks>/plot_training_curves.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={
+            "dpi": config["figures"]["dpi"],
+            "sweep": [identity_of(dictionary) for dictionary in TRAINED_SWEEP.values()],
+        },
+        code=code_of("plot_training_curves"),
+    script:
+        "../scripts/plot_training_curves.py"
+
+
+if MAPPED:
+
+    rule plot_examples:
+        input:
+            maps=f"<results>/{MAPPED[0].folder}/relevancy.parquet",
+            latents=f"<results>/{MAPPED[0].folder}/latents.parquet",
+            nodes=f"<results>/{MAPPED[0].folder}/nodes.parquet",
+            index=f"<results>/{layout.INDEX.format(dataset=EXPERIMENTS[MAPPED[0].experiment]['dataset'], split='eval')}",
+        output:
+            figure("examples", "Latents"),
+        log:
+            "<logs>/plot_examples.log",
+        benchmark:
+            "<benchmarks>/plot_examples.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec={
+                "dpi": config["figures"]["dpi"],
+                "title": MAPPED[0].folder,
+                "nodes": config["relevancy"].get("nodes", []),
+            },
+            code=code_of("plot_examples"),
+        script:
+            "../scripts/plot_examples.py"

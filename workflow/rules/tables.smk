@@ -1,0 +1,239 @@
+from cladescope.provenance.record import plan_record
+
+TABLES = [
+    f"<results>/{layout.TABLES}/{name}"
+    for name in (
+        "metrics.csv",
+        *(f"{table}.csv.gz" for table in SCORE_TABLES),
+        "skipped_images.csv",
+        "seeds.csv",
+        "trends.csv",
+        "comparisons.csv",
+        "probes.csv",
+        "probe_nodes.csv",
+        *(["drawn.csv"] if has_planted() else []),
+    )
+]
+COSTS = f"<results>/{layout.COSTS}"
+RECORDS = {name: f"<results>/{layout.PROVENANCE.format(experiment=name)}" for name in EXPERIMENTS}
+
+
+def stages():
+    """Fingerprint of the code of every stage that numbers come from, by the stage's name."""
+    variants = {entry.variant for entry in SWEEP.values()}
+    drawings = ("plot_", "chart_", "draw_", "build_atlas", "record_provenance")
+    scripts = (script.stem for script in sorted((WORKFLOW / "scripts").glob("*.py")))
+    return {
+        **{script: code_of(script) for script in scripts if not script.startswith(drawings)},
+        **{
+            f"train_sae {variant}": code_of("train_sae", f"dictionaries/variants/{variant}.py")
+            for variant in sorted(variants)
+        },
+    }
+
+
+STAGES = stages()
+
+
+def skipped_images():
+    """The table of skipped images of every dataset and split that an experiment uses."""
+    return {
+        (
+            dataset,
+            split,
+        ): f"{RESULTS}/{layout.IMAGES.format(dataset=dataset, split=split)}_skipped.csv"
+        for dataset in used_datasets()
+        for split in SPLITS
+    }
+
+
+def of_layers(pattern, seeded=False):
+    """The file of every layer that dictionaries are of, or seeded ones."""
+    return [
+        f"<results>/{pattern.format(experiment=experiment, token=token, layer=layer)}"
+        for experiment, token, layer in swept_layers(seeded)
+    ]
+
+
+rule record_provenance:
+    input:
+        manifests=lambda w: manifests_of(w.experiment),
+        taxonomy=dataset_file("taxonomy.parquet"),
+        about=lambda w: of_sweep("sae.json", w.experiment),
+        quality=lambda w: of_sweep("quality.json", w.experiment),
+        scores=lambda w: of_sweep("scores.json", w.experiment),
+        lock=CHECKOUT / "envs" / "requirements.txt",
+    output:
+        report(
+            f"<results>/{layout.PROVENANCE}",
+            caption="../report/provenance.rst",
+            category="Provenance",
+        ),
+    log:
+        "<logs>/record_provenance/{experiment}.log",
+    benchmark:
+        "<benchmarks>/record_provenance/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec=lambda w: {"plan": plan_record(config, w.experiment), "code": STAGES},
+        code=code_of("record_provenance"),
+    script:
+        "../scripts/record_provenance.py"
+
+
+rule tabulate:
+    input:
+        **{table: of_sweep(f"{table}.parquet") for table in SCORE_TABLES},
+        records=RECORDS.values(),
+        scores=of_sweep("scores.json"),
+        quality=of_sweep("quality.json"),
+        recurrence=of_layers(layout.RECURRENCE, seeded=True),
+    output:
+        **{table: f"<results>/{layout.TABLES}/{table}.csv.gz" for table in SCORE_TABLES},
+        metrics=report(
+            f"<results>/{layout.TABLES}/metrics.csv",
+            caption="../report/metrics.rst",
+            category="Tables",
+        ),
+    log:
+        "<logs>/tabulate.log",
+    benchmark:
+        "<benchmarks>/tabulate.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={
+            "sweep": [identity_of(dictionary) for dictionary in SWEEP.values()],
+            "tables": SCORE_TABLES,
+        },
+        code=code_of("tabulate"),
+    script:
+        "../scripts/tabulate.py"
+
+
+rule compare:
+    input:
+        metrics=rules.tabulate.output.metrics,
+    output:
+        seeds=f"<results>/{layout.TABLES}/seeds.csv",
+        trends=report(
+            f"<results>/{layout.TABLES}/trends.csv",
+            caption="../report/trends.rst",
+            category="Tables",
+        ),
+        comparisons=f"<results>/{layout.TABLES}/comparisons.csv",
+    log:
+        "<logs>/compare.log",
+    benchmark:
+        "<benchmarks>/compare.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={"level": config["scores"]["fdr"]},
+        code=code_of("compare"),
+    script:
+        "../scripts/compare.py"
+
+
+rule contrast_drawn:
+    input:
+        nodes=rules.tabulate.output.nodes,
+        metrics=rules.tabulate.output.metrics,
+        drawn=DRAWN,
+    output:
+        report(
+            f"<results>/{layout.TABLES}/drawn.csv",
+            caption="../report/drawn.rst",
+            category="Tables",
+        ),
+    log:
+        "<logs>/contrast_drawn.log",
+    benchmark:
+        "<benchmarks>/contrast_drawn.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code_of("contrast_drawn"),
+    script:
+        "../scripts/contrast_drawn.py"
+
+
+rule tabulate_probes:
+    input:
+        levels=of_layers(f"{layout.PROBES}.parquet"),
+        nodes=of_layers(f"{layout.PROBES}_nodes.parquet"),
+        records=RECORDS.values(),
+    output:
+        levels=f"<results>/{layout.TABLES}/probes.csv",
+        nodes=f"<results>/{layout.TABLES}/probe_nodes.csv",
+    log:
+        "<logs>/tabulate_probes.log",
+    benchmark:
+        "<benchmarks>/tabulate_probes.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={"places": swept_layers()},
+        code=code_of("tabulate_probes"),
+    script:
+        "../scripts/tabulate_probes.py"
+
+
+rule tabulate_skipped:
+    input:
+        skipped=skipped_images().values(),
+        records=RECORDS.values(),
+    output:
+        f"<results>/{layout.TABLES}/skipped_images.csv",
+    log:
+        "<logs>/tabulate_skipped.log",
+    benchmark:
+        "<benchmarks>/tabulate_skipped.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={
+            "splits": list(skipped_images()),
+            # Which of the records are about each dataset.
+            "records": {
+                dataset: [
+                    number
+                    for number, name in enumerate(RECORDS)
+                    if EXPERIMENTS[name]["dataset"] == dataset
+                ]
+                for dataset in used_datasets()
+            },
+        },
+        code=code_of("tabulate_skipped"),
+    script:
+        "../scripts/tabulate_skipped.py"
+
+
+if MAPPED:
+
+    rule tabulate_relevancy:
+        input:
+            maps=[f"<results>/{dictionary.folder}/relevancy.parquet" for dictionary in MAPPED],
+            records=RECORDS.values(),
+        output:
+            report(
+                RELEVANCY[0],
+                caption="../report/relevancy.rst",
+                category="Tables",
+            ),
+        log:
+            "<logs>/tabulate_relevancy.log",
+        benchmark:
+            "<benchmarks>/tabulate_relevancy.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec={
+                "dictionaries": [identity_of(dictionary) for dictionary in MAPPED],
+                "draws": config["relevancy"]["bootstrap_draws"],
+                "seed": config["relevancy"]["seed"],
+            },
+            code=code_of("tabulate_relevancy"),
+        script:
+            "../scripts/tabulate_relevancy.py"
