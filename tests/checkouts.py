@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+SHARED = re.compile(r"(train_sae|encode|score_dictionary|chart_dictionary)_\w+")
+"""Rules of jobs for several dictionaries."""
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 PARTS = ("Snakefile", "workflow", "profiles", "envs", "resources")
 SMALL = {
@@ -124,7 +126,7 @@ class Checkout:
         result = self.run("-n", *arguments)
         assert result.returncode == 0, result.stdout + result.stderr
         rules = re.findall(r"^(?:local)?rule (\w+):", result.stdout + result.stderr, re.MULTILINE)
-        return Counter(rule for rule in rules if rule != "all")
+        return Counter(SHARED.sub(r"\1", rule) for rule in rules if rule != "all")
 
     def edit(self, module: str, old: str, new: str) -> None:
         """Replace the first occurrence of a text in a library module."""

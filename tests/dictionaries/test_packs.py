@@ -119,17 +119,3 @@ def test_packs_are_of_one_layer_and_variant():
     assert len({pack.stem for pack in packs}) == 4
     assert all(len({e.layer for e in pack.members}) == 1 for pack in packs)
     assert expand_packs(complete_config(SMALL), by_variant=True) == []
-
-
-def test_packing_retrains_nothing(checkout, config):
-    config["experiments"]["trained"]["sweep"]["dictionaries_per_job"] = 2
-    checkout.write(config)
-    assert checkout.planned() == {}
-    config["training"]["images"] += 256
-    checkout.write(config)
-    planned = checkout.planned()
-    # Two sparsities each of two layers.
-    assert {rule: n for rule, n in planned.items() if rule.startswith("train_sae")} == {
-        "train_sae_trained_cls_L2_topk_0": 1,
-        "train_sae_trained_cls_L8_topk_1": 1,
-    }

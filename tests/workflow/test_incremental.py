@@ -173,6 +173,54 @@ def test_split_that_is_missing_is_extracted_alone(checkout, tmp_path):
     assert planned == {"extract_activations_trained_eval_0": 1}
 
 
+# Several dictionaries in a job.
+
+SHARING = {"experiments.trained.sweep.dictionaries_per_job": 4}
+
+
+def test_sharing_jobs_reruns_nothing(checkout):
+    checkout.write(edit(SMALL, SHARING))
+    assert checkout.planned() == {}
+    checkout.write(edit(SMALL, SHARING | {"training.batch_size": 128}))
+    assert checkout.planned()["train_sae"] == 2
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_edit_of_the_configuration_with_shared_jobs(checkout, name):
+    """The same rules run, for fewer jobs; those of a layer that gets a dictionary look at all."""
+    changes, expected = EDITS[name]
+    checkout.write(edit(SMALL, SHARING | changes))
+    planned = checkout.planned()
+    # What shows the deepest dictionary looks again when a job of its layer has run.
+    shown = {"plot_top_images"} if "encode" in expected else set()
+    assert planned.keys() - shown == expected.keys() - shown
+    for rule, count in planned.items():
+        assert count <= expected.get(rule, 1)
+        if rule not in ("train_sae", "encode", "score_dictionary", *shown):
+            assert count == expected[rule]
+
+
+def test_shared_jobs_make_only_what_is_new(checkout):
+    """And leave the other dictionaries as they are, though Snakemake has deleted them."""
+    folder = checkout.folder / "results/small/trained/dictionaries"
+    grid = {f"{TOPK}.sparsity": [2, 4, 8], f"{VARIANTS}.pca": {}}
+    # From a first shared run on: what it keeps has second names in this folder.
+    checkout.write(edit(SMALL, SHARING | {"training.batch_size": 128}))
+    result = checkout.run()
+    assert result.returncode == 0, result.stdout + result.stderr
+    before = {path: path.stat().st_ino for path in folder.rglob("*") if path.is_file()}
+    contents = {path: path.read_bytes() for path in before}
+    checkout.write(edit(SMALL, SHARING | {"training.batch_size": 128} | grid))
+    result = checkout.run()
+    assert result.returncode == 0, result.stdout + result.stderr
+    after = {path: path.stat().st_ino for path in folder.rglob("*") if path.is_file()}
+    assert {path: after[path] for path in before} == before
+    assert all(path.read_bytes() == content for path, content in contents.items())
+    new = {path.relative_to(folder).parts[1:4:2] for path in after.keys() - before.keys()}
+    assert new == {(layer, name) for layer in ("L2", "L8") for name in ("w48_k8_s0", "full")}
+    assert checkout.planned() == {}
+
+
 # The paper's experiment: 40 blocks, 256 image shards.
 
 

@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
 
-DIFFERING = ("logs", "benchmarks")
+from cladescope import layout
+from cladescope.kept import FOLDER as KEPT
+
+DIFFERING = (layout.LOGS, layout.BENCHMARKS, KEPT)
 """Folders of a results folder that tell of a run's course, not of its results."""
-COSTS = "tables/costs.csv"
 SOURCE = ".source.json"
 """Where a dataset's images lie, which may be elsewhere."""
 
@@ -40,7 +42,7 @@ def _results(folder: Path) -> Iterator[str]:
         raise FileNotFoundError(f"{folder} does not exist")
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
-        own = name.parts[0] not in DIFFERING and str(name) != COSTS
+        own = name.parts[0] not in DIFFERING and str(name) != layout.COSTS
         if own and path.is_file() and not name.name.endswith(SOURCE):
             yield str(name)
 

@@ -129,12 +129,8 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
     planted = [name for name in datasets if config["datasets"][name]["source"] == "planted"]
     backbones = {str(experiment["backbone"]["weights"]) for experiment in experiments}
     sweep = expand_sweep(config)
-    trained, others = (
-        len(sweep) - sum(len(pack.members) - 1 for pack in expand_packs(config, by_variant))
-        for by_variant in (True, False)
-    )
     place_of = [(entry.experiment, entry.token, entry.layer) for entry in sweep]
-    return Counter(
+    counts = Counter(
         render_planted=len(planted) * len(SPLITS),
         index_images=len(datasets) * len(SPLITS),
         build_taxonomy=len(datasets),
@@ -142,15 +138,21 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
             path.startswith(f"{config['results']}/backbones/") for path in backbones
         ),
         extract_activations=len(expand_passes(config)),
-        train_sae=trained,
-        encode=others,
-        score_dictionary=others,
+        train_sae=len(sweep),
+        encode=len(sweep),
+        score_dictionary=len(sweep),
         match_seeds=len({p for p, e in zip(place_of, sweep, strict=True) if e.seed is not None}),
         probe_layer=len(set(place_of)),
         map_relevancy=len(mapped_dictionaries(config)),
         draw_thumbnails=len(datasets) * ("atlas" in config),
-        chart_dictionary=others * ("atlas" in config),
+        chart_dictionary=len(sweep) * ("atlas" in config),
     )
+    for rule in ("train_sae", "encode", "score_dictionary", "chart_dictionary"):
+        packs = expand_packs(config, by_variant=rule == "train_sae")
+        if counts[rule] and packs:
+            counts[rule] -= sum(len(pack.members) for pack in packs)
+            counts[f"{rule} (of several)"] = len(packs)
+    return counts
 
 
 def _plan_pass(job: PassSpec, layers: list[Layer], images: int) -> PassPlan:

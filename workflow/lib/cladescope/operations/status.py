@@ -11,7 +11,9 @@ from pathlib import Path
 
 from cladescope.jobs import FAILED
 
-_GENERATED = re.compile(r"(extract_activations|train_sae)_.*")
+_GENERATED = re.compile(
+    r"(extract_activations|train_sae|encode|score_dictionary|chart_dictionary)_.*"
+)
 """Rules that the configuration makes several of."""
 
 
