@@ -200,24 +200,23 @@ def _add_rows(total: np.ndarray, weights: np.ndarray, matrix: np.ndarray, rows: 
 
 @kernel(REORDER)
 def products(vector: np.ndarray, matrix: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
-    """Write vector · matrix[rows[e]] for every e, four at a time."""
-    whole = len(rows) // 4 * 4
-    for e in range(0, whole, 4):
-        row0, row1 = matrix[rows[e]], matrix[rows[e + 1]]
-        row2, row3 = matrix[rows[e + 2]], matrix[rows[e + 3]]
+    """Write vector · matrix[rows[e]] for every e, four at a time.
+
+    Where fewer than four are left, the last row is taken again: the compiler would order the sums
+    of another loop in another way, and a product would depend on how many are asked for.
+    """
+    last = len(rows) - 1
+    for e in range(0, len(rows), 4):
+        e1, e2, e3 = min(e + 1, last), min(e + 2, last), min(e + 3, last)
+        row0, row1 = matrix[rows[e]], matrix[rows[e1]]
+        row2, row3 = matrix[rows[e2]], matrix[rows[e3]]
         sum0 = sum1 = sum2 = sum3 = np.float32(0)
         for i in range(len(vector)):
             sum0 += vector[i] * row0[i]
             sum1 += vector[i] * row1[i]
             sum2 += vector[i] * row2[i]
             sum3 += vector[i] * row3[i]
-        out[e], out[e + 1], out[e + 2], out[e + 3] = sum0, sum1, sum2, sum3
-    for e in range(whole, len(rows)):
-        row = matrix[rows[e]]
-        product = np.float32(0)
-        for i in range(len(vector)):
-            product += vector[i] * row[i]
-        out[e] = product
+        out[e], out[e1], out[e2], out[e3] = sum0, sum1, sum2, sum3
 
 
 @kernel(REORDER)
