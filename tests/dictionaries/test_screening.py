@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.training import kernels, screening
+from cladescope.dictionaries.training import kernels
 from cladescope.dictionaries.training.processor import SparseTopK
 from cladescope.dictionaries.training.schedule import ADAM_BETAS
-from cladescope.dictionaries.training.screening import Screen, round_rows
+from cladescope.dictionaries.training.screening import Screen
 
 ROWS, D = 40, 200
 
@@ -131,7 +131,7 @@ def test_rounded_products_are_allowed_for(entries, k, places):
     rough, doubts = rough.view(torch.uint16).numpy()[None], np.zeros(1, np.float32)
     latents, values = np.empty((1, k), np.int32), np.empty((1, k), np.float32)
     x, encoder = np.ones((1, 1), np.float32), products[:, None]
-    screening.select_screened(rough, doubts, np.abs(products), x, encoder, bias, latents, values)
+    kernels.select_screened(rough, doubts, np.abs(products), x, encoder, bias, latents, values)
     best = sorted(places[:k])
     assert latents[0].tolist() == best
     assert np.array_equal(values[0], (products + bias)[best])
@@ -244,7 +244,7 @@ def test_rows_are_rounded_as_torch_rounds_them():
     matrix = matrix.astype(np.float32)
     matrix[0, :4] = [1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8, 0]  # exactly between two numbers
     rounded, norms, errors = np.empty((20, D), np.uint16), *np.empty((2, 20), np.float32)
-    round_rows(matrix, rounded, norms, errors)
+    kernels.round_rows(matrix, rounded, norms, errors)
     expected = torch.from_numpy(matrix).to(torch.bfloat16)
     assert np.array_equal(rounded, expected.view(torch.uint16).numpy())
     lost = matrix.astype(float) - expected.double().numpy()
@@ -253,4 +253,4 @@ def test_rows_are_rounded_as_torch_rounds_them():
 
 
 def test_bounds_of_rounding_are_those_of_bfloat16():
-    assert float(screening.ROUNDING) == torch.finfo(torch.bfloat16).eps / 2
+    assert float(kernels.ROUNDING) == torch.finfo(torch.bfloat16).eps / 2
