@@ -25,3 +25,13 @@ def test_elsewhere_nothing_is_known_of_bfloat16(monkeypatch, tmp_path):
     monkeypatch.setattr(machines, "_CPUINFO", tmp_path / "absent")
     assert not machines.fast_in_bfloat16()
     assert machines.machine(1).endswith(", 1 thread")
+
+
+def test_a_processor_without_a_name_is_called_by_its_architecture(monkeypatch, tmp_path):
+    """As Linux describes those of Arm."""
+    monkeypatch.setattr(machines, "_CPUINFO", tmp_path / "cpuinfo")
+    machines._CPUINFO.write_text("processor\t: 0\nFeatures\t: fp asimd bf16\nCPU part\t: 0xd4f\n")
+    monkeypatch.setattr(machines.platform, "processor", lambda: "")
+    monkeypatch.setattr(machines.platform, "machine", lambda: "aarch64")
+    assert not machines.fast_in_bfloat16()
+    assert machines.machine(2) == "CPU aarch64, 2 threads"

@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from pathlib import Path
 import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
-PLUGINS = Path("/usr/lib/x86_64-linux-gnu/slurm-wlm")
+PLUGINS = Path(f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}/slurm-wlm")
 NODES = ("n1", "n2", "g1")
 # Node g1 has two GPUs for Slurm and none for torch: any device file will do. Memory limits are
 # enforced by sampling, so no control groups are needed. What is lost is noticed within seconds.
