@@ -1,17 +1,15 @@
 """Compiled loops of the sparse TopK step: what numpy would do with large temporary arrays.
 
 Every kernel works on one block of rows or of latents and releases the interpreter's lock, so that
-threads can share a batch; no result depends on how many there are. Compiled code is kept beside
-this file, or in the user's cache folder where this one cannot be written, until the file changes:
-loops that call each other stand in one.
+threads can share a batch; no result depends on how many there are. Compiled code is kept until its
+file changes: loops that call each other stand in one.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numba import njit
+
+from cladescope.compiled import compiled
 
 LANES = 16
 """Columns of a vector register."""
@@ -35,20 +33,7 @@ LOWER_BITS = np.uint32(16)
 REORDER = {"reassoc", "contract", "nsz", "arcp"}
 
 
-def kernel(fastmath: Any) -> Callable[[Callable], Callable]:
-    """Compile a function at its first call, with these liberties in arithmetic and no lock."""
-    options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
-
-    def compile_late(function: Callable) -> Callable:
-        try:
-            return njit(cache=True, **options)(function)
-        except RuntimeError:  # No folder can be written: compile in every process.
-            return njit(**options)(function)
-
-    return compile_late
-
-
-@kernel(REORDER | {"nnan"})
+@compiled(fastmath=REORDER | {"nnan"})
 def find_bound(values: np.ndarray, k: int) -> np.float32:
     """Return a positive bound that at least k of the values reach, or all positive ones, if fewer.
 
@@ -70,13 +55,13 @@ def find_bound(values: np.ndarray, k: int) -> np.float32:
     return low
 
 
-@kernel(False)
+@compiled
 def count_tiles(width: int, k: int) -> int:
     """Return the tiles of a row whose lanes are worth a maximum each: at least k lanes, or none."""
     return width // TILE if width // DEPTH >= 2 * k else 0
 
 
-@kernel(REORDER | {"nnan"})
+@compiled(fastmath=REORDER | {"nnan"})
 def _maxima(z: np.ndarray, bias: np.ndarray, largest: np.ndarray) -> None:
     """Write the maximum of z + bias in each lane of each tile."""
     for tile in range(len(largest) // LANES):
@@ -88,7 +73,7 @@ def _maxima(z: np.ndarray, bias: np.ndarray, largest: np.ndarray) -> None:
             largest[tile * LANES + lane] = top
 
 
-@kernel(REORDER | {"nnan"})
+@compiled(fastmath=REORDER | {"nnan"})
 def select_largest(
     pre: np.ndarray, bias: np.ndarray, k: int, latents: np.ndarray, values: np.ndarray
 ) -> None:
@@ -136,7 +121,7 @@ def select_largest(
         keep_largest(columns, candidates, found, k, latents[row], values[row])
 
 
-@kernel(REORDER | {"nnan"})
+@compiled(fastmath=REORDER | {"nnan"})
 def keep_largest(
     columns: np.ndarray,
     candidates: np.ndarray,
@@ -172,7 +157,7 @@ def keep_largest(
     values[found:] = 0
 
 
-@kernel(False)
+@compiled
 def _sort(keys: np.ndarray, values: np.ndarray) -> None:
     """Sort a few keys, almost in order, and their values along with them (by insertion)."""
     for i in range(1, len(keys)):
@@ -186,7 +171,7 @@ def _sort(keys: np.ndarray, values: np.ndarray) -> None:
         values[place] = value
 
 
-@kernel(REORDER)
+@compiled(fastmath=REORDER)
 def _add_rows(total: np.ndarray, weights: np.ndarray, matrix: np.ndarray, rows: np.ndarray) -> None:
     """Add Σ_e weights[e] · matrix[rows[e]] to the total, four rows at a time.
 
@@ -206,7 +191,7 @@ def _add_rows(total: np.ndarray, weights: np.ndarray, matrix: np.ndarray, rows: 
             total[i] += weight * row[i]
 
 
-@kernel(REORDER)
+@compiled(fastmath=REORDER)
 def products(vector: np.ndarray, matrix: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
     """Write vector · matrix[rows[e]] for every e, four at a time.
 
@@ -227,7 +212,7 @@ def products(vector: np.ndarray, matrix: np.ndarray, rows: np.ndarray, out: np.n
         out[e], out[e1], out[e2], out[e3] = sum0, sum1, sum2, sum3
 
 
-@kernel(REORDER)
+@compiled(fastmath=REORDER)
 def decode(
     x: np.ndarray,
     decoder: np.ndarray,
@@ -277,7 +262,7 @@ def decode(
     return total
 
 
-@kernel(False)
+@compiled
 def sort_by_latent(
     latents: np.ndarray, values: np.ndarray, starts: np.ndarray, places: np.ndarray
 ) -> None:
@@ -306,7 +291,7 @@ def sort_by_latent(
     starts[0] = 0
 
 
-@kernel(REORDER)
+@compiled(fastmath=REORDER)
 def update_latents(
     first: int,
     last: int,
@@ -415,13 +400,13 @@ def update_latents(
     return norm, through
 
 
-@kernel(False)
+@compiled
 def _widened(bits: np.uint16) -> np.float32:
     """Return the number that bfloat16 writes with these bits."""
     return np.uint32(np.uint32(bits) << LOWER_BITS).view(np.float32)
 
 
-@kernel(REORDER)
+@compiled(fastmath=REORDER)
 def round_rows(
     matrix: np.ndarray, rounded: np.ndarray, norms: np.ndarray, errors: np.ndarray
 ) -> None:
@@ -445,7 +430,7 @@ def round_rows(
         errors[row] = math.sqrt(missed)
 
 
-@kernel(REORDER | {"nnan"})
+@compiled(fastmath=REORDER | {"nnan"})
 def _lowest_maxima(
     z: np.ndarray, bias: np.ndarray, doubt: np.float32, norms: np.ndarray, largest: np.ndarray
 ) -> None:
@@ -460,7 +445,7 @@ def _lowest_maxima(
             largest[tile * LANES + lane] = top
 
 
-@kernel(REORDER | {"nnan"})
+@compiled(fastmath=REORDER | {"nnan"})
 def select_screened(
     rough: np.ndarray,
     doubts: np.ndarray,
