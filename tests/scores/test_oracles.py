@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from timm.data import ImageNetInfo
 
-from cladescope.scores.nulls import leaf_permutations
+from cladescope.scores.nulls import PairNull, leaf_permutations
 from cladescope.scores.score import score_dictionary
 from cladescope.scores.sensitivity import SensitivitySpec
-from cladescope.scores.significance import PairNull
 from cladescope.scores.spec import ScoreSpec
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import Tree

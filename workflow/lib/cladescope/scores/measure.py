@@ -10,8 +10,7 @@ import numpy as np
 from cladescope.compiled import compiled
 from cladescope.scores.alignment import Alignment, align
 from cladescope.scores.halves import Halves
-from cladescope.scores.lch import Located, locate
-from cladescope.scores.pairs import score_pairs
+from cladescope.scores.lch import Located, locate, score_pairs
 from cladescope.taxonomy.tree import INTERNAL, LEAF, PairTables, Tree
 
 # Scores that are means over the scored latents, with the column that they are the mean of.

@@ -1,9 +1,9 @@
 """Taxonomy scores of a dictionary: of each latent, of each node of the hierarchy, and over all.
 
-`docs/scores.md` defines every column and every score. `lch.py` finds the LCH, `alignment.py`
-the best nodes, `pairs.py` looks at pairs of images and `relations.py` at pairs of latents;
-`measure.py` puts these into one pass, `nulls.py` draws what a pass is repeated for,
-`tables.py` writes.
+`docs/scores.md` defines every column and every score. `lch.py` finds the LCH of top sets and of
+pairs of images, `alignment.py` the best nodes, `relations.py` looks at pairs of latents;
+`measure.py` puts these into one pass, `nulls.py` draws what a pass is repeated for and
+compares, `tables.py` writes.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from cladescope.scores.measure import (
     recovery,
 )
 from cladescope.scores.nulls import (
+    PairNull,
     Stream,
     leaf_permutations,
     random_images,
@@ -43,7 +44,6 @@ from cladescope.scores.relations import (
     splitting,
 )
 from cladescope.scores.sensitivity import sensitivity
-from cladescope.scores.significance import PairNull
 from cladescope.scores.spec import ScoreSpec
 from cladescope.scores.tables import (
     edge_table,
