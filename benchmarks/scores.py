@@ -82,7 +82,7 @@ def compare_with_nltk(taxonomy: Taxonomy) -> None:
     Nearly all images of a latent follow its node; for random images NLTK reaches the root at once.
     """
     codes, labels = made_up_codes(taxonomy, 16_384, share=0.95)
-    tree, places = Tree.of(taxonomy), np.arange(len(taxonomy.leaves))
+    tree = Tree.of(taxonomy)
     halves = halve(strongest_first(codes), labels, len(taxonomy.leaves), 64, None)
     needed = images_needed(np.full(len(halves.scored), 64), 1.0)
     with wordnet.open_wordnet(NLTK_DATA) as reader:
@@ -90,11 +90,11 @@ def compare_with_nltk(taxonomy: Taxonomy) -> None:
             reader.synset_from_pos_and_offset("n", int(wnid[1:])) for wnid in taxonomy.leaves
         ]
         ratios = []
-        lowest_common(halves.choose.class_counts(64), needed, tree, places)  # compiles
+        lowest_common(halves.choose.class_counts(64), needed, tree)  # compiles
         for _ in range(ROUNDS):
             start = time.perf_counter()
             counts = halves.choose.class_counts(64)
-            found = lowest_common(counts, needed, tree, places)
+            found = lowest_common(counts, needed, tree)
             ours = (time.perf_counter() - start) / len(found)
             start = time.perf_counter()
             for latent in range(NLTK_SETS):

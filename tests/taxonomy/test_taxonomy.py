@@ -41,8 +41,7 @@ def lowest_common_hypernyms(tree: Taxonomy, counts: np.ndarray, tau: float = 1.0
     latent, label = np.nonzero(counts)
     start = np.searchsorted(latent, np.arange(len(counts) + 1))
     top = ClassCounts(start, label.astype(np.int32), counts[latent, label].astype(np.int32))
-    places = np.arange(len(tree.leaves))
-    return arrays.node[lowest_common(top, images_needed(counts.sum(1), tau), arrays, places)]
+    return arrays.node[lowest_common(top, images_needed(counts.sum(1), tau), arrays)]
 
 
 @pytest.fixture(scope="session")

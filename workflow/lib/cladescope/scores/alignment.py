@@ -44,23 +44,21 @@ class Alignment(NamedTuple):
     """int32 (n_nodes,): latents with an MCC at the threshold or above on both halves."""
 
 
-def align(
-    halves: Halves, tree: Tree, cutoffs: tuple[int, ...], threshold: float, place: np.ndarray
-) -> Alignment:
-    """Align latents and nodes with class c at the place of class `place[c]` in the tree.
+def align(halves: Halves, tree: Tree, cutoffs: tuple[int, ...], threshold: float) -> Alignment:
+    """Find the best node of each latent and the best latent of each node.
 
     Best is the largest MCC over nodes and cut-offs (images, or all that fire the latent) on the
     choosing half; ties go to the smaller cut-off, then to the first node, or the first latent.
     """
     sides = []
     for half in (halves.choose, halves.score):
-        size = tree.node_sizes(half.class_size, place)
+        size = tree.node_sizes(half.class_size)
         spread = np.sqrt(size * (len(half.labels) - size))
         inverse = np.divide(1, spread, out=np.zeros(len(size)), where=spread > 0)
         sides.append((half.start, half.label, size, inverse, float(len(half.labels))))
     edges = np.array(sorted(set(cutoffs)), np.int64)
     node, mcc, hits, cutoff, node_latent, node_mcc, finders = _align(
-        *sides, *tree.upward_below_root, tree.kind, place, edges, threshold
+        *sides, tree.upward_below_root, tree.kind, edges, threshold
     )
     sizes = sides[1][2]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -93,7 +91,7 @@ def auroc(halves: Halves, tree: Tree, node: np.ndarray) -> np.ndarray:
     float64 (n_latents,), 0 to 1; NaN without a node, or if all images or none are under it.
     """
     score = halves.score
-    sizes = tree.node_sizes(score.class_size, np.arange(len(tree.covers)))
+    sizes = tree.node_sizes(score.class_size)
     return _auroc(
         score.start, score.label, score.activation, len(score.labels), tree.covers, node, sizes
     )
@@ -115,10 +113,8 @@ def _clipped(mcc: float) -> float:
 def _align(
     choose: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float],
     score: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float],
-    up_start: np.ndarray,
-    up_node: np.ndarray,
+    upward: tuple[np.ndarray, np.ndarray],
     kind: np.ndarray,
-    place: np.ndarray,
     cutoffs: np.ndarray,
     threshold: float,
 ) -> tuple[np.ndarray, ...]:
@@ -127,6 +123,7 @@ def _align(
     `choose` and `score` are a half's starts, labels, images per node, 1 / √(p (n − p)) per node
     and number of images.
     """
+    up_start, up_node = upward
     start_a, label_a, size_a, inverse_a, n_a = choose
     start_b, label_b, size_b, inverse_b, n_b = score
     n_latents, n_nodes, every = len(start_a) - 1, len(kind), len(cutoffs)
@@ -146,7 +143,7 @@ def _align(
         n_touched, cut = 0, 0
         n_firing = start_a[j + 1] - start_a[j]
         for i in range(start_a[j], start_a[j + 1]):
-            c = place[label_a[i]]
+            c = label_a[i]
             for u in range(up_start[c], up_start[c + 1]):
                 v = up_node[u]
                 # Without a branch: whether a node is new is hard to foresee.
@@ -181,7 +178,7 @@ def _align(
                 wanted[n_wanted], is_wanted[v] = v, True
                 n_wanted += 1
         for i in range(start_b[j], start_b[j + 1]):
-            c = place[label_b[i]]
+            c = label_b[i]
             for u in range(up_start[c], up_start[c + 1]):
                 hits_b[up_node[u]] += is_wanted[up_node[u]]
             r = i + 1 - start_b[j]

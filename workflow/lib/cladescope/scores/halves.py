@@ -28,6 +28,10 @@ class ClassCounts(NamedTuple):
     images: np.ndarray
     """int32 (n_entries,): how many there are of the class."""
 
+    def permuted(self, permutation: np.ndarray) -> "ClassCounts":
+        """Call class c `permutation[c]`, int (n_classes,)."""
+        return self._replace(label=permutation[self.label].astype(np.int32))
+
 
 @dataclass(frozen=True, eq=False)
 class Firings:
@@ -129,6 +133,10 @@ class Halves:
     def firing(self) -> ClassCounts:
         """Classes of all images of the scoring half that fire each latent."""
         return self.score.class_counts()
+
+    def permuted(self, permutation: np.ndarray) -> "Halves":
+        """Call class c `permutation[c]`, int (n_classes,): it takes that class's place."""
+        return self.changed(lambda half: half.relabelled(permutation[half.labels]))
 
     def changed(self, change: Callable[[Firings], Firings]) -> "Halves":
         """Change the firings of both halves; the same half stays the same half."""

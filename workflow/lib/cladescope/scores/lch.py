@@ -28,25 +28,25 @@ class Located(NamedTuple):
     """float64 (n_latents,) by name, NaN if missing; measured on the scoring half."""
 
 
-def locate(halves: Halves, tree: Tree, tau: float, rho: float, place: np.ndarray) -> Located:
-    """Find LCH and LCH_τ with class c at the place of class `place[c]` in the tree.
+def locate(halves: Halves, tree: Tree, tau: float, rho: float) -> Located:
+    """Find LCH and LCH_τ of each latent, and measure how its top set lies under them.
 
     The LCH is the deepest node that covers the top set, LCH_τ the deepest that covers a share tau;
     ties go to the first in node order. Source: arXiv 2505.15970, with the share tau added.
     """
     n_chosen = np.minimum(halves.choose.n_firing, halves.top_n)
     lch, lch_tau = (
-        lowest_common(halves.choose_top, images_needed(n_chosen, share), tree, place)
+        lowest_common(halves.choose_top, images_needed(n_chosen, share), tree)
         for share in (1.0, tau)
     )
-    inside, n_classes, squares = under_node(halves.top, tree, lch_tau, place)
+    inside, n_classes, squares = under_node(halves.top, tree, lch_tau)
     n_top = np.minimum(halves.score.n_firing, halves.top_n)
     # To cover most classes says nothing: random images do.
     specific = tree.ic[lch_tau] >= LEAST_BITS
     even = np.where(specific, evenness(inside, squares, tree.n_leaves[lch_tau]), 0.0)
     internal = tree.kind[lch_tau] == INTERNAL
     with np.errstate(invalid="ignore"):
-        lch_share = under_node(halves.top, tree, lch, place)[0] / n_top
+        lch_share = under_node(halves.top, tree, lch)[0] / n_top
         share = inside / n_top
     coherent = internal & (n_classes >= 2) & (share >= COHERENT_SHARE) & (even >= COHERENT_SHARE)
     columns = {
@@ -56,8 +56,8 @@ def locate(halves: Halves, tree: Tree, tau: float, rho: float, place: np.ndarray
         "lch_tau_height_contracted": tree.height_contracted[lch_tau],
         "lch_share": lch_share,
         "lch_tau_share": share,
-        "coverage": active_coverage(halves, tree, lch, rho, place),
-        "coverage_tau": active_coverage(halves, tree, lch_tau, rho, place),
+        "coverage": active_coverage(halves, tree, lch, rho),
+        "coverage_tau": active_coverage(halves, tree, lch_tau, rho),
         "coverage_top": even,
         "coherent": coherent,
         "internal": internal,
@@ -68,28 +68,22 @@ def locate(halves: Halves, tree: Tree, tau: float, rho: float, place: np.ndarray
     )
 
 
-def lowest_common(
-    top: ClassCounts, needed: np.ndarray, tree: Tree, place: np.ndarray
-) -> np.ndarray:
+def lowest_common(top: ClassCounts, needed: np.ndarray, tree: Tree) -> np.ndarray:
     """Find the first node, in node order, over at least `needed` of each latent's images.
 
     Parameters
     ----------
     top, needed
         Classes of the images, and real (n_latents,) numbers of images.
-    tree, place
-        Class c sits at the place of class `place[c]`.
 
     Returns
     -------
     int32 (n_latents,): position in the tree, -1 without images.
     """
-    return _lowest_common(*top, needed, *tree.upward, len(tree.node), place)
+    return _lowest_common(top, needed, tree.upward, len(tree.node))
 
 
-def active_coverage(
-    halves: Halves, tree: Tree, node: np.ndarray, rho: float, place: np.ndarray
-) -> np.ndarray:
+def active_coverage(halves: Halves, tree: Tree, node: np.ndarray, rho: float) -> np.ndarray:
     """Ontological Coverage of a latent, |{c ∈ L(v): c is active}| / |L(v)|, v its node.
 
     A class is active if at least a share `rho` of its images on the scoring half fire the latent.
@@ -100,7 +94,7 @@ def active_coverage(
     float64 (n_latents,), 0 to 1; of no meaning where `node` is -1.
     """
     needed = images_needed(halves.score.class_size, rho)
-    n_active = _active_under(*halves.firing, needed, tree.covers, node, place)
+    n_active = _active_under(halves.firing, needed, tree.covers, node)
     return n_active / tree.n_leaves[node]
 
 
@@ -138,10 +132,10 @@ def evenness(n_images: np.ndarray, squares: np.ndarray, n_leaves: np.ndarray) ->
 
 
 def under_node(
-    top: ClassCounts, tree: Tree, node: np.ndarray, place: np.ndarray
+    top: ClassCounts, tree: Tree, node: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Count each latent's images and classes under its node, and sum the squared class counts."""
-    return _under_node(*top, tree.covers, node, place)
+    return _under_node(top, tree.covers, node)
 
 
 class PairScores(NamedTuple):
@@ -155,8 +149,8 @@ class PairScores(NamedTuple):
     """float64 (n_latents,): Lin's similarity over all pairs; 1 if they have one class."""
 
 
-def score_pairs(top: ClassCounts, tables: PairTables, place: np.ndarray) -> PairScores:
-    """Average over pairs of images, with class c at the place of class `place[c]` in the tree.
+def score_pairs(top: ClassCounts, tables: PairTables) -> PairScores:
+    """Average over the pairs of images of each latent's top set.
 
     pair-LCH(j) = Σ_{a<b} n_a n_b height(LCH(a, b)) / Σ_{a<b} n_a n_b over classes a, b of the top
     set, of which n_a images have class a. Monosemanticity is the mean similarity of two images, as
@@ -169,20 +163,19 @@ def score_pairs(top: ClassCounts, tables: PairTables, place: np.ndarray) -> Pair
     of_one_class[np.diff(top.start) == 0] = 0
     with np.errstate(invalid="ignore", divide="ignore"):
         return PairScores(
-            pair_sums(top, tables.height, place) / n_pairs,
-            pair_sums(top, tables.height_contracted, place) / n_pairs,
-            (of_one_class + pair_sums(top, tables.similarity, place)) / (of_one_class + n_pairs),
+            pair_sums(top, tables.height) / n_pairs,
+            pair_sums(top, tables.height_contracted) / n_pairs,
+            (of_one_class + pair_sums(top, tables.similarity)) / (of_one_class + n_pairs),
         )
 
 
 def image_pairs(top: ClassCounts) -> np.ndarray:
     """float64 (n_latents,): pairs of images of different classes in each top set."""
     n_classes = int(top.label.max(initial=0)) + 1
-    ones = np.ones((n_classes, n_classes), np.uint8)
-    return pair_sums(top, ones, np.arange(n_classes))
+    return pair_sums(top, np.ones((n_classes, n_classes), np.uint8))
 
 
-def pair_sums(top: ClassCounts, table: np.ndarray, place: np.ndarray) -> np.ndarray:
+def pair_sums(top: ClassCounts, table: np.ndarray) -> np.ndarray:
     """Sum a table's entry over the pairs of images of different classes of each latent.
 
     Parameters
@@ -191,76 +184,58 @@ def pair_sums(top: ClassCounts, table: np.ndarray, place: np.ndarray) -> np.ndar
         Classes of the top sets.
     table
         Real (n_classes, n_classes), symmetric.
-    place
-        int64 (n_classes,): class c has the row and column place[c].
 
     Returns
     -------
     float64 (n_latents,), exact for whole numbers.
     """
-    return _pair_sums(*top, table, place)
+    return _pair_sums(top, table)
 
 
 @compiled
 def _lowest_common(
-    start: np.ndarray,
-    label: np.ndarray,
-    count: np.ndarray,
-    needed: np.ndarray,
-    up_start: np.ndarray,
-    up_node: np.ndarray,
-    n_nodes: int,
-    place: np.ndarray,
+    top: ClassCounts, needed: np.ndarray, upward: tuple[np.ndarray, np.ndarray], n_nodes: int
 ) -> np.ndarray:
+    start, label, count = top
+    up_start, up_node = upward
     lowest = np.full(len(start) - 1, -1, np.int32)
     images = np.zeros(n_nodes, np.int64)
     for j in range(len(lowest)):
         for i in range(start[j], start[j + 1]):
-            c = place[label[i]]
-            for u in range(up_start[c], up_start[c + 1]):
+            for u in range(up_start[label[i]], up_start[label[i] + 1]):
                 v = up_node[u]
                 images[v] += count[i]
                 if images[v] >= needed[j] and (lowest[j] < 0 or v < lowest[j]):
                     lowest[j] = v
         for i in range(start[j], start[j + 1]):
-            c = place[label[i]]
-            for u in range(up_start[c], up_start[c + 1]):
+            for u in range(up_start[label[i]], up_start[label[i] + 1]):
                 images[up_node[u]] = 0
     return lowest
 
 
 @compiled
 def _active_under(
-    start: np.ndarray,
-    label: np.ndarray,
-    count: np.ndarray,
-    needed: np.ndarray,
-    covers: np.ndarray,
-    node: np.ndarray,
-    place: np.ndarray,
+    firing: ClassCounts, needed: np.ndarray, covers: np.ndarray, node: np.ndarray
 ) -> np.ndarray:
+    start, label, count = firing
     active = np.zeros(len(start) - 1, np.int64)
     for j in range(len(active)):
         for i in range(start[j], start[j + 1]):
-            if count[i] >= needed[label[i]] and covers[place[label[i]], node[j]]:
+            if count[i] >= needed[label[i]] and covers[label[i], node[j]]:
                 active[j] += 1
     return active
 
 
 @compiled
 def _under_node(
-    start: np.ndarray,
-    label: np.ndarray,
-    count: np.ndarray,
-    covers: np.ndarray,
-    node: np.ndarray,
-    place: np.ndarray,
+    top: ClassCounts, covers: np.ndarray, node: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    start, label, count = top
     n = len(start) - 1
     images, classes, squares = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
     for j in range(n):
         for i in range(start[j], start[j + 1]):
-            if node[j] >= 0 and covers[place[label[i]], node[j]]:
+            if node[j] >= 0 and covers[label[i], node[j]]:
                 images[j] += count[i]
                 classes[j] += 1
                 squares[j] += count[i] * count[i]
@@ -268,17 +243,16 @@ def _under_node(
 
 
 @compiled
-def _pair_sums(
-    start: np.ndarray, label: np.ndarray, count: np.ndarray, table: np.ndarray, place: np.ndarray
-) -> np.ndarray:
+def _pair_sums(top: ClassCounts, table: np.ndarray) -> np.ndarray:
+    start, label, count = top
     result = np.zeros(len(start) - 1)
     for j in range(len(result)):
         total = 0.0
         for a in range(start[j], start[j + 1]):
-            row = table[place[label[a]]]
+            row = table[label[a]]
             part = 0.0
             for b in range(a + 1, start[j + 1]):
-                part += count[b] * row[place[label[b]]]
+                part += count[b] * row[label[b]]
             total += count[a] * part
         result[j] = total
     return result

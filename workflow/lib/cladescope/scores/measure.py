@@ -57,16 +57,14 @@ class Measured:
     with the strongest image)."""
 
 
-def measure(
-    halves: Halves, tree: Tree, tables: PairTables, spec: MeasureSpec, place: np.ndarray
-) -> Measured:
-    """Score the latents with class c at the place of class `place[c]` in the tree."""
-    located = locate(halves, tree, spec.tau, spec.rho, place)
-    alignment = align(halves, tree, spec.cutoffs, spec.mcc_threshold, place)
+def measure(halves: Halves, tree: Tree, tables: PairTables, spec: MeasureSpec) -> Measured:
+    """Score the latents."""
+    located = locate(halves, tree, spec.tau, spec.rho)
+    alignment = align(halves, tree, spec.cutoffs, spec.mcc_threshold)
     top_class, purity = _purity(*halves.choose_top, *halves.top)
     columns = {
         **located.columns,
-        **score_pairs(halves.top, tables, place)._asdict(),
+        **score_pairs(halves.top, tables)._asdict(),
         "purity": purity,
         "best_mcc": alignment.best.mcc,
         "best_internal_mcc": alignment.best_internal.mcc,

@@ -37,7 +37,7 @@ def leaf_permutations(tree: Tree, draws: int, seed: int) -> np.ndarray:
 
     Returns
     -------
-    int64 (draws, n_classes): class c takes the place of class [draw, c].
+    int64 (draws, n_classes): class c takes the place of class [draw, c]: its images get that label.
     """
     random = np.random.default_rng((seed, Stream.LEAVES))
     movable = np.flatnonzero(tree.leaf >= 0)
@@ -136,13 +136,13 @@ class PairNull:
         ValueError
             If the top sets are so large that a sum would not be exact.
         """
-        top, places = halves.top, np.arange(len(heights))
+        top = halves.top
         if int(heights.max()) * halves.top_n**2 / 2 >= 2**24:
             raise ValueError(f"scores.top_n: {halves.top_n} is too large; at most 1000 is sensible")
         draws = np.empty((len(permutations), len(halves.scored)), np.float32)
         for draw, permutation in enumerate(permutations):
-            draws[draw] = pair_sums(top, heights, permutation)
-        return cls(image_pairs(top), pair_sums(top, heights, places), draws)
+            draws[draw] = pair_sums(top.permuted(permutation), heights)
+        return cls(image_pairs(top), pair_sums(top, heights), draws)
 
     @property
     def mean(self) -> np.ndarray:

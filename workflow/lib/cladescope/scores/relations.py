@@ -69,9 +69,7 @@ class Edges(NamedTuple):
     """float64 (n_edges,): share of the parent's other images that do not fire its latent."""
 
 
-def absorption(
-    score: Firings, alignment: Alignment, tree: Tree, place: np.ndarray, threshold: float
-) -> Edges:
+def absorption(score: Firings, alignment: Alignment, tree: Tree, threshold: float) -> Edges:
     """Look, at every edge of the tree, for a parent's latent that fails where a child's fires.
 
     Edges count whose two nodes are recovered by different latents. After Chanin et al. 2024
@@ -84,13 +82,12 @@ def absorption(
     own, other = alignment.node_latent[parent], alignment.node_latent[child]
     kept = found[parent] & found[child] & (own != other)
     parent, child, own, other = parent[kept], child[kept], own[kept], other[kept]
-    covers = tree.covers[place]
     fires = {j: _fires(score, j) for j in np.unique([*own, *other]).tolist()}
     absorbed, misses = np.full(len(parent), np.nan), np.full(len(parent), np.nan)
     for edge, (p, c) in enumerate(zip(own.tolist(), other.tolist(), strict=True)):
-        in_child = covers[score.labels, child[edge]]
+        in_child = tree.covers[score.labels, child[edge]]
         both = in_child & fires[c]
-        rest = covers[score.labels, parent[edge]] & ~in_child
+        rest = tree.covers[score.labels, parent[edge]] & ~in_child
         if both.any():
             absorbed[edge] = 1 - fires[p][both].mean()
         if rest.any():

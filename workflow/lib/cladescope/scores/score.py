@@ -134,11 +134,10 @@ def score_dictionary(
     null = PairNull.of(halves, tables.height, permutations)
     scorer = _Scorer(halves, tree, tables, spec, contained_latents(halves.score))
 
-    home = np.arange(n_classes)
-    observed = scorer.score(home, null.q_value())
+    observed = scorer.score(halves, null.q_value())
     permuted = [
-        scorer.score(place, null.q_value(draw))
-        for draw, place in enumerate(permutations[: spec.null_draws])
+        scorer.score(halves.permuted(permutation), null.q_value(draw))
+        for draw, permutation in enumerate(permutations[: spec.null_draws])
     ]
     return DictionaryScores(
         latents=latent_table(codes, labels, halves, _columns(observed, scorer, null), taxonomy),
@@ -197,11 +196,10 @@ class _Scorer:
     spec: ScoreSpec
     relations: Relations
 
-    def score(self, place: np.ndarray, q_value: np.ndarray) -> _Result:
-        """Score the dictionary with class c at the place of class `place[c]` in the tree."""
-        halves, tree = self.halves, self.tree
-        found = measure(halves, tree, self.tables, self.spec.measures, place)
-        edges = absorption(halves.score, found.alignment, tree, place, self.spec.mcc_threshold)
+    def score(self, halves: Halves, q_value: np.ndarray) -> _Result:
+        """Score the dictionary's firings, or the same with other labels."""
+        found = self._measure(halves)
+        edges = absorption(halves.score, found.alignment, self.tree, self.spec.mcc_threshold)
         hierarchical = (q_value < self.spec.fdr) & (found.columns["internal"] > 0)
         means = averages(found.columns) | self._of_all(halves, found, edges, hierarchical)
         return _Result(found, edges, hierarchical, means)
@@ -221,8 +219,8 @@ class _Scorer:
         }
 
     def means(self, halves: Halves) -> dict[str, float]:
-        """Average the scores of other firings, with the classes where they are."""
-        found = self._pass_at_home(halves)
+        """Average the scores of other firings."""
+        found = self._measure(halves)
         matched = self.spec.matched_latents
         return averages(found.columns) | recovery(found.alignment, self.tree, matched)
 
@@ -236,13 +234,10 @@ class _Scorer:
         """
         random = np.random.default_rng((self.spec.seed, Stream.BOOTSTRAP))
         n_scored, resamples = len(self.halves.scored), []
-        home = np.arange(len(self.tree.covers))
         for _ in range(self.spec.bootstrap_draws):
             halves = self.halves.changed(lambda half: half.resampled(random))
-            found = self._pass_at_home(halves)
-            edges = absorption(
-                halves.score, found.alignment, self.tree, home, self.spec.mcc_threshold
-            )
+            found = self._measure(halves)
+            edges = absorption(halves.score, found.alignment, self.tree, self.spec.mcc_threshold)
             latents = random.integers(max(n_scored, 1), size=n_scored)
             resamples.append(
                 averages(found.columns, latents)
@@ -257,9 +252,8 @@ class _Scorer:
             ends[f"{name}_high"] = _or_none(observed.means[name] + margin)
         return ends
 
-    def _pass_at_home(self, halves: Halves) -> Measured:
-        home = np.arange(len(self.tree.covers))
-        return measure(halves, self.tree, self.tables, self.spec.measures, home)
+    def _measure(self, halves: Halves) -> Measured:
+        return measure(halves, self.tree, self.tables, self.spec.measures)
 
 
 def _nulls(scorer: _Scorer, observed: _Result, permuted: list[_Result]) -> dict[str, float | None]:

@@ -56,11 +56,11 @@ def sensitivity(
     One row per (N, τ, ρ): these, `n_scored`, and each score with its permuted-leaf mean.
     """
     rows = []
-    places = [np.arange(len(tree.covers)), *permutations[: spec.draws]]
     for top_n in spec.top_n:
         halves = halves_of(top_n)
+        arranged = [halves, *map(halves.permuted, permutations[: spec.draws])]
         for tau in spec.tau:
-            passes = [_scores(halves, tree, tau, spec.rho, place) for place in places]
+            passes = [_scores(one, tree, tau, spec.rho) for one in arranged]
             for rho in spec.rho:
                 row: dict[str, float | int | None] = {"top_n": top_n, "tau": tau, "rho": rho}
                 row["n_scored"] = len(halves.scored)
@@ -74,13 +74,13 @@ def sensitivity(
 
 
 def _scores(
-    halves: Halves, tree: Tree, tau: float, rhos: tuple[float, ...], place: np.ndarray
+    halves: Halves, tree: Tree, tau: float, rhos: tuple[float, ...]
 ) -> dict[tuple[str, float], np.ndarray]:
     """Return the column of each score for each ρ, which only one of them depends on."""
-    found = locate(halves, tree, tau, rhos[0], place)
+    found = locate(halves, tree, tau, rhos[0])
     columns = {(score, rho): found.columns[name] for score, name in SCORES.items() for rho in rhos}
     for rho in rhos[1:]:
-        columns["coverage_tau", rho] = active_coverage(halves, tree, found.lch_tau, rho, place)
+        columns["coverage_tau", rho] = active_coverage(halves, tree, found.lch_tau, rho)
     return columns
 
 

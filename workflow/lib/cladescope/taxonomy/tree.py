@@ -94,11 +94,9 @@ class Tree:
         order = np.lexsort((child, parent))
         return self.internal[parent[order]], child[order]
 
-    def node_sizes(self, class_size: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """float64 (n_nodes,): images under each node when class c sits at class place[c]."""
-        at_place = np.zeros(len(place))
-        at_place[place] = class_size
-        return at_place @ self._covers_real
+    def node_sizes(self, class_size: np.ndarray) -> np.ndarray:
+        """float64 (n_nodes,): images under each node, from those of each class."""
+        return class_size.astype(np.float64) @ self._covers_real
 
     def pair_tables(self) -> "PairTables":
         """Height and similarity of the lowest common hypernym of any two classes."""
