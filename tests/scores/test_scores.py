@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cladescope.codes.codes import Codes
+from cladescope.names import PERMUTED, SCORES, with_null
 from cladescope.scores.halves import split_halves
 from cladescope.scores.lch import evenness
 from cladescope.scores.nulls import benjamini_hochberg, leaf_permutations
-from cladescope.scores.score import PERMUTED_SCORES, score_dictionary
+from cladescope.scores.score import score_dictionary
 from cladescope.scores.sensitivity import SensitivitySpec
 from cladescope.scores.spec import ScoreSpec
 from cladescope.scores.tables import (
@@ -349,7 +350,7 @@ def test_permuted_null_is_the_score_of_relabelled_images(seed: int) -> None:
         score_dictionary(codes, permutation[labels], tax, plain)
         for permutation in leaf_permutations(Tree.of(tax), 8, seed)
     ]
-    for name in PERMUTED_SCORES:
+    for name in with_null(PERMUTED):
         key = f"{name}_null_permuted"
         if name == "ontological_coverage":  # needs the p-values of every draw
             continue
@@ -537,6 +538,21 @@ def test_docs_define_every_column() -> None:
     assert sorted(scores) == sorted(result.scores)
 
 
+def test_docs_and_results_list_the_scores_of_names_py() -> None:
+    result = score_dictionary(sparse(np.ones((8, 1))), np.arange(8) % 4, SMALL, QUICK)
+    columns = [column for score in SCORES.values() for column in score.columns]
+    assert sorted(columns) == sorted(result.scores)
+    assert sorted(documented_names()["`scores.json`"]) == sorted(SCORES)
+    units = documented_units()
+    assert {name: units[name] for name in SCORES} == {n: s.unit for n, s in SCORES.items()}
+    for suffix, names in documented_suffixes().items():
+        having = [name for name, score in SCORES.items() if f"{name}{suffix}" in score.columns]
+        assert names == having, suffix
+    for score in SCORES.values():
+        assert not score.column or score.column in LATENT_SCHEMA.names
+    assert len({score.label for score in SCORES.values()}) == len(SCORES)
+
+
 def documented_names() -> dict[str, list[str]]:
     """Names in the first column of the tables of docs/scores.md, by the title of the section."""
     text = (ROOT / "docs" / "scores.md").read_text()
@@ -545,6 +561,13 @@ def documented_names() -> dict[str, list[str]]:
         rows = re.findall(r"^\| `([^|]*)` \|", section.split("\n### ")[0], flags=re.MULTILINE)
         documented[section.splitlines()[0]] = [name for row in rows for name in row.split("`, `")]
     return documented
+
+
+def documented_units() -> dict[str, str]:
+    """The unit of each score, by the table of `scores.json` in docs/scores.md."""
+    section = (ROOT / "docs" / "scores.md").read_text().split("\n## `scores.json`")[1]
+    rows = re.findall(r"^\| `([^|]*)` \|.*\| ([^|]*?) ?\|$", section, flags=re.MULTILINE)
+    return {name: unit for names, unit in rows for name in names.split("`, `")}
 
 
 def documented_suffixes() -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ from cladescope.relevancy.choose import (
     random_latents,
     strongest_images,
 )
-from cladescope.summary.figures.base import PERMUTED, RANDOM, SCORES, TRAINED
+from cladescope.summary.figures.base import PERMUTED, RANDOM, SHOWN, TRAINED, titles
 from cladescope.summary.figures.quality import plot_quality
 from cladescope.summary.figures.recovered_nodes import plot_recovered_nodes
 from cladescope.summary.figures.scores import plot_scores, scores_by_layer
@@ -35,7 +35,7 @@ def metrics():
                     value = 10 * layer + seed + (width == 16) + 100 * (weights == "random")
                     scores = {
                         f"{score}{null}": value + offset
-                        for score in SCORES
+                        for score in SHOWN
                         for null, offset in (
                             ("", 0),
                             ("_null_permuted", 1000),
@@ -50,7 +50,7 @@ def metrics():
 
 def test_lines_are_means_over_widths_for_each_seed(metrics):
     table = scores_by_layer(metrics)
-    score = next(iter(SCORES.values()))
+    score = titles(*SHOWN)[SHOWN[0]]
 
     def values(series: str, layer: int) -> list[float]:
         rows = table[(table["series"] == series) & (table["score"] == score)]
@@ -65,14 +65,14 @@ def test_lines_are_means_over_widths_for_each_seed(metrics):
 def test_models_have_panels_of_their_own(metrics):
     both = pd.concat([metrics, metrics.assign(model="other")])
     scores = set(scores_by_layer(both)["score"])
-    assert len(scores) == 2 * len(SCORES)
+    assert len(scores) == 2 * len(SHOWN)
     assert any(score.startswith("other\n") for score in scores)
 
 
 def test_tokens_have_panels_of_their_own(metrics):
     both = pd.concat([metrics, metrics.assign(token="patches")])
     scores = set(scores_by_layer(both)["score"])
-    assert len(scores) == 2 * len(SCORES)
+    assert len(scores) == 2 * len(SHOWN)
     assert any(score.startswith("patches\n") for score in scores)
 
 

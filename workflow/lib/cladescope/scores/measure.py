@@ -8,30 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cladescope.compiled import compiled
+from cladescope.names import SCORES
 from cladescope.scores.alignment import Alignment, align
 from cladescope.scores.halves import Halves
 from cladescope.scores.lch import Located, locate, score_pairs
 from cladescope.taxonomy.tree import INTERNAL, LEAF, PairTables, Tree
-
-# Scores that are means over the scored latents, with the column that they are the mean of.
-MEAN_SCORES = {
-    "lch_height": "lch_height",
-    "lch_height_contracted": "lch_height_contracted",
-    "lch_tau_height": "lch_tau_height",
-    "lch_tau_height_contracted": "lch_tau_height_contracted",
-    "lch_tau_share": "lch_tau_share",
-    "coverage": "coverage",
-    "coverage_tau": "coverage_tau",
-    "coverage_top": "coverage_top",
-    "pair_lch": "pair_lch",
-    "pair_lch_contracted": "pair_lch_contracted",
-    "monosemanticity": "monosemanticity",
-    "coherent_share": "coherent",
-    "purity": "purity",
-    "best_mcc": "best_mcc",
-    "best_internal_mcc": "best_internal_mcc",
-}
-RECOVERY_SCORES = ("node_recovery", "node_recovery_matched", "leaf_recovery")
 
 
 @dataclass(frozen=True)
@@ -75,11 +56,17 @@ def measure(halves: Halves, tree: Tree, tables: PairTables, spec: MeasureSpec) -
 def averages(columns: dict[str, np.ndarray], latents: np.ndarray | None = None) -> dict[str, float]:
     """Average each column over the latents (or a sample of them) that have it; NaN if none."""
     means = {}
-    for score, name in MEAN_SCORES.items():
-        values = columns[name] if latents is None else columns[name][latents]
-        values = values[~np.isnan(values)]
-        means[score] = float(values.mean()) if len(values) else np.nan
+    for name, score in SCORES.items():
+        if score.column:
+            values = columns[score.column] if latents is None else columns[score.column][latents]
+            means[name] = mean_of(values)
     return means
+
+
+def mean_of(values: np.ndarray) -> float:
+    """Average what is not missing; NaN if everything is."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else np.nan
 
 
 def recovery(alignment: Alignment, tree: Tree, matched_latents: int) -> dict[str, float]:

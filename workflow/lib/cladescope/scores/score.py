@@ -16,16 +16,10 @@ import pyarrow.parquet as pq
 
 from cladescope.codes.codes import Codes
 from cladescope.files import write_aside, write_json
+from cladescope.names import INTERVAL, PERMUTED, RANDOM, SCORES, SHUFFLED, with_null
 from cladescope.scores.alignment import auroc
 from cladescope.scores.halves import Firings, Halves, halve, split_halves, strongest_first
-from cladescope.scores.measure import (
-    MEAN_SCORES,
-    RECOVERY_SCORES,
-    Measured,
-    averages,
-    measure,
-    recovery,
-)
+from cladescope.scores.measure import Measured, averages, mean_of, measure, recovery
 from cladescope.scores.nulls import (
     PairNull,
     Stream,
@@ -55,20 +49,6 @@ from cladescope.scores.tables import (
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import LEAF, PairTables, Tree
 
-HIERARCHY_SCORES = (
-    "ontological_coverage",
-    "hierarchy_consistency",
-    "absorption",
-    "parent_misses",
-    "splitting",
-)
-# Scores that stand beside their nulls. Purity and leaf recovery cannot change when leaves change
-# places; what needs significant latents or relations has no shuffled null.
-SHUFFLED_SCORES = (*MEAN_SCORES, *RECOVERY_SCORES)
-PERMUTED_SCORES = (
-    *(name for name in SHUFFLED_SCORES if name not in ("purity", "leaf_recovery")),
-    *HIERARCHY_SCORES,
-)
 NORMAL_95 = 1.96
 
 
@@ -244,12 +224,12 @@ class _Scorer:
                 | self._of_all(halves, found, edges, observed.hierarchical)
             )
         ends: dict[str, float | None] = {}
-        for name in dict.fromkeys([*SHUFFLED_SCORES, *PERMUTED_SCORES]):
+        for name in (name for name, score in SCORES.items() if score.nulls):
             values = np.array([means[name] for means in resamples])
             values = values[~np.isnan(values)]
             margin = NORMAL_95 * values.std(ddof=1) if len(values) > 1 else np.nan
-            ends[f"{name}_low"] = _or_none(observed.means[name] - margin)
-            ends[f"{name}_high"] = _or_none(observed.means[name] + margin)
+            for end, sign in zip(INTERVAL, (-1, 1), strict=True):
+                ends[f"{name}{end}"] = _or_none(observed.means[name] + sign * margin)
         return ends
 
     def _measure(self, halves: Halves) -> Measured:
@@ -259,15 +239,14 @@ class _Scorer:
 def _nulls(scorer: _Scorer, observed: _Result, permuted: list[_Result]) -> dict[str, float | None]:
     spec = scorer.spec
     nulls: dict[str, float | None] = {}
-    for name in PERMUTED_SCORES:
+    for name in with_null(PERMUTED):
         draws = np.array([drawn.means[name] for drawn in permuted])
         nulls |= summarise(name, observed.means[name], draws)
-    for kind, draws_of in (("shuffled", shuffled_labels), ("random", random_images)):
+    for null, draws_of in ((SHUFFLED, shuffled_labels), (RANDOM, random_images)):
         drawn = [scorer.means(h) for h in draws_of(scorer.halves, spec.shuffle_draws, spec.seed)]
-        for name in SHUFFLED_SCORES:
+        for name in with_null(null):
             values = np.array([means[name] for means in drawn])
-            values = values[~np.isnan(values)]
-            nulls[f"{name}_null_{kind}"] = float(values.mean()) if len(values) else None
+            nulls[f"{name}_null_{null}"] = _or_none(mean_of(values))
     return nulls
 
 

@@ -9,18 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cladescope.names import SCORES
 from cladescope.scores.halves import Halves
 from cladescope.scores.lch import active_coverage, locate
+from cladescope.scores.measure import mean_of
 from cladescope.taxonomy.tree import Tree
 
-SCORES = {
-    "lch_tau_height": "lch_tau_height",
-    "lch_tau_height_contracted": "lch_tau_height_contracted",
-    "lch_tau_share": "lch_tau_share",
-    "coverage_tau": "coverage_tau",
-    "coverage_top": "coverage_top",
-    "coherent_share": "coherent",
-}
+SENSITIVE = {name: str(score.column) for name, score in SCORES.items() if score.sensitive}
+"""The scores of the table, with the column that each is the mean of."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,8 @@ def sensitivity(
             for rho in spec.rho:
                 row: dict[str, float | int | None] = {"top_n": top_n, "tau": tau, "rho": rho}
                 row["n_scored"] = len(halves.scored)
-                for name in SCORES:
-                    value, *null = (_mean(found[name, rho]) for found in passes)
+                for name in SENSITIVE:
+                    value, *null = (mean_of(found[name, rho]) for found in passes)
                     row[name] = None if np.isnan(value) else value
                     known = bool(null) and not np.isnan(null).any()
                     row[f"{name}_null_permuted"] = float(np.mean(null)) if known else None
@@ -78,12 +74,9 @@ def _scores(
 ) -> dict[tuple[str, float], np.ndarray]:
     """Return the column of each score for each ρ, which only one of them depends on."""
     found = locate(halves, tree, tau, rhos[0])
-    columns = {(score, rho): found.columns[name] for score, name in SCORES.items() for rho in rhos}
+    columns = {
+        (name, rho): found.columns[column] for name, column in SENSITIVE.items() for rho in rhos
+    }
     for rho in rhos[1:]:
         columns["coverage_tau", rho] = active_coverage(halves, tree, found.lch_tau, rho)
     return columns
-
-
-def _mean(values: np.ndarray) -> float:
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if len(values) else np.nan

@@ -13,6 +13,7 @@ from cladescope.scores.alignment import Alignment
 from cladescope.scores.halves import Halves
 from cladescope.scores.nulls import INTERVAL
 from cladescope.scores.relations import Edges, Relations
+from cladescope.scores.sensitivity import SENSITIVE
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import Tree
 
@@ -102,21 +103,13 @@ EDGE_SCHEMA = pa.schema(
         "parent_misses": pa.float64(),
     }
 )
-_SENSITIVE = (
-    "lch_tau_height",
-    "lch_tau_height_contracted",
-    "lch_tau_share",
-    "coverage_tau",
-    "coverage_top",
-    "coherent_share",
-)
 SENSITIVITY_SCHEMA = pa.schema(
     {
         "top_n": pa.int32(),
         "tau": pa.float64(),
         "rho": pa.float64(),
         "n_scored": pa.int32(),
-        **{f"{name}{end}": pa.float64() for name in _SENSITIVE for end in ("", "_null_permuted")},
+        **{f"{name}{end}": pa.float64() for name in SENSITIVE for end in ("", "_null_permuted")},
     }
 )
 

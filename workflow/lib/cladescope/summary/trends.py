@@ -9,21 +9,11 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from cladescope.scores.measure import MEAN_SCORES
+from cladescope import names
 from cladescope.scores.nulls import INTERVAL, benjamini_hochberg
 
-SCORES = (
-    *MEAN_SCORES,
-    "node_recovery",
-    "node_recovery_matched",
-    "leaf_recovery",
-    "ontological_coverage",
-    "hierarchy_consistency",
-    "absorption",
-    "splitting",
-)
-# Scores that are lower the more hierarchical a dictionary is.
-LOWER = tuple(n for n in SCORES if "height" in n or n.startswith("pair_lch") or n == "absorption")
+SCORES = [name for name, score in names.SCORES.items() if score.hierarchical]
+"""Scores that say which of two dictionaries is the more hierarchical one."""
 ARM = ["experiment", "dataset", "model", "weights", "token"]
 KIND = ["variant", "width", "sparsity"]
 RESAMPLES = 1000
@@ -137,7 +127,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 def _first_beyond(
     score: str, layers: np.ndarray, by_layer: Sequence[pd.DataFrame], level: float
 ) -> dict[str, float]:
-    sign = -1 if score in LOWER else 1
+    sign = names.SCORES[score].hierarchical
     p_values = []
     for part in by_layer:
         known = part["p_value"].notna().all()

@@ -9,15 +9,17 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from cladescope.files import write_aside
+from cladescope.names import labels
 
-SCORES = {
-    "node_recovery": "internal nodes recovered (share)",
-    "coherent_share": "coherent latents (share)",
-    "coverage_top": "ontological coverage, top sets",
-    "lch_tau_height_contracted": r"LCH$_\tau$ height (contracted tree)",
-    "pair_lch_contracted": "pair-LCH height (contracted tree)",
-    "best_internal_mcc": "best MCC with an internal node",
-}
+SHOWN = (
+    "node_recovery",
+    "coherent_share",
+    "coverage_top",
+    "lch_tau_height_contracted",
+    "pair_lch_contracted",
+    "best_internal_mcc",
+)
+"""Scores that are drawn by layer."""
 TRAINED = "topk SAE"
 PERMUTED = "topk SAE, leaves permuted (null)"
 SHUFFLED = "topk SAE, labels shuffled (null)"
@@ -39,6 +41,11 @@ STYLES = {
     BASELINES["kmeans"]: ("#E69F00", (6, 1, 1, 1)),
     BASELINES["untrained"]: ("#7F7F7F", (6, 1, 1, 1)),
 }
+
+
+def titles(*names: str) -> dict[str, str]:
+    """Return what figures call these scores, by name."""
+    return {name: text.replace("LCH_τ", r"LCH$_\tau$") for name, text in labels(*names).items()}
 
 
 def short_name(synset: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import seaborn as sns
 
-from cladescope.summary.figures.base import remark, save, set_style
+from cladescope.summary.figures.base import remark, save, set_style, titles
 
 
 def plot_quality(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
@@ -16,11 +16,9 @@ def plot_quality(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
         # A study of baselines or of random weights alone.
         save(remark("no trained dictionary on a trained backbone"), paths, dpi)
         return
-    table = trained.rename(
-        columns={"fve": "variance explained (FVE)", "dead_share": "dead latents (share)"}
-    ).melt(
-        id_vars=["layer", "width", "sparsity"],
-        value_vars=["variance explained (FVE)", "dead latents (share)"],
+    shown = titles("fve", "dead_share")
+    table = trained.rename(columns=shown).melt(
+        id_vars=["layer", "width", "sparsity"], value_vars=list(shown.values())
     )
     grid = sns.relplot(
         table,

@@ -9,12 +9,13 @@ from cladescope.summary.figures.base import (
     BASELINES,
     PERMUTED,
     RANDOM,
-    SCORES,
+    SHOWN,
     SHUFFLED,
     STYLES,
     TRAINED,
     save,
     set_style,
+    titles,
 )
 
 
@@ -85,7 +86,7 @@ def scores_by_layer(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def _melt(rows: pd.DataFrame, series: str, suffix: str) -> pd.DataFrame:
-    columns = {f"{score}{suffix}": label for score, label in SCORES.items()}
+    columns = {f"{score}{suffix}": label for score, label in titles(*SHOWN).items()}
     named = rows[["layer", "experiment", "seed", *columns]].rename(columns=columns)
     melted = named.melt(id_vars=["layer", "experiment", "seed"], var_name="score")
     return melted.assign(series=series)

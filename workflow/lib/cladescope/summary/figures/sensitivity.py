@@ -5,14 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 import seaborn as sns
 
-from cladescope.summary.figures.base import PERMUTED, SCORES, TRAINED, remark, save, set_style
+from cladescope.summary.figures.base import PERMUTED, TRAINED, remark, save, set_style, titles
 
-SENSITIVE = {
-    "lch_tau_height_contracted": SCORES["lch_tau_height_contracted"],
-    "coverage_top": SCORES["coverage_top"],
-    "coverage_tau": "ontological coverage, active classes",
-    "coherent_share": SCORES["coherent_share"],
-}
+SHOWN = ("lch_tau_height_contracted", "coverage_top", "coverage_tau", "coherent_share")
 
 
 def plot_sensitivity(
@@ -26,7 +21,7 @@ def plot_sensitivity(
         save(remark("no trained dictionary on a trained backbone"), paths, dpi)
         return
     parts = []
-    for score, label in SENSITIVE.items():
+    for score, label in titles(*SHOWN).items():
         for suffix, series in (("", TRAINED), ("_null_permuted", PERMUTED)):
             part = table[["layer", "top_n", "tau", "rho", f"{score}{suffix}"]]
             part = part.rename(columns={f"{score}{suffix}": "value"})

@@ -6,13 +6,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
-from cladescope.summary.figures.base import SCORES, remark, save, set_style
+from cladescope.summary.figures.base import remark, save, set_style, titles
 
-SHOWN = {
-    "node_recovery": SCORES["node_recovery"],
-    "coherent_share": SCORES["coherent_share"],
-    "fve": "variance explained (FVE)",
-}
+SHOWN = titles("node_recovery", "coherent_share", "fve")
 WRITTEN_CELLS = 200
 """Panels of more cells show colours only."""
 

@@ -5,13 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 import seaborn as sns
 
-from cladescope.summary.figures.base import remark, save, set_style
+from cladescope.summary.figures.base import remark, save, set_style, titles
 
-CURVES = {
-    "fve": "variance explained (FVE)",
-    "dead_share": "dead latents (share)",
-    "l0": "latents per token (L0)",
-}
+CURVES = titles("fve", "dead_share", "l0")
 
 
 def plot_training_curves(logs: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
