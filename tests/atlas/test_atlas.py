@@ -152,7 +152,7 @@ def test_class_counts_keep_the_largest(codes):
 
 
 def test_neighbours_are_the_nearest_others(monkeypatch):
-    monkeypatch.setattr("cladescope.atlas.latents._BLOCK_ROWS", 5)
+    monkeypatch.setattr("cladescope.codes.linear.BLOCK_ROWS", 5)
     decoder = np.random.default_rng(0).normal(size=(12, 4))
     decoder[3] = 0
     near, cosine = neighbours(decoder, 3)

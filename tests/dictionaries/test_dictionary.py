@@ -3,7 +3,7 @@ import pytest
 
 from cladescope.codes.codes import Codes
 from cladescope.codes.encode import encode
-from cladescope.codes.linear import LinearProbe, nearest_labels
+from cladescope.codes.linear import Ridge, nearest, unit_rows, vote
 from cladescope.codes.quality import Reconstruction, redundant_share
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.train import fit_dictionary
@@ -166,19 +166,20 @@ def test_rare_latents_fire_on_less_than_a_thousandth():
     assert quality["dead_share"] == pytest.approx(1 / 3)
 
 
-def test_near_duplicates_are_counted_across_blocks():
+def test_near_duplicates_are_counted_across_blocks(monkeypatch):
+    monkeypatch.setattr("cladescope.codes.linear.BLOCK_ROWS", 32)
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((300, 64))
     rows[250] = 3 * rows[7] + 0.3 * rng.standard_normal(64)
     rows[20] = -rows[21]
-    assert redundant_share(rows, rows=32) == pytest.approx(2 / 300)
+    assert redundant_share(rows) == pytest.approx(2 / 300)
 
 
 def test_probe_is_the_ridge_solution():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((90, 5)) + 3
     y = labels(90)
-    probe = LinearProbe(x, y)
+    probe = Ridge.fit(x, y, 3, penalty=1e-3)
     # The same by least squares on a system with the penalty as extra rows.
     centred = x - x.mean(0)
     ridge = 1e-3 * np.trace(centred.T @ centred) / 5
@@ -187,14 +188,15 @@ def test_probe_is_the_ridge_solution():
     weights = np.linalg.lstsq(system, target, rcond=None)[0]
     queries = rng.standard_normal((50, 5)) + 3
     expected = ((queries - x.mean(0)) @ weights + np.eye(3)[y].mean(0)).argmax(1)
-    assert probe.predict(queries).tolist() == expected.tolist()
+    assert probe.scores(queries).argmax(1).tolist() == expected.tolist()
 
 
 def test_neighbours_vote_and_the_lower_label_wins_ties():
     known = np.array([[1, 0], [1, 0.01], [0, 1], [0.01, 1], [0, 1.0]])
-    found = nearest_labels(known, np.array([2, 1, 0, 0, 3]), np.array([[1, 0.0], [0, 2.0]]))
+    near, _ = nearest(unit_rows(np.array([[1, 0.0], [0, 2.0]])), unit_rows(known), 10)
+    labels = np.array([2, 1, 0, 0, 3])[near]
     # All five vote: 0 has two votes, whatever the query.
-    assert found.tolist() == [0, 0]
+    assert vote(np.sort(labels, axis=1)).tolist() == [0, 0]
 
 
 def test_downstream_accuracy_falls_with_what_a_dictionary_loses():

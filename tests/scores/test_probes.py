@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cladescope.scores.probes import ProbeSpec, Split, class_levels, nearest, probe_layer, vote
+from cladescope.codes.linear import nearest, unit_rows, vote
+from cladescope.scores.probes import ProbeSpec, Split, class_levels, probe_layer
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 from cladescope.taxonomy.tree import Tree
 
@@ -29,7 +30,7 @@ def test_levels_group_the_classes() -> None:
 def test_neighbours_by_a_slow_reference() -> None:
     random = np.random.default_rng(0)
     train, x = random.standard_normal((50, 6)), random.standard_normal((20, 6))
-    found = nearest(Split(train, np.zeros(50, int)), x, 5)
+    found, _ = nearest(unit_rows(x), unit_rows(train), 5)
     unit = [v / np.linalg.norm(v) for v in train]
     for row, chosen in zip(x, found, strict=True):
         assert chosen.tolist() == np.argsort([-(row @ u) for u in unit])[:5].tolist()

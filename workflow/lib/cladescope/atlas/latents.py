@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from cladescope.codes.codes import Codes
+from cladescope.codes.linear import nearest, unit_rows
 
 BANDS = ((0, 0), (0, 1), (1, 2), (2, 3), (3, 4))
 """Strongest images first, then the quarters of the images that fire a latent."""
 BINS = 24
-_BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,18 +185,10 @@ def class_counts(
 def neighbours(
     decoder: Float[np.ndarray, "latents d"], n: int
 ) -> tuple[Int[np.ndarray, "latents n"], Float[np.ndarray, "latents n"]]:
-    """Return the latents whose decoder rows point most nearly the same way, and the cosines."""
-    n = min(n, len(decoder) - 1)
-    length = np.linalg.norm(decoder, axis=1, keepdims=True)
-    unit = decoder / np.where(length > 0, length, 1)
-    found, cosines = [], []
-    for start in range(0, len(unit), _BLOCK_ROWS):
-        cosine = unit[start : start + _BLOCK_ROWS] @ unit.T
-        row = np.arange(len(cosine))
-        cosine[row, start + row] = -np.inf
-        near = np.argpartition(-cosine, n - 1, axis=1)[:, :n] if n else np.empty((len(row), 0), int)
-        value = np.take_along_axis(cosine, near, 1)
-        order = np.lexsort((near, -value), axis=1)
-        found.append(np.take_along_axis(near, order, 1))
-        cosines.append(np.take_along_axis(value, order, 1))
-    return np.concatenate(found), np.concatenate(cosines)
+    """Return the latents whose decoder rows point most nearly the same way, and the cosines.
+
+    Largest cosine first; ties by latent.
+    """
+    near, cosine = nearest(unit_rows(decoder), None, n)
+    order = np.lexsort((near, -cosine), axis=1)
+    return np.take_along_axis(near, order, 1), np.take_along_axis(cosine, order, 1)

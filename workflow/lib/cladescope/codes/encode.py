@@ -8,8 +8,7 @@ from jaxtyping import Float, Int, Shaped
 
 from cladescope.activations.store import ActivationStore
 from cladescope.codes.codes import Codes
-from cladescope.codes.linear import downstream_accuracy
-from cladescope.codes.quality import Reconstruction, redundant_share
+from cladescope.codes.quality import Reconstruction, downstream_accuracy, redundant_share
 from cladescope.dictionaries.dictionary import Dictionary
 
 ROWS = 4096

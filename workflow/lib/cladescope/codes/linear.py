@@ -1,80 +1,109 @@
-"""Whether a reconstruction keeps what tells classes apart: a linear probe and nearest neighbours.
+"""Rows compared by their cosine, and ridge regression: what several stages measure with.
 
-Both learn from the original activations of the images with even numbers and are tested on those
-with odd ones, as they are and as the dictionary reconstructs them.
+A matrix of all rows by all rows is never in memory.
 """
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
-RIDGE = 1e-3
-"""Weight of the penalty, as a share of the mean variance per dimension."""
-NEIGHBOURS = 10
+BLOCK_ROWS = 1024
+"""Rows compared with all others at a time."""
 
 
-def downstream_accuracy(
-    original: Float[np.ndarray, "images d"],
-    reconstruction: Float[np.ndarray, "images d"],
-    labels: Int[np.ndarray, " images"],
-) -> dict[str, float]:
-    """Return the accuracies of probe and neighbours on both, as columns of the quality table."""
-    known, asked = slice(0, None, 2), slice(1, None, 2)
-    queries = {"": reconstruction[asked], "_original": original[asked]}
-    probe = LinearProbe(original[known], labels[known])
-    result = {}
-    for name, x in queries.items():
-        near = nearest_labels(original[known], labels[known], x)
-        result[f"probe_accuracy{name}"] = float((probe.predict(x) == labels[asked]).mean())
-        result[f"knn_accuracy{name}"] = float((near == labels[asked]).mean())
-    return result
-
-
-class LinearProbe:
-    """Ridge regression on one column per class, in closed form.
-
-    W = (Cov + ρ tr(Cov)/d · I)⁻¹ Cov(x, onehot(y)),   ŷ = argmax (x − x̄) W + ȳ.
-    """
-
-    def __init__(self, x: Float[np.ndarray, "images d"], labels: Int[np.ndarray, " images"]):
-        self._mean = x.mean(0, dtype=float)
-        centred = x - self._mean
-        covariance = centred.T @ centred / len(x)
-        ridge = RIDGE * np.trace(covariance) / len(covariance)
-        n_classes = int(labels.max()) + 1
-        sums = np.zeros((n_classes, x.shape[1]))
-        np.add.at(sums, labels, centred)
-        self._share = np.bincount(labels, minlength=n_classes) / len(x)
-        self._weights = np.linalg.solve(
-            covariance + (ridge or 1.0) * np.eye(len(covariance)), sums.T / len(x)
-        )
-
-    def predict(self, x: Float[np.ndarray, "images d"]) -> Int[np.ndarray, " images"]:
-        """Return the class of each row."""
-        return ((x - self._mean) @ self._weights + self._share).argmax(1)
-
-
-def nearest_labels(
-    known: Float[np.ndarray, "n d"],
-    labels: Int[np.ndarray, " n"],
-    queries: Float[np.ndarray, "m d"],
-    rows: int = 1024,
-) -> Int[np.ndarray, " m"]:
-    """Return the commonest label among each query's nearest neighbours by cosine.
-
-    Among equally common labels the lowest wins.
-    """
-    k = min(NEIGHBOURS, len(known))
-    unit = _unit(known)
-    found = []
-    for start in range(0, len(queries), rows):
-        cosine = _unit(queries[start : start + rows]) @ unit.T
-        near = labels[np.argpartition(-cosine, k - 1, axis=1)[:, :k]]
-        votes = (near[:, :, None] == near[:, None, :]).sum(2)
-        # The most votes, then the lowest label.
-        best = np.where(votes == votes.max(1, keepdims=True), near, np.iinfo(near.dtype).max)
-        found.append(best.min(1))
-    return np.concatenate(found)
-
-
-def _unit(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+def unit_rows(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """Return the rows at length 1; a row of zeros stays as it is."""
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def cosine_blocks(
+    rows: Float[np.ndarray, "n d"], others: Float[np.ndarray, "m d"] | None = None
+) -> Iterator[Float[np.ndarray, "block m"]]:
+    """Yield the cosines of unit rows with other unit rows, a block of rows at a time.
+
+    Parameters
+    ----------
+    others
+        None compares the rows with one another; the cosine of a row with itself is then -inf.
+    """
+    for first in range(0, len(rows), BLOCK_ROWS):
+        cosine = rows[first : first + BLOCK_ROWS] @ (rows if others is None else others).T
+        if others is None:
+            own = np.arange(len(cosine))
+            cosine[own, first + own] = -np.inf
+        yield cosine
+
+
+def nearest(
+    rows: Float[np.ndarray, "n d"], others: Float[np.ndarray, "m d"] | None, k: int
+) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
+    """Return each unit row's nearest others and their cosines, nearest first; ties in any order.
+
+    Parameters
+    ----------
+    others
+        Unit rows; None takes the rows themselves, of which none is its own neighbour.
+    k
+        Neighbours; all others if there are fewer.
+    """
+    k = min(k, len(rows) - 1 if others is None else len(others))
+    found, cosines = [], []
+    for cosine in cosine_blocks(rows, others):
+        near = np.argpartition(-cosine, max(k - 1, 0), axis=1)[:, :k]
+        value = np.take_along_axis(cosine, near, 1)
+        order = np.argsort(-value, axis=1, kind="stable")
+        found.append(np.take_along_axis(near, order, 1))
+        cosines.append(np.take_along_axis(value, order, 1))
+    return np.concatenate(found), np.concatenate(cosines)
+
+
+def vote(labels: Int[np.ndarray, "n k"]) -> Int[np.ndarray, " n"]:
+    """Return the commonest label of each row; among equally common ones the first in the row."""
+    votes = (labels[:, :, None] == labels[:, None, :]).sum(2)
+    return np.take_along_axis(labels, votes.argmax(1)[:, None], 1)[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Ridge:
+    """Scores of the classes, x W + b, by ridge regression on their one-hot labels.
+
+    W = (X'ᵀX' + ρ tr(X'ᵀX')/d · I)⁻¹ X'ᵀY,   b = ȳ - x̄ W,   X' = X - x̄.
+    """
+
+    weight: Float[np.ndarray, "d classes"]
+    bias: Float[np.ndarray, " classes"]
+
+    @classmethod
+    def fit(
+        cls,
+        x: Float[np.ndarray, "n d"],
+        labels: Int[np.ndarray, " n"],
+        n_classes: int,
+        penalty: float,
+    ) -> "Ridge":
+        """Solve in closed form, in float64.
+
+        Parameters
+        ----------
+        penalty
+            ρ, a share of the mean eigenvalue of the scatter matrix.
+        """
+        x = x.astype(np.float64)
+        mean = x.mean(0)
+        size = np.bincount(labels, minlength=n_classes)
+        sums = np.zeros((n_classes, x.shape[1]))
+        np.add.at(sums, labels, x)
+        x -= mean
+        scatter = x.T @ x
+        # 1 where nothing varies, and all weights are 0.
+        ridge = penalty * np.trace(scatter) / len(scatter) or 1.0
+        weight = np.linalg.solve(
+            scatter + ridge * np.eye(len(scatter)), (sums - size[:, None] * mean).T
+        )
+        return cls(weight, size / len(x) - mean @ weight)
+
+    def scores(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n classes"]:
+        """Return the score of every class, in the precision of `x`."""
+        return x @ self.weight.astype(x.dtype) + self.bias.astype(x.dtype)

@@ -1,12 +1,17 @@
 """How well a dictionary reconstructs held-out activations, how sparsely, and how redundantly."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+
+from cladescope.codes.linear import Ridge, cosine_blocks, nearest, unit_rows, vote
 
 DENSE_RATE = 0.5
 RARE_RATE = 1e-3
 L0_QUANTILES = {"l0_q05": 0.05, "l0_median": 0.5, "l0_q95": 0.95}
 DUPLICATE_COSINE = 0.9
+PENALTY = 1e-3
+"""Of the linear probe: ridge penalty as a share of the mean variance per dimension."""
+NEIGHBOURS = 10
 
 
 class Reconstruction:
@@ -66,16 +71,35 @@ class Reconstruction:
         }
 
 
-def redundant_share(decoder: Float[np.ndarray, "width d"], rows: int = 1024) -> float:
-    """Return the share of decoder rows with another row at a cosine of 0.9 or more.
+def redundant_share(decoder: Float[np.ndarray, "width d"]) -> float:
+    """Return the share of decoder rows with another row at a cosine of 0.9 or more."""
+    blocks = cosine_blocks(unit_rows(decoder))
+    near = sum(int((cosine.max(1) >= DUPLICATE_COSINE).sum()) for cosine in blocks)
+    return near / len(decoder)
 
-    Computed in blocks of `rows`: a matrix of width² is never in memory.
+
+def downstream_accuracy(
+    original: Float[np.ndarray, "images d"],
+    reconstruction: Float[np.ndarray, "images d"],
+    labels: Int[np.ndarray, " images"],
+) -> dict[str, float]:
+    """Return whether a reconstruction keeps what tells classes apart, as columns of one dictionary.
+
+    A linear probe (`probe_accuracy`) and nearest neighbours by cosine (`knn_accuracy`) learn from
+    the original activations of the images with even numbers. They are tested on the images with odd
+    numbers, reconstructed and as they were (`..._original`). Among equally common labels of the
+    neighbours the lowest wins.
     """
-    norms = np.linalg.norm(decoder, axis=1, keepdims=True)
-    unit = decoder / np.where(norms > 0, norms, 1)
-    near = 0
-    for start in range(0, len(unit), rows):
-        cosine = unit[start : start + rows] @ unit.T
-        cosine[np.arange(len(cosine)), np.arange(start, start + len(cosine))] = -1
-        near += int((cosine.max(1) >= DUPLICATE_COSINE).sum())
-    return near / len(unit)
+    train, test = slice(0, None, 2), slice(1, None, 2)
+    probe = Ridge.fit(original[train], labels[train], int(labels[train].max()) + 1, PENALTY)
+    reference = unit_rows(original[train])
+    result = {}
+    for name, x in {"": reconstruction[test], "_original": original[test]}.items():
+        neighbours, _ = nearest(unit_rows(x), reference, NEIGHBOURS)
+        guesses = {
+            "probe": probe.scores(x.astype(np.float64)).argmax(1),
+            "knn": vote(np.sort(labels[train][neighbours], axis=1)),
+        }
+        for method, guess in guesses.items():
+            result[f"{method}_accuracy{name}"] = float((guess == labels[test]).mean())
+    return result

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
+from cladescope.codes.linear import Ridge, nearest, unit_rows, vote
 from cladescope.files import write_aside
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import INTERNAL, Tree
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 """Ridge penalties tried, as shares of the mean eigenvalue of the covariance."""
-_BLOCK_ROWS = 1024
 LEVEL_SCHEMA = pa.schema(
     {
         "level": pa.string(),
@@ -77,17 +77,15 @@ def probe_layer(
     mean = train.x.mean(0)
     scale = float(np.sqrt(np.square(train.x - mean).mean())) or 1.0
     train, test = (Split((s.x.astype(np.float32) - mean) / scale, s.labels) for s in (train, test))
-    fitted, held_out = (
-        _ridge(train, test.x, len(taxonomy.leaves), random),
-        nearest(train, test.x, spec.neighbours),
-    )
+    fitted = _ridge(train, test.x, len(taxonomy.leaves), random)
+    neighbours, _ = nearest(unit_rows(test.x), unit_rows(train.x), spec.neighbours)
     rows = []
     for level, group in class_levels(tree).items():
         truth = group[test.labels]
         membership = np.eye(group.max() + 1)[group]
         guesses = {
             "linear": (fitted.test @ membership).argmax(1),
-            "neighbours": vote(group[train.labels][held_out]),
+            "neighbours": vote(group[train.labels][neighbours]),
         }
         for probe, guess in guesses.items():
             rows.append(
@@ -136,26 +134,6 @@ def class_levels(tree: Tree) -> dict[str, Int[np.ndarray, " classes"]]:
     }
 
 
-def nearest(
-    train: Split, x: Float[np.ndarray, "images d"], neighbours: int
-) -> Int[np.ndarray, "images neighbours"]:
-    """Return the training images with the largest cosine, nearest first."""
-    reference = _unit(train.x)
-    found = []
-    for start in range(0, len(x), _BLOCK_ROWS):
-        cosine = _unit(x[start : start + _BLOCK_ROWS]) @ reference.T
-        rows = np.argpartition(-cosine, neighbours - 1, axis=1)[:, :neighbours]
-        order = np.argsort(-np.take_along_axis(cosine, rows, 1), axis=1, kind="stable")
-        found.append(np.take_along_axis(rows, order, 1))
-    return np.concatenate(found)
-
-
-def vote(groups: Int[np.ndarray, "images neighbours"]) -> Int[np.ndarray, " images"]:
-    """Return each row's most frequent group; ties go to the nearest neighbour among them."""
-    votes = (groups[:, :, None] == groups[:, None, :]).sum(2)
-    return np.take_along_axis(groups, votes.argmax(1)[:, None], 1)[:, 0]
-
-
 @dataclass(frozen=True, eq=False)
 class _Scores:
     """Ridge scores of each class."""
@@ -167,29 +145,16 @@ class _Scores:
 def _ridge(
     train: Split, test: Float[np.ndarray, "images d"], n_classes: int, random: np.random.Generator
 ) -> _Scores:
-    """Fit y = W x + b to the one-hot classes; a fifth of the images chooses the penalty."""
+    """Fit the classes; a fifth of the images, at random, chooses the penalty."""
     held = random.random(len(train.labels)) < 0.2
     best, penalty = -1.0, PENALTIES[0]
-    part = Split(train.x[~held], train.labels[~held])
     for candidate in PENALTIES if held.any() and not held.all() else ():
-        weight, bias = _fit(part, n_classes, candidate)
-        right = (train.x[held] @ weight + bias).argmax(1) == train.labels[held]
+        probe = Ridge.fit(train.x[~held], train.labels[~held], n_classes, candidate)
+        right = probe.scores(train.x[held]).argmax(1) == train.labels[held]
         if right.mean() > best:
             best, penalty = float(right.mean()), candidate
-    weight, bias = _fit(train, n_classes, penalty)
-    return _Scores(train.x @ weight + bias, test @ weight + bias)
-
-
-def _fit(train: Split, n_classes: int, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    x, n = train.x.astype(np.float64), len(train.labels)
-    mean = x.mean(0)
-    gram = (x - mean).T @ (x - mean)
-    sums = np.zeros((n_classes, x.shape[1]))
-    np.add.at(sums, train.labels, x)
-    size = np.bincount(train.labels, minlength=n_classes)
-    ridge = penalty * np.trace(gram) / len(gram)
-    weight = np.linalg.solve(gram + ridge * np.eye(len(gram)), (sums - size[:, None] * mean).T)
-    return weight.astype(np.float32), (size / n - mean @ weight).astype(np.float32)
+    probe = Ridge.fit(train.x, train.labels, n_classes, penalty)
+    return _Scores(probe.scores(train.x), probe.scores(test))
 
 
 def _node_quality(
@@ -220,7 +185,3 @@ def _best_cut(score: np.ndarray, truth: np.ndarray) -> float:
     scale = np.sqrt(r * (n - r) * float(size * (n - size)))
     mcc = np.divide(n * hits - r * size, scale, out=np.zeros(n), where=scale > 0)
     return float(score[order[mcc.argmax()]])
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)

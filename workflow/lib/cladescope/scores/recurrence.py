@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
+from cladescope.codes.linear import cosine_blocks
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.files import write_aside
 
 RECURS = 0.7
 """Decoder cosine from which on a latent counts as found again."""
-_BLOCK_ROWS = 2048
 SCHEMA = pa.schema(
     {
         "dictionary": pa.string(),
@@ -51,12 +51,10 @@ def match_seeds(groups: Sequence[Mapping[str, str]], path: str | Path) -> None:
         pq.write_table(pa.concat_tables([SCHEMA.empty_table(), *parts]), aside, compression="zstd")
 
 
-def largest_cosines(
+def _largest_cosines(
     rows: Float[np.ndarray, "n d"], others: Float[np.ndarray, "m d"]
 ) -> Float[np.ndarray, " n"]:
-    """Return each unit row's largest cosine with any of the other unit rows, block by block."""
-    blocks = range(0, len(rows), _BLOCK_ROWS)
-    return np.concatenate([(rows[i : i + _BLOCK_ROWS] @ others.T).max(1) for i in blocks])
+    return np.concatenate([cosine.max(1) for cosine in cosine_blocks(rows, others)])
 
 
 def _match(name: str, decoder: np.ndarray, others: list[np.ndarray]) -> pa.Table:
@@ -67,9 +65,9 @@ def _match(name: str, decoder: np.ndarray, others: list[np.ndarray]) -> pa.Table
         "n_other_seeds": [len(others)] * n,
     }
     if others:
-        found = np.array([largest_cosines(decoder, other) for other in others], np.float64)
+        found = np.array([_largest_cosines(decoder, other) for other in others], np.float64)
         order = np.random.default_rng(0).permutation(decoder.shape[1])
-        null = np.array([largest_cosines(decoder, other[:, order]) for other in others])
+        null = np.array([_largest_cosines(decoder, other[:, order]) for other in others])
         columns["seed_similarity"] = found.mean(0)
         columns["seed_similarity_null"] = null.astype(np.float64).mean(0)
         columns["recurrence"] = (found >= RECURS).mean(0)
