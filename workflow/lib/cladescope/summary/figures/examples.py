@@ -33,9 +33,9 @@ def plot_examples(
 ) -> None:
     """Draw images and their relevancy maps, a row per latent.
 
-    First the latents of the nodes that the configuration names, whatever they are, then those that
-    match an internal node best. An image stands beside itself under its map, which is scaled to its
-    own largest value.
+    First the best latents of the nodes that the configuration names, then those that match an
+    internal node best. The title of a row is the node that its latent matches. Each image is drawn
+    twice: as it is, and in grey under its map, which is scaled to its own largest value.
 
     Parameters
     ----------
@@ -60,7 +60,8 @@ def plot_examples(
     )
     about = latents.set_index("latent")
     for number, (chosen, latent) in enumerate(order.itertuples(index=False)):
-        row = sheet.row(number, _describe(chosen, latent, about.loc[latent], names))
+        chosen_for = names.get(latent) if chosen == NAMED else None
+        row = sheet.row(number, _describe(latent, about.loc[latent], chosen_for))
         part = own[own["latent"] == latent].drop_duplicates("image").head(SHOWN_IMAGES)
         for column, shown in enumerate(part.to_dict("records")):
             pixels = decode_image(source.read_checked(index, shown["image"]))
@@ -69,15 +70,16 @@ def plot_examples(
     sheet.save(paths, dpi)
 
 
-def _describe(chosen: str, latent: int, about: Any, names: pd.Series) -> str:
-    own = chosen == NAMED and latent in names
-    first = f"for {names[latent]}" if own else short_name(about["lch_tau_name"] or "")
+def _describe(latent: int, about: Any, chosen_for: str | None) -> str:
+    """Name the node that a latent matches, how well, and the named node that it was chosen for."""
     mcc = about["best_internal_mcc"]
     if pd.isna(mcc):
-        return f"{first}\nlatent {latent}, {about['status']}"
-    return (
-        f"{first}\nlatent {latent}, MCC {mcc:.2f}\nwith {short_name(about['best_internal_name'])}"
-    )
+        lines = [f"latent {latent}, {about['status']}"]
+    else:
+        lines = [short_name(about["best_internal_name"]), f"latent {latent}, MCC {mcc:.2f}"]
+    if chosen_for is not None:
+        lines.append(f"best latent for {chosen_for}")
+    return "\n".join(lines)
 
 
 def _overlay(axis: Axes, pixels: Image.Image, relevancy: np.ndarray) -> None:
