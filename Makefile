@@ -13,12 +13,13 @@ PEERS := $(VENV)-peers
 SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) $(shell test -t 2 && echo --logger rich)
 # Compiled at once: hundreds of short jobs import these packages, also from folders they cannot write.
 SYNC := $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python
+# The library itself, from workflow/lib; a sync removes it.
+INSTALL := $(BIN)/uv pip install --quiet --offline --no-deps --no-build-isolation --editable . --python
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
-COMMAND := PYTHONPATH=workflow/lib $(BIN)/python -m cladescope
 .PHONY: help demo run plan layers verify status reproduce archive gallery unlock test test-saelens peers lint format lock planted-backbone clean
 
 help: ## list the targets
@@ -36,31 +37,31 @@ run: $(VENV)/synced ## run CONFIG=... (default: config/config.yaml)
 	$(SNAKEMAKE) --configfile $(CONFIG)
 
 plan: $(VENV)/synced ## what CONFIG=... will cost: hours, memory, disk, files, Slurm jobs
-	$(COMMAND) plan $(CONFIG) $(if $(TERAFLOPS),--teraflops $(TERAFLOPS))
+	$(BIN)/cladescope plan $(CONFIG) $(if $(TERAFLOPS),--teraflops $(TERAFLOPS))
 
 layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224]
-	$(COMMAND) list_layers $(MODEL) $(if $(SIZE),--image-size $(SIZE))
+	$(BIN)/cladescope layers $(MODEL) $(if $(SIZE),--image-size $(SIZE))
 
 verify: $(VENV)/synced ## read every activation of CONFIG=... again; REPAIR=1 makes damaged shards again
-	$(COMMAND) verify_activations $(CONFIG) $(if $(REPAIR),--repair)
+	$(BIN)/cladescope verify $(CONFIG) $(if $(REPAIR),--repair)
 
 status: $(VENV)/synced ## what of CONFIG=... exists, what is missing or stale, and why
-	@$(COMMAND) status $(CONFIG)
+	@$(BIN)/cladescope status $(CONFIG)
 
 reproduce: $(VENV)/synced ## run CONFIG=... again into AGAIN=... and compare every byte
 	@test ! -e $(AGAIN) || { echo "$(AGAIN) exists: remove it, or name another folder with AGAIN=..."; exit 2; }
 	$(SNAKEMAKE) --configfile $(CONFIG)
 	$(SNAKEMAKE) --configfile $(CONFIG) --config results=$(AGAIN)
-	$(COMMAND) compare $(CONFIG) $(AGAIN)
+	$(BIN)/cladescope compare $(CONFIG) $(AGAIN)
 
 archive: $(VENV)/synced ## pack tables, figures and provenance of CONFIG=... into FILE=...
-	$(COMMAND) archive $(CONFIG) $(FILE)
+	$(BIN)/cladescope archive $(CONFIG) $(FILE)
 
 gallery: $(VENV)/synced ## put the figures of CONFIG=... (make demo) into docs/gallery.md
-	$(COMMAND) gallery $(CONFIG)
+	$(BIN)/cladescope gallery $(CONFIG)
 
 unlock: $(VENV)/synced ## after a run was killed: wait for its Slurm jobs, then free the folder for CONFIG=...
-	$(COMMAND) wait_for_jobs
+	$(BIN)/cladescope wait
 	$(BIN)/snakemake --configfile $(CONFIG) --unlock
 
 test: $(VENV)/synced-dev ## run all tests
@@ -105,15 +106,18 @@ $(VENV)/uv: envs/uv.txt
 
 # Synced with or without the development tools; a sync removes what its list lacks, so the larger
 # set also serves as the smaller one.
-$(VENV)/synced: $(VENV)/uv envs/requirements.txt
+$(VENV)/synced: $(VENV)/uv envs/requirements.txt pyproject.toml
 	test -e $(VENV)/synced-dev || $(SYNC) $(BIN)/python envs/requirements.txt
+	$(INSTALL) $(BIN)/python
 	touch $@
 
-$(VENV)/synced-dev: $(VENV)/uv envs/requirements-dev.txt
+$(VENV)/synced-dev: $(VENV)/uv envs/requirements-dev.txt pyproject.toml
 	$(SYNC) $(BIN)/python envs/requirements-dev.txt
+	$(INSTALL) $(BIN)/python
 	touch $@ $(VENV)/synced
 
-$(PEERS)/synced: $(VENV)/uv envs/peers.txt
+$(PEERS)/synced: $(VENV)/uv envs/peers.txt pyproject.toml
 	$(BIN)/python -m venv $(PEERS)
 	$(SYNC) $(PEERS)/bin/python envs/peers.txt
+	$(INSTALL) $(PEERS)/bin/python
 	touch $@

@@ -6,7 +6,7 @@ from disk in headless Chromium and clicks through it. The pages of a dictionary 
 from random codes, and linked for all others: a page costs the same whichever dictionary it is of,
 and the size counts every one. Thumbnails are noise, which compresses worse than photographs.
 
-    PYTHONPATH=workflow/lib .venv/bin/python benchmarks/atlas.py [--folder /tmp/atlas] [--layers 40]
+    .venv/bin/python benchmarks/atlas.py [--folder /tmp/atlas] [--layers 40]
 """
 
 import argparse

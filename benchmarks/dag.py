@@ -1,6 +1,6 @@
 """What Snakemake needs to plan the paper's experiment: processor seconds of dry runs.
 
-    PYTHONPATH=workflow/lib .venv/bin/python benchmarks/dag.py [--rounds 3]
+    .venv/bin/python benchmarks/dag.py [--rounds 3]
 
 The configuration is `config/dinov2_imagenet.yaml`, 40 blocks and 256 image shards, with growing
 parts of its grid; the baselines and the random backbone come on top. `cold` plans from nothing,

@@ -1,6 +1,6 @@
 """Extraction against a bare forward loop of the same model on tensors in memory.
 
-    PYTHONPATH=workflow/lib .venv/bin/python benchmarks/extraction.py [model ...]
+    .venv/bin/python benchmarks/extraction.py [model ...]
 
 Each round runs, one after the other and on one compute thread (all of the GPU, if there is one):
 a bare loop over preloaded batches up to the same layer; the same loop capturing the class token

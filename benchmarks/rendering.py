@@ -1,6 +1,6 @@
 """Images of the planted world per second of one core, PNG files included.
 
-PYTHONPATH=workflow/lib .venv/bin/python benchmarks/rendering.py
+.venv/bin/python benchmarks/rendering.py
 """
 
 import tempfile

@@ -3,13 +3,13 @@
 In an environment of its own, with the peers:
 
     make peers
-    PYTHONPATH=workflow/lib .venv-peers/bin/python benchmarks/sae.py speed --d 384 768 \
+    .venv-peers/bin/python benchmarks/sae.py speed --d 384 768 \
         --width 4096 16384
-    PYTHONPATH=workflow/lib .venv-peers/bin/python benchmarks/sae.py tune --d 384 --width 2048 \
+    .venv-peers/bin/python benchmarks/sae.py tune --d 384 --width 2048 \
         --batch 2048 --samples 983040 --rates .5 1 2 4
-    PYTHONPATH=workflow/lib .venv-peers/bin/python benchmarks/sae.py quality --d 384 --width 2048 \
+    .venv-peers/bin/python benchmarks/sae.py quality --d 384 --width 2048 \
         --batch 2048 --samples 983040 --worlds 1 2 3 --rate sae_lens=16 sparsify=1
-    PYTHONPATH=workflow/lib .venv-peers/bin/python benchmarks/sae.py quality --width 256 --k 8 \
+    .venv-peers/bin/python benchmarks/sae.py quality --width 256 --k 8 \
         --batch 256 --samples 200000 --activations results/demo/trained/activations/{}/cls/L8.json
 
 Every contestant works in a process of its own; they take turns, round by round, so that a change of

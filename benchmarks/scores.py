@@ -1,6 +1,6 @@
 """Time and memory of the scores at the size of ImageNet-1k's validation split.
 
-    PYTHONPATH=workflow/lib .venv/bin/python benchmarks/scores.py
+    .venv/bin/python benchmarks/scores.py
 
 Codes are made up: 32 latents fire on an image, a third because of its class's hypernyms. Reports
 the whole job at 16,384 latents (in processes of their own, after one that compiles), growth with

@@ -1,6 +1,6 @@
 """Reading an activation store, against a plain .npy memory map, zarr's indexing and the disk.
 
-    PYTHONPATH=workflow/lib .venv/bin/python benchmarks/store.py [folder]
+    .venv/bin/python benchmarks/store.py [folder]
 
 Rounds are interleaved; rates are megabytes of activations per second; ratios are medians over
 rounds of ratios within a round. Cold means that the files were dropped from the page cache before.

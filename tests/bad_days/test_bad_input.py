@@ -111,15 +111,15 @@ def test_flipped_byte_in_a_shard_and_repair(checkout, config):
     assert "c/1/0/0 fails its checksum" in message
     assert "make verify CONFIG=... REPAIR=1" in message
     assert (results / "tables" / "metrics.csv").read_bytes() == before
-    found = checkout.command("verify_activations", "small.yaml")
+    found = checkout.command("verify", "small.yaml")
     assert found.returncode == 1
     assert "c/1/0/0 fails its checksum" in found.stdout
     assert "1 fault" in found.stdout
-    repaired = checkout.command("verify_activations", "small.yaml", "--repair")
+    repaired = checkout.command("verify", "small.yaml", "--repair")
     assert repaired.returncode == 0, repaired.stdout + repaired.stderr
     assert chunk.read_bytes() == good
     assert neighbour.stat().st_mtime_ns == made
-    assert checkout.command("verify_activations", "small.yaml").returncode == 0
+    assert checkout.command("verify", "small.yaml").returncode == 0
     # Layer 8's new dictionaries, and those of layer 2 that the failure came before.
     assert 2 <= checkout.planned()["train_sae"] <= 4
     checkout.write(SMALL)

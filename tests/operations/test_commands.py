@@ -1,4 +1,4 @@
-"""Commands beside the workflow: list_layers, plan, verify_activations."""
+"""Commands beside the workflow: layers, plan, verify."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ import yaml
 
 from checkouts import SMALL
 from cladescope.config import complete_config
-from cladescope.operations.plan import Grouping, describe_plan, make_plan
+from cladescope.operations.plan import PROFILE, Grouping, describe_plan, make_plan
 from cladescope.operations.verify import verify_activations
 from cladescope.sweep import expand_passes
 
@@ -20,19 +20,19 @@ def giant(root):
     return complete_config(yaml.safe_load((root / "config" / "dinov2_imagenet.yaml").read_text()))
 
 
-def test_list_layers(finished):
-    result = finished.command("list_layers", "vit_small_patch14_reg4_dinov2", "--image-size", "224")
+def test_layers(finished):
+    result = finished.command("layers", "vit_small_patch14_reg4_dinov2", "--image-size", "224")
     assert result.returncode == 0, result.stderr
     header, first, *_ = result.stdout.splitlines()[1:]
     assert header.split() == ["layer", "module", "width", "cls", "mean", "patches", "registers"]
     assert first.split() == ["1", "blocks.0", "384", "1", "1", "256", "4"]
-    unknown = finished.command("list_layers", "vit_tinny")
+    unknown = finished.command("layers", "vit_tinny")
     assert unknown.returncode == 2
     assert "timm has no model" in unknown.stderr
     assert "Traceback" not in unknown.stderr
 
 
-def test_plan_of_the_papers_experiment(giant):
+def test_plan_of_the_papers_experiment(giant, root):
     """Against numbers worked out by hand: images x blocks x width x 2 bytes, 2 x 291 GFLOP."""
     plan = make_plan(giant)
     train, evaluation, *_ = plan.passes
@@ -43,7 +43,7 @@ def test_plan_of_the_papers_experiment(giant):
     # timm's model card: 291 G multiply-adds at 224 pixels.
     assert train.flops / train.images == pytest.approx(2 * 291e9, rel=0.04)
     assert plan.dictionaries == 40 * (4 * 4 * 3 + 3) + 6
-    text = "\n".join(describe_plan(plan, 100, Grouping.load()))
+    text = "\n".join(describe_plan(plan, 100, Grouping.load(root / PROFILE)))
     hours = train.flops / 100e12 / 3600
     assert f"{hours:.2g}" in re.search(r"^dinov2_train_0 .*$", text, re.MULTILINE).group()
     assert "157 GB" in text
@@ -67,7 +67,9 @@ def test_plan_counts_the_jobs_that_are_submitted(checkout, config):
     assert result.returncode == 0, result.stdout + result.stderr
     groups = re.findall(r"^.*Group job (\w+) ", result.stdout, re.MULTILINE)
     rules = re.findall(r"^rule (\w+?)(?:_(?:un)?trained_\w+_0)?:", result.stdout, re.MULTILINE)
-    planned = Grouping.load().submitted(make_plan(complete_config(config)).jobs)
+    planned = Grouping.load(checkout.folder / PROFILE).submitted(
+        make_plan(complete_config(config)).jobs
+    )
     assert planned["score"] > 1
     assert +planned == Counter([*groups, *rules]) - Counter(["all"])
 

@@ -207,7 +207,7 @@ def test_jobs_that_outlive_snakemake_are_waited_for(cluster, submitted, finished
     refused = submit(cluster, submitted, "--", *targets)
     assert "--unlock" in refused.communicate(timeout=60)[0]
 
-    waited = submitted.command("wait_for_jobs", environment=cluster.environment)
+    waited = submitted.command("wait", environment=cluster.environment)
     assert waited.returncode == 0, waited.stderr
     orphans = [job for job in jobs_of(cluster, submitted, "train_sae") if job not in earlier]
     assert f"waiting for Slurm jobs of an earlier run: {' '.join(orphans)}" in waited.stdout

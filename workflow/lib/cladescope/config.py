@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from cladescope import layout
 from cladescope.sweep import expand_sweep
 
-SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
+SCHEMA_PATH = Path(__file__).with_name("config.schema.yaml")
 
 
 class ConfigError(ValueError):

@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import io
 import tarfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -61,35 +60,3 @@ def write_archive(config: dict[str, Any], documents: list[Path], path: str | Pat
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     return len(content)
-
-
-def check_archive(path: str | Path) -> list[str]:
-    """Return what is wrong with an archive: files that are damaged, missing or unknown to it.
-
-    Nothing is unpacked.
-
-    Raises
-    ------
-    ValueError
-        If it is not an archive of a study.
-    """
-    try:
-        with tarfile.open(path, "r:gz") as tar:
-            files = ((member.name, tar.extractfile(member)) for member in tar)
-            content = {name.partition("/")[2]: file.read() for name, file in files if file}
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged, or no archive ({error})") from error
-    if CHECKSUMS not in content:
-        raise ValueError(f"{path} holds no {CHECKSUMS}: it is not an archive of a study")
-    lines = content.pop(CHECKSUMS).decode().splitlines()
-    known = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-    found = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
-    return [
-        *(f"{name} is missing" for name in sorted(known.keys() - found.keys())),
-        *(f"{name} is not in {CHECKSUMS}" for name in sorted(found.keys() - known.keys())),
-        *(
-            f"{name} is damaged"
-            for name in sorted(known.keys() & found.keys())
-            if known[name] != found[name]
-        ),
-    ]

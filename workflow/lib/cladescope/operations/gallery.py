@@ -7,7 +7,6 @@ from PIL import Image
 
 from cladescope.files import read_json, write_aside, write_json
 from cladescope.provenance.fingerprint import fingerprint
-from cladescope.provenance.record import CHECKOUT
 
 TITLES = {
     "scores": "Scores by layer",
@@ -25,7 +24,7 @@ PICTURES = Path("docs") / "figures" / "gallery"
 QUALITY = 85
 
 
-def write_gallery(results: str | Path, checkout: Path = CHECKOUT) -> None:
+def write_gallery(results: str | Path, checkout: Path) -> None:
     """Copy a study's figures into the documentation and write the page that shows them.
 
     Beside the figures `made_by.json` keeps the fingerprint of the code that drew each, so that a
@@ -49,19 +48,19 @@ def write_gallery(results: str | Path, checkout: Path = CHECKOUT) -> None:
         aside.write_text(page(checkout))
 
 
-def drawing_code(checkout: Path = CHECKOUT) -> dict[str, str]:
+def drawing_code(checkout: Path) -> dict[str, str]:
     """Return the fingerprint of the code that draws each figure."""
     scripts = checkout / "workflow" / "scripts"
     return {name: fingerprint(scripts / f"plot_{name}.py") for name in TITLES}
 
 
-def outdated(checkout: Path = CHECKOUT) -> list[str]:
+def outdated(checkout: Path) -> list[str]:
     """Return the figures of the page that other code drew than there is now."""
     shown: Mapping[str, str] = read_json(checkout / PICTURES / "made_by.json")
     return [name for name, code in drawing_code(checkout).items() if shown.get(name) != code]
 
 
-def page(checkout: Path = CHECKOUT) -> str:
+def page(checkout: Path) -> str:
     """Return the page: a title, the picture and the report's caption of each figure."""
     captions = checkout / "workflow" / "report"
     parts = [

@@ -28,7 +28,8 @@ ENCODER_PASSES = 3
 """Training a TopK SAE costs at most its encoder's matrix product forward and twice backward."""
 RUNTIME_FACTOR, RUNTIME_MINUTES = 2, 10
 """Suggested time limits are this multiple of the estimate, and more for starting and reading."""
-PROFILE = Path(__file__).parents[4] / "profiles" / "slurm" / "config.yaml"
+PROFILE = Path("profiles") / "slurm" / "config.yaml"
+"""Below a checkout."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Grouping:
     """Connected parts of the workflow that one Slurm job of a group takes."""
 
     @classmethod
-    def load(cls, profile: Path = PROFILE) -> "Grouping":
+    def load(cls, profile: Path) -> "Grouping":
         """Read `groups` and `group-components` of a Snakemake profile."""
         content = yaml.safe_load(profile.read_text())
         group_of, components = (

@@ -16,12 +16,12 @@ from typing import Any
 
 import pandas as pd
 
+from cladescope.checkout import find_checkout
 from cladescope.files import read_json, write_json
 from cladescope.layout import SPLITS
 from cladescope.sweep import TRAINED, expand_sweep, weights_kind
 
 FORMAT = "cladescope-provenance-1"
-CHECKOUT = Path(__file__).parents[4]
 COLUMNS = (
     "config_sha256",
     "code_sha256",
@@ -131,7 +131,7 @@ def record(
     environment = describe_environment(lock)
     shared = {
         "code_sha256": digest(code),
-        **describe_checkout(),
+        **describe_checkout(find_checkout()),
         "environment_sha256": environment["lock_sha256"],
     }
     places = {}
@@ -225,7 +225,7 @@ def stamp(table: pd.DataFrame, made: pd.DataFrame, by: Sequence[str]) -> pd.Data
     return pd.concat([table, columns], axis=1)
 
 
-def describe_checkout(folder: Path = CHECKOUT) -> dict[str, Any]:
+def describe_checkout(folder: Path) -> dict[str, Any]:
     """Return the commit of the code and whether it was changed since; None without git."""
 
     def git(*arguments: str) -> str | None:

@@ -1,0 +1,73 @@
+"""The library as a package, installed away from any checkout."""
+
+import shutil
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+PARTS = ("pyproject.toml", "README.md", "LICENSE", "envs/requirements.in", "workflow/lib")
+
+
+@pytest.fixture(scope="module")
+def installed(root, tmp_path_factory) -> Path:
+    """A folder into which the package was installed, without what it depends on."""
+    source, target = (tmp_path_factory.mktemp(name) for name in ("source", "target"))
+    for part in PARTS:
+        (source / part).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (root / part).is_dir() else shutil.copy
+        copy(root / part, source / part)
+    uv = [Path(sys.executable).with_name("uv"), "pip", "install", "--offline", "--no-deps"]
+    place = ["--no-build-isolation", "--python", sys.executable, "--target", target]
+    done = subprocess.run([*uv, *place, source], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_module_the_schema_and_the_type_marker_are_installed(installed, root):
+    library = root / "workflow" / "lib"
+    files = {path.relative_to(library) for path in library.rglob("*.py")}
+    files |= {Path("cladescope/config.schema.yaml"), Path("cladescope/py.typed")}
+    assert {path for path in files if not (installed / path).is_file()} == set()
+
+
+def test_installed_library_reads_its_own_schema(installed, tmp_path):
+    program = "from cladescope import config; print(config.__file__, *config.load_schema())"
+    done = run(installed, tmp_path, "-c", program)
+    assert done.returncode == 0, done.stderr
+    file, *keys = done.stdout.split()
+    assert Path(file).is_relative_to(installed)
+    assert {"properties", "required"} < {*keys}
+
+
+def test_what_needs_a_checkout_takes_the_current_folder_or_says_so(installed, root, tmp_path):
+    plan = ("-m", "cladescope", "plan", str(root / "config" / "config.yaml"))
+    nowhere = run(installed, tmp_path, *plan)
+    assert nowhere.returncode == 2
+    assert "is not a checkout of Cladescope" in nowhere.stderr
+    assert "Traceback" not in nowhere.stderr
+    inside = run(installed, root, *plan)
+    assert inside.returncode == 0, inside.stderr
+    assert "profiles/slurm" in inside.stdout
+
+
+def test_dependencies_are_what_the_locks_are_made_of(installed, root):
+    (package,) = distributions(path=[str(installed)])
+    lines = (root / "envs" / "requirements.in").read_text().splitlines()
+    named = [line for line in lines if line and not line.startswith("#")]
+    assert sorted(package.requires) == sorted(named)
+    (command,) = package.entry_points
+    assert (command.name, command.value) == ("cladescope", "cladescope.__main__:main")
