@@ -108,3 +108,21 @@ def test_protected_pass_cannot_be_edited_in_place(checkout, config, tmp_path):
     trained["extraction"]["passes"] = [{"layers": [2, 8]}, {"layers": [5]}]
     checkout.write(config)
     assert checkout.run("--", str(cls / "L5.json")).returncode == 0
+
+
+def test_workflow_proper_and_entry_point_make_the_same(finished):
+    """`Snakefile` only names `workflow/Snakefile`, with its default target."""
+    plans = [
+        finished.planned("--forceall", *arguments)
+        for arguments in ((), ("--snakefile", "workflow/Snakefile"))
+    ]
+    assert plans[0] == plans[1]
+    assert plans[0]["tabulate_costs"] == 1
+
+
+def test_report_shows_figures_and_tables_with_their_captions(finished):
+    result = finished.run("--report", "report.html")
+    assert result.returncode == 0, result.stdout + result.stderr
+    text = (finished.folder / "report.html").read_text()
+    for shown in ("scores.png", "metrics.csv", "provenance.json", "how strongly, a vision model"):
+        assert shown in text, shown
