@@ -1,0 +1,83 @@
+"""The house: one folder a stage, and a byte flows one way through them."""
+
+import ast
+from collections import defaultdict
+
+import pytest
+
+FLOORS = [
+    {"files", "jobs", "machines", "compiled", "checkout", "layout", "names"},
+    {"sweep", "kept"},
+    {"config", "images", "taxonomy", "planted"},
+    {"backbone", "provenance"},
+    {"activations"},
+    {"dictionaries"},
+    {"codes"},
+    {"scores", "relevancy"},
+    {"summary", "atlas"},
+    {"operations"},
+    {"__main__"},
+]
+"""Rooms and modules at the root, from the ground; a floor may import from those below it alone."""
+SNAKEMAKE = {"operations"}
+"""Rooms that know Snakemake."""
+SPECIALISTS = {"zarr": {"activations"}, "nltk": {"taxonomy"}, "seaborn": {"summary"}}
+SPECIALISTS |= {"timm": {"images", "backbone", "planted"}, "snakemake": SNAKEMAKE}
+
+
+@pytest.fixture(scope="module")
+def imports(root):
+    """What every file of the library imports, by the file's room."""
+    library = root / "workflow" / "lib" / "cladescope"
+    found = defaultdict(set)
+    for path in library.rglob("*.py"):
+        room = path.relative_to(library).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found[room].update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [alias.name for alias in node.names]
+                inside = node.module == "cladescope"
+                found[room].update(f"cladescope.{n}" for n in names if inside)
+                found[room].update([] if inside else [node.module])
+    return found
+
+
+def test_imports_lead_downward(imports):
+    floor_of = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+    assert imports.keys() <= floor_of.keys()
+    upward = [
+        f"{room} imports {module}"
+        for room, modules in imports.items()
+        for module in modules
+        if module.startswith("cladescope.")
+        and (other := module.split(".")[1]) != room
+        and floor_of[other] >= floor_of[room]
+    ]
+    assert upward == []
+
+
+@pytest.mark.parametrize("package", SPECIALISTS)
+def test_a_package_has_its_room(imports, package):
+    rooms = {
+        room for room, modules in imports.items() if package in {m.split(".")[0] for m in modules}
+    }
+    assert rooms <= SPECIALISTS[package]
+
+
+def test_every_room_says_what_flows_through_it(root):
+    library = root / "workflow" / "lib" / "cladescope"
+    for folder in {path.parent for path in library.rglob("*.py")}:
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
+
+
+def test_tests_stand_in_the_rooms_that_they_are_about(root):
+    rooms = {path.name for path in (root / "workflow" / "lib" / "cladescope").iterdir()}
+    folders = {path.name for path in (root / "tests").iterdir() if list(path.glob("test_*.py"))}
+    assert folders <= rooms | {"workflow", "bad_days", "slurm"}
+
+
+def test_scripts_are_short(root):
+    for script in (root / "workflow" / "scripts").glob("*.py"):
+        assert len(script.read_text().splitlines()) <= 40, script.name
+        assert "def " not in script.read_text(), script.name
