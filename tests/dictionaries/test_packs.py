@@ -110,12 +110,12 @@ def test_packs_are_of_one_layer_and_variant():
     config["experiments"]["trained"] = {**SMALL["experiments"]["trained"], "sweep": sweep}
     config = complete_config(config)
     packs = expand_packs(config, by_variant=True)
-    assert [len(pack.members) for pack in packs] == [3, 2, 3, 2]
+    assert [len(pack.members) for pack in packs] == [3, 1, 2, 1, 3, 1, 2, 1]
     for pack in packs:
         first = pack.members[0]
         assert {(e.layer, e.variant) for e in pack.members} == {(first.layer, pack.variant)}
     packs = expand_packs(config, by_variant=False)
-    assert [len(pack.members) for pack in packs] == [3, 3, 3, 3]
-    assert len({pack.stem for pack in packs}) == 4
+    assert [len(pack.members) for pack in packs] == [3, 3, 1, 3, 3, 1]
+    assert len({pack.stem for pack in packs}) == 6
     assert all(len({e.layer for e in pack.members}) == 1 for pack in packs)
     assert expand_packs(complete_config(SMALL), by_variant=True) == []

@@ -73,6 +73,8 @@ for pack in PACKS:
             f"<logs>/chart_dictionary/{stem_of(pack)}.log",
         benchmark:
             f"<benchmarks>/chart_dictionary/{stem_of(pack)}.tsv"
+        wildcard_constraints:
+            experiment="|".join(ALONE),
         conda:
             ENVIRONMENT
         resources:
@@ -86,9 +88,6 @@ for pack in PACKS:
             results=lambda w, output: RESULTS,
         script:
             "../scripts/chart_dictionary.py"
-
-    if pack:
-        workflow.ruleorder(name_of("chart_dictionary", pack), "chart_dictionary")
 
 
 if ATLAS:

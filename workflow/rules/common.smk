@@ -29,6 +29,7 @@ from cladescope.provenance.fingerprint import LIBRARY as PACKAGE
 from cladescope.provenance.fingerprint import fingerprint
 from cladescope.sweep import (
     TRAINED,
+    alone_experiments,
     expand_packs,
     expand_passes,
     expand_sweep,
@@ -52,9 +53,10 @@ DATASETS = config["datasets"]
 SWEEP = {dictionary.folder: dictionary for dictionary in expand_sweep(config)}
 SHOWN = shown_dictionary(config)
 MAPPED = mapped_dictionaries(config)
-# Dictionaries that share jobs, after `None`: whichever one is asked for has a job of its own.
-TRAINING_PACKS = [None, *expand_packs(config, by_variant=True)]
-PACKS = [None, *expand_packs(config, by_variant=False)]
+# Jobs of several dictionaries; `None` is the rule for one, whichever is asked for.
+ALONE = alone_experiments(config)
+TRAINING_PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=True)]
+PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=False)]
 SCORE_TABLES = ("latents", "nodes", "relations", "edges", "sensitivity")
 ENVIRONMENT = WORKFLOW.parent / "envs" / "cladescope.yaml"
 # Inputs are recorded by name: relative, so that a checkout that is moved with its results keeps them.

@@ -44,6 +44,8 @@ for pack in TRAINING_PACKS:
             f"<logs>/train_sae/{stem_of(pack)}.log",
         benchmark:
             f"<benchmarks>/train_sae/{stem_of(pack)}.tsv"
+        wildcard_constraints:
+            experiment="|".join(ALONE),
         conda:
             ENVIRONMENT
         threads: threads_of(workflow, "train_sae") if pack else 1
@@ -57,9 +59,6 @@ for pack in TRAINING_PACKS:
             results=lambda w, output: RESULTS,
         script:
             "../scripts/train_sae.py"
-
-    if pack:
-        workflow.ruleorder(name_of("train_sae", pack), "train_sae")
 
 
 for pack in PACKS:
@@ -79,6 +78,8 @@ for pack in PACKS:
             f"<logs>/encode/{stem_of(pack)}.log",
         benchmark:
             f"<benchmarks>/encode/{stem_of(pack)}.tsv"
+        wildcard_constraints:
+            experiment="|".join(ALONE),
         conda:
             ENVIRONMENT
         resources:
@@ -88,6 +89,3 @@ for pack in PACKS:
             results=lambda w, output: RESULTS,
         script:
             "../scripts/encode.py"
-
-    if pack:
-        workflow.ruleorder(name_of("encode", pack), "encode")

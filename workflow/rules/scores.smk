@@ -28,6 +28,8 @@ for pack in PACKS:
             f"<logs>/score_dictionary/{stem_of(pack)}.log",
         benchmark:
             f"<benchmarks>/score_dictionary/{stem_of(pack)}.tsv"
+        wildcard_constraints:
+            experiment="|".join(ALONE),
         conda:
             ENVIRONMENT
         threads: threads_of(workflow, "score_dictionary") if pack else 1
@@ -39,9 +41,6 @@ for pack in PACKS:
             results=lambda w, output: RESULTS,
         script:
             "../scripts/score_dictionary.py"
-
-    if pack:
-        workflow.ruleorder(name_of("score_dictionary", pack), "score_dictionary")
 
 
 rule match_seeds:

@@ -118,7 +118,7 @@ def expand_sweep(config: dict[str, Any]) -> list[DictionarySpec]:
 
 
 def expand_packs(config: dict[str, Any], by_variant: bool) -> list[Pack]:
-    """Return the dictionaries that share jobs, where the configuration wants two or more in one.
+    """Return the dictionaries by job, of the experiments whose jobs take two or more.
 
     Parameters
     ----------
@@ -129,13 +129,23 @@ def expand_packs(config: dict[str, Any], by_variant: bool) -> list[Pack]:
     for entry in expand_sweep(config):
         variant = entry.variant if by_variant else None
         group = (entry.experiment, entry.token, entry.layer, variant)
-        groups.setdefault(group, []).append(entry)
+        if entry.experiment not in alone_experiments(config):
+            groups.setdefault(group, []).append(entry)
     packs = []
     for (experiment, _, _, variant), entries in groups.items():
         size = config["experiments"][experiment]["sweep"]["dictionaries_per_job"]
         parts = [tuple(entries[i : i + size]) for i in range(0, len(entries), size)]
-        packs += [Pack(part, variant, n) for n, part in enumerate(parts) if len(part) > 1]
+        packs += [Pack(part, variant, n) for n, part in enumerate(parts)]
     return packs
+
+
+def alone_experiments(config: dict[str, Any]) -> list[str]:
+    """Return the experiments in which every dictionary has jobs of its own."""
+    return [
+        name
+        for name, experiment in config["experiments"].items()
+        if experiment["sweep"]["dictionaries_per_job"] == 1
+    ]
 
 
 def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
