@@ -26,7 +26,8 @@ from playwright.sync_api import Page, sync_playwright
 from cladescope.atlas.chunks import read_chunk, write_chunk
 from cladescope.atlas.dictionary import DictionaryPages, PageSpec
 from cladescope.atlas.site import build_atlas
-from cladescope.atlas.thumbnails import PER_FOLDER, QUALITY
+from cladescope.atlas.thumbnails import QUALITY
+from cladescope.atlas.wire import IMAGES_PER_FOLDER
 from cladescope.codes.codes import Codes
 from cladescope.images.classes import IMAGENET_1K, read_wnid_map
 from cladescope.images.index import ImageIndex
@@ -140,10 +141,10 @@ def draw_noise(random: np.random.Generator, folder: Path) -> None:
     """Thumbnails of noise, a hundred different ones."""
     originals = []
     for image in range(IMAGES):
-        place = folder / str(image // PER_FOLDER)
-        if image % PER_FOLDER == 0:
+        place = folder / str(image // IMAGES_PER_FOLDER)
+        if image % IMAGES_PER_FOLDER == 0:
             place.mkdir(parents=True)
-            paths = [f"val/{number:08d}.JPEG" for number in range(image, image + PER_FOLDER)]
+            paths = [f"val/{number:08d}.JPEG" for number in range(image, image + IMAGES_PER_FOLDER)]
             write_chunk(place / "paths.js", paths=paths)
         file = place / f"{image}.webp"
         if len(originals) < 100:

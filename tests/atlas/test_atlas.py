@@ -1,5 +1,6 @@
 """What the atlas's chunks say, against slow and plain computations of the same."""
 
+import json
 import re
 from pathlib import Path
 
@@ -17,9 +18,8 @@ from atlas_study import (
     make_taxonomy,
 )
 from cladescope.atlas.chunks import read_chunk, smallest, write_chunk
-from cladescope.atlas.dictionary import EXAMPLES, SCORES, crop_of
+from cladescope.atlas.dictionary import crop_of
 from cladescope.atlas.latents import (
-    BINS,
     Firing,
     class_counts,
     false_alarms,
@@ -29,6 +29,18 @@ from cladescope.atlas.latents import (
     neighbours,
 )
 from cladescope.atlas.site import describe_tree
+from cladescope.atlas.wire import (
+    BESIDE,
+    BINS,
+    EXAMPLES,
+    LATENT_SCORES,
+    LATENTS,
+    LISTS,
+    MAP_MEASURES,
+    NODES,
+    RECURRENCE,
+    describe,
+)
 from cladescope.codes.codes import Codes
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 from cladescope.taxonomy.tree import Tree
@@ -279,13 +291,38 @@ def test_thumbnails_of_images_that_changed_are_refused(tmp_path):
 
 def test_documentation_names_every_value_of_every_chunk(atlas, root):
     words = set(re.findall(r"`(\w+)`", (root / "docs" / "atlas.md").read_text()))
-    scores = set(SCORES) | set(read_chunk(atlas / "shared" / "catalogue.js")["scores"])
+    catalogue = read_chunk(atlas / "shared" / "catalogue.js")
+    ends = ("", *BESIDE.values())
+    scores = {*LATENT_SCORES, *(f"{s['name']}{end}" for s in catalogue["scores"] for end in ends)}
     found = set()
     for path in atlas.glob("**/*.js"):
         if path.parent.name != "pages":
             found |= read_chunk(path).keys()
     lists = {name for name in found if name.removesuffix("_start").removesuffix("_values") in words}
     assert found - scores - lists - words == set()
+
+
+def test_chunks_hold_what_is_declared_and_pages_read_nothing_else(atlas, root):
+    catalogue = read_chunk(atlas / "shared" / "catalogue.js")
+    assert catalogue["format"] == json.loads(json.dumps(describe()))
+    lists = {f"{name}{end}" for name in LISTS for end in ("", "_start", "_values")}
+    shown = atlas / "dictionaries" / catalogue["folders"][0]
+    mapped = next(atlas.glob("dictionaries/**/maps/*.js"))
+    nodes = read_chunk(shown / "nodes.js").keys()
+    maps = read_chunk(mapped).keys()
+    assert read_chunk(shown / "latents_0.js").keys() == LATENTS.keys() | lists
+    assert {*NODES} <= nodes and MAP_MEASURES.keys() <= maps
+    # What the pages call these objects, everywhere.
+    declared = {
+        "latent": {"number", *LATENTS, *LISTS},
+        "nodes": nodes,
+        "maps": maps,
+        "recurrence": RECURRENCE.keys(),
+    }
+    pages = "".join(path.read_text() for path in (root / "workflow" / "atlas").glob("*.js"))
+    for name, fields in declared.items():
+        read = set(re.findall(rf"(?<![./\w]){name}\.(\w+)", pages))
+        assert read and read <= {*fields}, name
 
 
 def test_workflow_charts_a_new_dictionary_alone(checkout, config):

@@ -3,26 +3,6 @@
 
 const compareView = (() => {
   const { number, count } = scales;
-  const SCORES = [
-    ["node_recovery", "groups of classes recovered", "share"],
-    ["node_recovery_matched", "the same, of as many latents each", "share"],
-    ["leaf_recovery", "classes recovered", "share"],
-    ["ontological_coverage", "images that fire a hierarchical latent", "share"],
-    ["coherent_share", "coherent latents", "share"],
-    ["significant_share", "significant latents", "share"],
-    ["single_class_share", "latents of one class", "share"],
-    ["pair_lch", "pair-LCH (edges, low is close)", "mean"],
-    ["best_internal_mcc", "MCC with the best group", "mean"],
-    ["monosemanticity", "monosemanticity", "mean"],
-    ["hierarchy_consistency", "nested latents that follow the taxonomy", "share"],
-    ["absorption", "absorption (low is good)", "mean"],
-    ["recurrence", "recurrence over seeds", "share"],
-    ["fve", "FVE", "share"],
-    ["l0", "latents per token (L0)", "mean"],
-    ["n_scored", "scored latents", "count"],
-    ["n_dead", "dead latents", "count"],
-  ];
-
   const layersOf = (d) =>
     [
       ...new Set(
@@ -47,30 +27,33 @@ const compareView = (() => {
   }
 
   function scoreTable(a, b) {
-    const cell = (d, name, kind) => {
+    const cell = (d, { name, unit }) => {
       const value = study.score(d, name);
-      const text = kind === "count" ? count(value) : number(value);
-      const low = study.score(d, `${name}_low`);
-      const null_ = study.score(d, `${name}_null_permuted`);
+      const low = study.score(d, name, "low");
+      const null_ = study.score(d, name, "null");
       return h(
         "span",
         {},
-        text,
+        unit === "latents" && Number.isInteger(value) ? count(value) : number(value),
         Number.isFinite(low) &&
           h(
             "span",
             { class: "quiet" },
-            ` (${number(low)} to ${number(study.score(d, `${name}_high`))})`,
+            ` (${number(low)} to ${number(study.score(d, name, "high"))})`,
           ),
         Number.isFinite(null_) && h("span", { class: "beside" }, ` null ${number(null_)}`),
       );
     };
-    const known = SCORES.filter(([name]) =>
+    const known = study.scores.filter(({ name }) =>
       [a, b].some((d) => Number.isFinite(study.score(d, name))),
     );
     return dom.table(
       ["score (95% interval), permuted-leaf null", "dictionary", "compared with"],
-      known.map(([name, text, kind]) => [text, cell(a, name, kind), cell(b, name, kind)]),
+      known.map((score) => [
+        `${score.label}${score.hierarchical < 0 ? " (low is hierarchical)" : ""}`,
+        cell(a, score),
+        cell(b, score),
+      ]),
       { label: "Scores of both dictionaries" },
     );
   }

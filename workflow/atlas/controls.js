@@ -13,7 +13,7 @@ const controls = (() => {
 
   /** Selects that lead to another dictionary; attributes that never differ are left out. */
   function dictionaryBar(dictionary, name, onchange) {
-    const choices = study.ATTRIBUTES.map((key) => {
+    const choices = study.format.attributes.map((key) => {
       const values = [...new Set(study.dictionaries.map((other) => other[key]))];
       values.sort((a, b) => (typeof a === "number" && typeof b === "number" ? a - b : 0));
       return [key, values];
@@ -57,7 +57,7 @@ const controls = (() => {
       term("recovered", `MCC of ${number(study.settings.mcc_threshold, 1)} or more`),
       "); with ",
       term("null", "the classes rearranged"),
-      ` ${percent(value("node_recovery_null_permuted"))}`,
+      ` ${percent(study.score(dictionary, "node_recovery", "null"))}`,
       random.length > 0 && [
         ", on the ",
         term("random backbone"),
@@ -155,7 +155,7 @@ const controls = (() => {
         ),
       );
       if (!found.length && box.value.trim())
-        list.append(h("li", { class: "empty" }, "Nothing is called so."));
+        list.append(h("li", { class: "empty" }, "No node or latent has that name."));
       list.hidden = !box.value.trim();
       box.setAttribute("aria-expanded", String(!list.hidden));
       if (found.length) box.setAttribute("aria-activedescendant", `match-${active}`);

@@ -19,7 +19,7 @@ const gallery = (() => {
     const pixels = context.createImageData(columns, rows);
     for (let i = 0; i < rows * columns; i++)
       // The square root: a few sharp patches must not leave the rest black.
-      pixels.data[4 * i + 3] = 190 * (1 - Math.sqrt(maps.values[start + i] / 255));
+      pixels.data[4 * i + 3] = 190 * (1 - Math.sqrt(maps.values[start + i]));
     context.putImageData(pixels, 0, 0);
     return canvas;
   }
@@ -78,7 +78,7 @@ const gallery = (() => {
 
   /** A row of images; those that are none are left out. */
   function strip(tree, images, options = {}, relatives = null) {
-    const known = Array.from(images, (image, i) => [image, relatives && relatives[i] / 255]).filter(
+    const known = Array.from(images, (image, i) => [image, relatives && relatives[i]]).filter(
       ([image]) => image < tree.labels.length,
     );
     if (!known.length) return h("p", { class: "empty" }, "No images.");

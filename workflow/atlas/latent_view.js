@@ -3,8 +3,6 @@
 
 const latentView = (() => {
   const { number, count, percent, chance } = scales;
-  const BANDS = ["strongest", "top quarter", "second quarter", "third quarter", "weakest quarter"];
-  const BINS = 24;
 
   /** Images with a choice of map on top, where the latent has maps. */
   function withMaps(maps, route, images) {
@@ -117,11 +115,11 @@ const latentView = (() => {
       ],
       [
         term("recurrence"),
-        recurrence ? percent(recurrence.recurrence[latent.number] / 100) : "–",
+        recurrence ? percent(recurrence.recurrence[latent.number]) : "–",
         recurrence
           ? [
               term("cosine over seeds"),
-              ` ${number(recurrence.seed_similarity[latent.number] / 100)}, null ${number(recurrence.seed_similarity_null[latent.number] / 100)}`,
+              ` ${number(recurrence.seed_similarity[latent.number])}, null ${number(recurrence.seed_similarity_null[latent.number])}`,
             ]
           : "there is no other seed",
       ],
@@ -132,23 +130,16 @@ const latentView = (() => {
   /** How well the maps do, where the object's place is known or patches were removed. */
   function mapTable(maps) {
     const n = maps.images.length;
+    const measures = study.format.map_measures;
     const mean = (values, m) => {
       const known = Array.from(values.subarray(m * n, (m + 1) * n)).filter(Number.isFinite);
       return known.length ? known.reduce((a, b) => a + b, 0) / known.length : NaN;
     };
     return dom.table(
-      [
-        "map",
-        "share on the object",
-        "area of the object",
-        "deletion (low is good)",
-        "insertion (high is good)",
-      ],
+      ["map", ...Object.values(measures)],
       maps.methods.map((method, m) => [
         method.replaceAll("_", " "),
-        ...["object_share", "object_area", "deletion", "insertion"].map((name) =>
-          number(mean(maps[name], m)),
-        ),
+        ...Object.keys(measures).map((name) => number(mean(maps[name], m))),
       ]),
       { label: "How right the maps are" },
     );
@@ -236,8 +227,9 @@ const latentView = (() => {
 
     const node = latent.best;
     const inside = node >= 0 ? `under ${tree.label(node)}` : "under no node";
-    const strips = BANDS.map((band, i) => {
-      const part = (values) => values.subarray(i * nodes.images, (i + 1) * nodes.images);
+    const { bands, bins } = study.format;
+    const strips = bands.map((band, i) => {
+      const part = (values) => values.slice(i * nodes.images, (i + 1) * nodes.images);
       const options = { node };
       return h(
         "div",
@@ -255,10 +247,7 @@ const latentView = (() => {
           : gallery.strip(tree, part(latent.images_of_bands), options, part(latent.relative)),
       );
     });
-    const alarms = Array.from({ length: BINS }, (_, i) => latent.histogram[BINS + i]).reduce(
-      (a, b) => a + b,
-      0,
-    );
+    const alarms = latent.histogram.slice(bins).reduce((a, b) => a + b, 0);
     const holder = h("div", { class: "tree" });
     return {
       title,
@@ -286,7 +275,7 @@ const latentView = (() => {
           "section",
           {},
           h("h2", {}, "How strongly it fires"),
-          charts.histogram(latent.histogram, BINS, [inside, "other images"]),
+          charts.histogram(latent.histogram, bins, [inside, "other images"]),
         ),
         node >= 0 &&
           h(
@@ -327,19 +316,19 @@ const latentView = (() => {
             "div",
             {},
             h("h2", {}, term("neighbours", "Neighbours")),
-            links(latent.neighbours, (value) => `cosine ${number(value / 100)}`),
+            links(latent.neighbours, (value) => `cosine ${number(value)}`),
           ),
           h(
             "div",
             {},
             h("h2", {}, term("parents", "Parents")),
-            links(latent.parents, (value) => `fires on ${value}% of this one's images`),
+            links(latent.parents, (value) => `fires on ${percent(value)} of this one's images`),
           ),
           h(
             "div",
             {},
             h("h2", {}, term("children", "Children")),
-            links(latent.children, (value) => `${value}% of its images fire this one`),
+            links(latent.children, (value) => `${percent(value)} of its images fire this one`),
           ),
         ),
       ]

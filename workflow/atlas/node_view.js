@@ -104,8 +104,8 @@ const nodeView = (() => {
     const { tree, d, n: node } = route;
     const latent = await study.latent(d, number_);
     const mapped = nodes.mapped.includes(number_) ? await study.maps(d, number_) : null;
-    const images = latent.images_of_bands.subarray(0, nodes.images);
-    const relative = latent.relative.subarray(0, nodes.images);
+    const images = latent.images_of_bands.slice(0, nodes.images);
+    const relative = latent.relative.slice(0, nodes.images);
     const own = latent.best === node ? null : latent.best;
     const side = latent.best === node || latent.best_internal !== node ? "best" : "best_internal";
     return h(
@@ -141,7 +141,7 @@ const nodeView = (() => {
           "dd",
           {},
           recurrence
-            ? `${percent(recurrence.recurrence[number_] / 100)} (cosine ${number(recurrence.seed_similarity[number_] / 100)}, null ${number(recurrence.seed_similarity_null[number_] / 100)})`
+            ? `${percent(recurrence.recurrence[number_])} (cosine ${number(recurrence.seed_similarity[number_])}, null ${number(recurrence.seed_similarity_null[number_])})`
             : "no other seed",
         ),
         own !== null &&

@@ -3,11 +3,10 @@
 // asked for. docs/atlas.md describes the chunks.
 
 const study = (() => {
-  const PER_FOLDER = 1000;
-  const ATTRIBUTES = ["experiment", "token", "layer", "variant", "width", "sparsity", "seed"];
   const dictionaries = [];
-  let settings = {};
-  let columns = {};
+  // shared/catalogue.js. Its `format` declares what the other chunks hold and how it is written
+  // (cladescope/atlas/wire.py).
+  let catalogue = {};
 
   /** The class hierarchy of a dataset. A node is a number; `root` is the one over all classes. */
   class Tree {
@@ -69,9 +68,7 @@ const study = (() => {
     }
   }
   async function open() {
-    const catalogue = await chunks.load("shared/catalogue.js");
-    settings = catalogue.settings;
-    columns = catalogue;
+    catalogue = await chunks.load("shared/catalogue.js");
     catalogue.folders.forEach((folder, number) => {
       const one = { number, folder };
       for (const [name, values] of Object.entries(catalogue.identity)) one[name] = values[number];
@@ -79,13 +76,27 @@ const study = (() => {
     });
   }
 
-  /** A score of a dictionary, or NaN. */
-  const score = (dictionary, name) =>
-    columns.scores.includes(name) ? columns[name][dictionary.number] : NaN;
+  /** Load a chunk and check that it holds what is declared. */
+  async function load(path, names) {
+    const chunk = await chunks.load(path);
+    const missing = names.filter((name) => !(name in chunk));
+    if (missing.length) throw new Error(`${path} lacks ${missing.join(", ")}; build the atlas again`);
+    return chunk;
+  }
+
+  /** What a written number stands for. */
+  const read = ({ scale, shift, words }, value) =>
+    words.length ? words[value] : value / scale - shift;
+
+  /** A score of a dictionary, or what stands beside it ("low", "high", "null"); NaN if missing. */
+  function score(dictionary, name, beside = null) {
+    const column = beside === null ? name : name + catalogue.format.beside[beside];
+    return column in catalogue ? catalogue[column][dictionary.number] : NaN;
+  }
 
   /** What made a dictionary's numbers: [column, value] pairs (docs/reproducibility.md). */
   const madeFrom = (dictionary) =>
-    Object.entries(columns.made_from).map(([name, values]) => [name, values[dictionary.number]]);
+    Object.entries(catalogue.made_from).map(([name, values]) => [name, values[dictionary.number]]);
 
   const trees = new Map();
   function tree(dataset) {
@@ -101,50 +112,58 @@ const study = (() => {
 
   /** One latent: its scores as numbers, its lists as arrays. */
   async function latent(dictionary, number) {
+    const { latents, lists } = catalogue.format;
     const { block } = await nodes(dictionary);
-    const chunk = await chunks.load(
+    const chunk = await load(
       `dictionaries/${dictionary.folder}/latents_${Math.floor(number / block)}.js`,
+      [...Object.keys(latents), ...Object.keys(lists)],
     );
     const row = number % block;
     const rows = chunk.status.length;
     const found = { number };
-    for (const [name, values] of Object.entries(chunk)) {
-      if (name.endsWith("_start")) {
-        const list = name.slice(0, -"_start".length);
-        const [start, end] = [values[row], values[row + 1]];
-        found[list] = Array.from(chunk[list].subarray(start, end), (item, i) => ({
-          item,
-          value: chunk[`${list}_values`][start + i],
-        }));
-      } else if (!(`${name}_start` in chunk || name.endsWith("_values"))) {
-        const each = values.length / rows;
-        found[name] = each === 1 ? values[row] : values.subarray(row * each, (row + 1) * each);
-      }
+    for (const [name, field] of Object.entries(latents)) {
+      const each = chunk[name].length / rows;
+      const mine = Array.from(chunk[name].subarray(row * each, (row + 1) * each), (value) =>
+        read(field, value),
+      );
+      found[name] = each === 1 ? mine[0] : mine;
     }
-    // Positions were written one higher, 0 for none.
-    for (const name of ["lch", "lch_tau", "best", "best_internal"]) found[name] -= 1;
-    found.status = ["dead", "rare", "scored"][found.status];
+    for (const [name, list] of Object.entries(lists)) {
+      const [start, end] = chunk[list.start].subarray(row, row + 2);
+      found[name] = Array.from(chunk[name].subarray(start, end), (item, i) => ({
+        item,
+        value: read(list, chunk[list.values][start + i]),
+      }));
+    }
     return found;
   }
 
   const same = (a, b, but = []) =>
-    ["dataset", ...ATTRIBUTES].every((name) => but.includes(name) || a[name] === b[name]);
+    ["dataset", ...catalogue.format.attributes].every((name) => but.includes(name) || a[name] === b[name]);
 
   /** How a dictionary's latents recur in other seeds; null if there is no other. */
   async function recurrence(dictionary) {
     const others = dictionaries.filter((other) => same(dictionary, other, ["seed"]));
     if (dictionary.seed === null || others.length < 2) return null;
-    return chunks.load(`shared/recurrence/${dictionary.number}.js`);
+    const fields = Object.entries(catalogue.format.recurrence);
+    const chunk = await load(
+      `shared/recurrence/${dictionary.number}.js`,
+      fields.map(([name]) => name),
+    );
+    return Object.fromEntries(
+      fields.map(([name, field]) => [name, Array.from(chunk[name], (value) => read(field, value))]),
+    );
   }
 
   /** Every dictionary's result on a node: [{dictionary, best_mcc, ...}]. */
   async function depth(dataset, node) {
     const about = await chunks.load(`shared/datasets/${dataset}/depth.js`);
     const step = about.nodes_per_chunk;
-    const chunk = await chunks.load(
+    const names = catalogue.format.depth;
+    const chunk = await load(
       `shared/datasets/${dataset}/depth_${Math.floor(node / step)}.js`,
+      names,
     );
-    const names = Object.keys(chunk).filter((name) => name !== "n_nodes");
     return Array.from(about.dictionaries, (number, row) => {
       const found = { dictionary: dictionaries[number] };
       for (const name of names) found[name] = chunk[name][row * chunk.n_nodes + (node % step)];
@@ -152,14 +171,21 @@ const study = (() => {
     });
   }
 
-  const maps = (dictionary, number) =>
-    chunks.load(`dictionaries/${dictionary.folder}/maps/${number}.js`);
+  /** A latent's relevancy maps, as shares of each one's largest value. */
+  async function maps(dictionary, number) {
+    const { map_values: field, map_measures: measures } = catalogue.format;
+    const chunk = await load(
+      `dictionaries/${dictionary.folder}/maps/${number}.js`,
+      Object.keys(measures),
+    );
+    return { ...chunk, values: Array.from(chunk.values, (value) => read(field, value)) };
+  }
 
-  const folderOf = (image) => Math.floor(image / PER_FOLDER);
+  const folderOf = (image) => Math.floor(image / catalogue.format.images_per_folder);
   const thumbnail = (dataset, image) => `images/${dataset}/${folderOf(image)}/${image}.webp`;
   async function imagePath(dataset, image) {
     const { paths } = await chunks.load(`images/${dataset}/${folderOf(image)}/paths.js`);
-    return paths[image % PER_FOLDER];
+    return paths[image % catalogue.format.images_per_folder];
   }
 
   const title = (dictionary) => {
@@ -172,13 +198,14 @@ const study = (() => {
 
   /** The dictionary that has the wanted value of one attribute and shares most others. */
   function nearest(dictionary, name, value) {
+    const { attributes } = catalogue.format;
     const gap = (other) =>
-      ATTRIBUTES.filter((key) => key !== name).reduce(
+      attributes.filter((key) => key !== name).reduce(
         (sum, key, rank) => {
           if (other[key] === dictionary[key]) return sum;
           const [a, b] = [Number(other[key]), Number(dictionary[key])];
           const far = Number.isFinite(a - b) && a + b ? Math.abs(a - b) / (a + b) : 1;
-          return sum + (1 + far) * 2 ** (ATTRIBUTES.length - rank);
+          return sum + (1 + far) * 2 ** (attributes.length - rank);
         },
         other.dataset === dictionary.dataset ? 0 : 0.5,
       );
@@ -187,7 +214,6 @@ const study = (() => {
   }
 
   return {
-    ATTRIBUTES,
     dictionaries,
     open,
     score,
@@ -205,7 +231,13 @@ const study = (() => {
     nearest,
     same,
     get settings() {
-      return settings;
+      return catalogue.settings;
+    },
+    get format() {
+      return catalogue.format;
+    },
+    get scores() {
+      return catalogue.scores;
     },
   };
 })();

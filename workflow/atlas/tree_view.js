@@ -23,7 +23,7 @@ const treeView = (() => {
       nullRecovers: nodes.recovered_null_permuted[node],
       excess: mcc - null_,
       finders: nodes.n_finders[node],
-      recurrence: recurrence && latent !== null ? recurrence.recurrence[latent] / 100 : NaN,
+      recurrence: recurrence && latent !== null ? recurrence.recurrence[latent] : NaN,
       state: latent === null ? "none" : nodes.n_finders[node] > 0 ? "found" : "weak",
       undrawn: tree.drawn[node] !== null && !tree.drawn[node][0],
     };

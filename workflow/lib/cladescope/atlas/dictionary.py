@@ -25,45 +25,22 @@ from cladescope.atlas.latents import (
     neighbours,
 )
 from cladescope.atlas.maps import write_maps
+from cladescope.atlas.wire import (
+    EXAMPLES,
+    LATENT_NODES,
+    LATENT_SCORES,
+    LATENTS,
+    LATENTS_PER_CHUNK,
+    NODE_NULLS,
+    PER_CENT,
+    START,
+    STATUS,
+    VALUES,
+)
 from cladescope.codes.codes import Codes
 from cladescope.files import write_aside
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import LEAF, Tree
-
-BLOCK = 512
-"""Latents per chunk: a click on a latent loads one."""
-EXAMPLES = 8
-"""Images of a node's best latent that are shown without loading the latent's chunk."""
-STATUS = ("dead", "rare", "scored")
-SCORES = (
-    "effective_classes",
-    "purity",
-    "lch_tau_share",
-    "coverage_tau",
-    "coverage_top",
-    "monosemanticity",
-    "pair_lch",
-    "pair_lch_null_permuted",
-    "p_value",
-    "q_value",
-    "significant",
-    "coherent",
-    "hierarchical",
-    "best_mcc",
-    "best_auroc",
-    "best_cutoff",
-    "best_precision",
-    "best_recall",
-    "best_internal_mcc",
-    "best_internal_auroc",
-    "best_internal_cutoff",
-    "best_internal_precision",
-    "best_internal_recall",
-)
-"""Columns of `latents.parquet` that a latent's page shows."""
-NODES = ("lch", "lch_tau", "best", "best_internal")
-"""Its columns that name a node."""
-NULLS = ("best_mcc_null_permuted", "best_mcc_null_permuted_high", "recovered_null_permuted")
 
 
 @dataclass(frozen=True)
@@ -112,17 +89,17 @@ class DictionaryPages:
         rows, lists = self._latent_rows(), self._latent_lists()
         with write_aside(folder) as aside:
             aside.mkdir()
-            for first in range(0, width, BLOCK):
-                block = slice(first, min(first + BLOCK, width))
+            for first in range(0, width, LATENTS_PER_CHUNK):
+                block = slice(first, min(first + LATENTS_PER_CHUNK, width))
                 write_chunk(
-                    aside / f"latents_{first // BLOCK}.js",
+                    aside / f"latents_{first // LATENTS_PER_CHUNK}.js",
                     **{name: values[block] for name, values in rows.items()},
                     **self._lists_of(lists, block),
                 )
             write_chunk(
                 aside / "nodes.js",
                 width=width,
-                block=BLOCK,
+                block=LATENTS_PER_CHUNK,
                 examples_per_node=EXAMPLES,
                 **{name: getattr(self.spec, name) for name in ("images", "classes")},
                 mapped=write_maps(maps, crop, aside / "maps") if maps else [],
@@ -143,7 +120,7 @@ class DictionaryPages:
     def _node(self) -> dict[str, np.ndarray]:
         """int64 (width,) by column: position of a latent's node in the tree, -1 for none."""
         latents = self.tables["latents"]
-        return {name: self._positions(latents[f"{name}_wnid"]) for name in NODES}
+        return {name: self._positions(latents[f"{name}_wnid"]) for name in LATENT_NODES}
 
     @cached_property
     def _position(self) -> dict[str | None, int]:
@@ -164,16 +141,18 @@ class DictionaryPages:
         under = covers[self.labels[firing.image], best[firing.latent]]
         images, relative = images_by_band(firing, n)
         n_misses, missed = misses(firing, best, self.labels, tree.covers, n)
-        status = [STATUS.index(value) for value in latents["status"].to_pylist()]
+        status = [STATUS.words.index(value) for value in latents["status"].to_pylist()]
         return {
-            "status": smallest(np.array(status), len(STATUS)),
+            "status": STATUS.write(np.array(status), len(STATUS.words)),
             "n_firing": smallest(firing.count, codes.n_images),
             "strongest": firing.strongest,
-            **{name: _floats(latents[name]) for name in SCORES},
-            # One more than the position, so that 0 says "none".
-            **{name: smallest(values + 1, len(tree.node)) for name, values in self._node.items()},
+            **{name: _floats(latents[name]) for name in LATENT_SCORES},
+            **{
+                name: LATENTS[name].write(values, len(tree.node) - 1)
+                for name, values in self._node.items()
+            },
             "images_of_bands": smallest(images, codes.n_images),
-            "relative": smallest(np.rint(relative * 255), 255),
+            "relative": LATENTS["relative"].write(relative, 1),
             "histogram": smallest(histograms(firing, under), codes.n_images),
             "false_alarms": smallest(false_alarms(firing, under, n), codes.n_images),
             "n_misses": smallest(n_misses, codes.n_images),
@@ -186,12 +165,15 @@ class DictionaryPages:
         near, cosine = neighbours(self.decoder, n)
         relations = self.tables["relations"]
         child, parent = (relations[name].to_numpy() for name in ("child", "parent"))
-        share = np.rint(100 * relations["containment"].to_numpy())
+        # Written before they are sorted: equal per cents are in the order of the latents.
+        share = PER_CENT.write_signed(relations["containment"].to_numpy())
         n_classes = len(self._tree.covers)
         return {
             "classes": class_counts(self._firing, self.labels, n_classes, self.spec.classes),
             "neighbours": Lists(
-                np.arange(width + 1) * near.shape[1], near.ravel(), np.rint(100 * cosine.ravel())
+                np.arange(width + 1) * near.shape[1],
+                near.ravel(),
+                PER_CENT.write_signed(cosine.ravel()),
             ),
             "parents": Lists.largest(child, parent, share, width, n),
             "children": Lists.largest(parent, child, share, width, n),
@@ -202,13 +184,13 @@ class DictionaryPages:
         for name, whole in lists.items():
             start = whole.start[block.start : block.stop + 1]
             item, value = (part[start[0] : start[-1]] for part in (whole.item, whole.value))
-            columns[f"{name}_start"] = smallest(start - start[0], int(start[-1] - start[0]))
+            columns[f"{name}{START}"] = smallest(start - start[0], int(start[-1] - start[0]))
             if name == "classes":
                 columns[name] = smallest(item, len(self._tree.covers))
-                columns[f"{name}_values"] = smallest(value, self.codes.n_images)
+                columns[f"{name}{VALUES}"] = smallest(value, self.codes.n_images)
             else:
                 columns[name] = smallest(item, self.codes.width)
-                columns[f"{name}_values"] = value.astype(np.int8)  # per cent
+                columns[f"{name}{VALUES}"] = value
         return columns
 
     def _nodes(self) -> dict[str, np.ndarray]:
@@ -221,7 +203,7 @@ class DictionaryPages:
         nodes, latents = self.tables["nodes"], self.tables["latents"]
         n, width = len(self._tree.node), self.codes.width
         at = self._positions(nodes["wnid"])
-        columns = {name: np.full(n, np.nan, np.float32) for name in ("best_mcc", *NULLS)}
+        columns = {name: np.full(n, np.nan, np.float32) for name in ("best_mcc", *NODE_NULLS)}
         for name, column in columns.items():
             column[at] = _floats(nodes[name])
         best, n_finders = np.full(n, width), np.zeros(n, np.int64)

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from cladescope.atlas.wire import BANDS, BINS
 from cladescope.codes.codes import Codes
 from cladescope.codes.linear import nearest, unit_rows
-
-BANDS = ((0, 0), (0, 1), (1, 2), (2, 3), (3, 4))
-"""Strongest images first, then the quarters of the images that fire a latent."""
-BINS = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +71,7 @@ def images_by_band(
     """
     count, steps = firing.count[:, None], np.arange(per_band)[None]
     ranks, known = [], []
-    for first, last in BANDS:
+    for first, last in BANDS.values():
         if first == last:
             low, high = np.zeros_like(count), np.minimum(count, per_band)
         else:

@@ -8,8 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cladescope.atlas.chunks import smallest, write_chunk
-
-MEASURES = ("object_share", "object_area", "deletion", "insertion")
+from cladescope.atlas.wire import MAP_MEASURES, MAP_VALUES
 
 
 def write_maps(path: str | Path, crop: float | None, folder: Path) -> list[int]:
@@ -50,8 +49,8 @@ def write_maps(path: str | Path, crop: float | None, folder: Path) -> list[int]:
             chosen=mine["chosen"][0].as_py(),
             methods=methods,
             images=smallest(np.array(images), 2**32 - 1),
-            values=smallest(np.rint(share * 255), 255),
-            **{name: _measure(rows[name]) for name in MEASURES},
+            values=MAP_VALUES.write(share, 1),
+            **{name: _measure(rows[name]) for name in MAP_MEASURES},
         )
     return latents
 

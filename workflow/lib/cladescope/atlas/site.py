@@ -14,28 +14,16 @@ import numpy as np
 import pandas as pd
 
 from cladescope.atlas.chunks import read_chunk, smallest, write_chunk
-from cladescope.atlas.dictionary import NULLS
+from cladescope.atlas.wire import BESIDE, IDENTITY, NODE_NULLS, RECURRENCE, describe
 from cladescope.files import write_aside
 from cladescope.images.index import ImageIndex
 from cladescope.layout import page_folder
+from cladescope.names import QUALITY, SCORES
 from cladescope.provenance.record import COLUMNS
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import Tree
 
-IDENTITY = (
-    "dictionary",
-    "experiment",
-    "dataset",
-    "model",
-    "weights",
-    "token",
-    "layer",
-    "variant",
-    "width",
-    "sparsity",
-    "seed",
-)
-SCORES = (
+SHOWN = (
     "node_recovery",
     "node_recovery_matched",
     "leaf_recovery",
@@ -44,25 +32,20 @@ SCORES = (
     "significant_share",
     "single_class_share",
     "pair_lch",
-    "lch_tau_height_contracted",
-    "coverage_top",
-    "monosemanticity",
     "best_internal_mcc",
-    "purity",
+    "monosemanticity",
     "hierarchy_consistency",
     "absorption",
-    "n_live",
+    "recurrence",
+    "fve",
+    "l0",
     "n_scored",
     "n_rare",
     "n_dead",
-    "n_hierarchical",
-    "fve",
-    "l0",
-    "seed_similarity",
-    "recurrence",
 )
-"""Columns of `metrics.csv` that the atlas shows, each with those of `BESIDE` that there are."""
-BESIDE = ("_low", "_high", "_null_permuted", "_null_permuted_p", "_null_shuffled", "_null")
+"""Columns of `metrics.csv` that are compared, each with those of `wire.BESIDE` that there are."""
+PROPERTIES = ("name", "label", "unit", "hierarchical")
+"""What the pages know of a score (`names.Score`)."""
 CHUNK_BYTES = 200_000
 """Aimed size of a chunk of nodes over depth."""
 
@@ -137,13 +120,22 @@ def _catalogue(table: pd.DataFrame) -> dict[str, Any]:
             int(value) if value is not None and float(value).is_integer() else value
             for value in identity[name]
         ]
-    shown = [f"{score}{end}" for score in SCORES for end in ("", *BESIDE)]
+    shown = [name for name in SHOWN if name in table]
+    columns = [f"{name}{end}" for name in shown for end in ("", *BESIDE.values())]
+    properties = SCORES | QUALITY
     return {
+        "format": describe(),
         "identity": identity,
         "folders": [page_folder(dictionary) for dictionary in table["dictionary"]],
         "made_from": {name: _values(table[name]) for name in COLUMNS if name in table},
-        "scores": [name for name in shown if name in table],
-        **{name: _floats(table[name]) for name in shown if name in table},
+        "scores": [
+            {
+                key: getattr(properties[name], key)
+                for key in ("name", "label", "unit", "hierarchical")
+            }
+            for name in shown
+        ],
+        **{name: _floats(table[name]) for name in columns if name in table},
     }
 
 
@@ -216,7 +208,7 @@ def _write_depth(
     probe
         Float32 (dictionaries, nodes).
     """
-    names = ("best_mcc", *NULLS)
+    names = ("best_mcc", *NODE_NULLS)
     columns = {name: np.stack([chunk[name] for chunk in chunks]) for name in names}
     columns["probe"] = probe
     for name in ("best_latent", "n_finders"):
@@ -246,8 +238,8 @@ def _write_recurrence(table: pd.DataFrame, files: Sequence[str], folder: Path) -
                     folder / f"{number[name]}.js",
                     n_other_seeds=int(rows["n_other_seeds"].iloc[0]),
                     **{
-                        column: np.rint(100 * rows[column].to_numpy()).astype(np.int8)
-                        for column in ("seed_similarity", "seed_similarity_null", "recurrence")
+                        column: field.write_signed(rows[column].to_numpy())
+                        for column, field in RECURRENCE.items()
                     },
                 )
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from cladescope.atlas.chunks import write_chunk
+from cladescope.atlas.wire import IMAGES_PER_FOLDER
 from cladescope.files import write_aside
 from cladescope.images.index import ImageIndex, decode_image
 from cladescope.images.sources import ImageSource
 from cladescope.jobs import progress
 
-PER_FOLDER = 1000
 QUALITY = 75
 """Of WebP, 0 to 100."""
 
@@ -29,10 +29,10 @@ def draw_thumbnails(index: ImageIndex, source: ImageSource, side: int, folder: s
     """
     with write_aside(folder) as aside:
         for row in progress(range(len(index)), len(index), "thumbnails"):
-            place = aside / str(row // PER_FOLDER)
-            if row % PER_FOLDER == 0:
+            place = aside / str(row // IMAGES_PER_FOLDER)
+            if row % IMAGES_PER_FOLDER == 0:
                 place.mkdir(parents=True)
-                write_chunk(place / "paths.js", paths=[*index.paths[row : row + PER_FOLDER]])
+                write_chunk(place / "paths.js", paths=[*index.paths[row : row + IMAGES_PER_FOLDER]])
             image = decode_image(source.read_checked(index, row))
             square = min(side, *image.size)
             small = ImageOps.fit(image, (square, square), Image.Resampling.LANCZOS)
