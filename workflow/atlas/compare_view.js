@@ -50,7 +50,7 @@ const compareView = (() => {
     return dom.table(
       ["score (95% interval), permuted-leaf null", "dictionary", "compared with"],
       known.map((score) => [
-        `${score.label}${score.hierarchical < 0 ? " (low is hierarchical)" : ""}`,
+        `${score.label}${score.hierarchical < 0 ? " (lower is more hierarchical)" : ""}`,
         cell(a, score),
         cell(b, score),
       ]),

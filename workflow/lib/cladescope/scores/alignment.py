@@ -49,6 +49,32 @@ def align(halves: Halves, tree: Tree, cutoffs: tuple[int, ...], threshold: float
 
     Best is the largest MCC over nodes and cut-offs (images, or all that fire the latent) on the
     choosing half; ties go to the smaller cut-off, then to the first node, or the first latent.
+
+    See Also
+    --------
+    auroc : the same question without a cut-off.
+    cladescope.scores.measure.recovery : share of the nodes that have a finder.
+
+    Examples
+    --------
+    Classes a, b lie under p, and c, d under q. A latent fires most on images of a, b, a, then on
+    one of c. Its three strongest images against p: (8·3 − 3·4) / √(3·5·4·4) = 12 / 15.49.
+
+    >>> from cladescope.taxonomy.taxonomy import taxonomy_from_parents
+    >>> parents = {"r": [], "p": ["r"], "q": ["r"], "a": ["p"], "b": ["p"], "c": ["q"], "d": ["q"]}
+    >>> taxonomy = taxonomy_from_parents([*"abcd"], parents)
+    >>> tree = Tree.of(taxonomy)
+    >>> from cladescope.codes.codes import Codes
+    >>> from cladescope.scores.halves import halve
+    >>> image, latent = np.array([0, 1, 4, 2]), np.zeros(4, int)
+    >>> codes = Codes(image, latent, np.array([4, 3, 2, 1], np.float32), n_images=8, width=1)
+    >>> labels = np.array([0, 1, 2, 3, 0, 1, 2, 3])
+    >>> halves = halve(codes, labels, n_classes=4, top_n=3, chosen_on=None)
+    >>> best = align(halves, tree, cutoffs=(3,), threshold=0.5).best
+    >>> taxonomy.nodes[tree.node[best.node[0]]], round(float(best.mcc[0]), 3)
+    ('p', 0.775)
+    >>> best.cutoff.tolist(), best.precision.tolist(), best.recall.tolist()
+    ([3.0], [1.0], [0.75])
     """
     sides = []
     for half in (halves.choose, halves.score):
@@ -89,6 +115,29 @@ def auroc(halves: Halves, tree: Tree, node: np.ndarray) -> np.ndarray:
     Returns
     -------
     float64 (n_latents,), 0 to 1; NaN without a node, or if all images or none are under it.
+
+    See Also
+    --------
+    align : the best node, by MCC at the best cut-off.
+
+    Examples
+    --------
+    Node p has four of eight images. Three of them beat the other four; the fourth, which does not
+    fire the latent, loses against the image of c and ties with three: (12 + 0 + 1.5) / 16.
+
+    >>> from cladescope.taxonomy.taxonomy import taxonomy_from_parents
+    >>> parents = {"r": [], "p": ["r"], "q": ["r"], "a": ["p"], "b": ["p"], "c": ["q"], "d": ["q"]}
+    >>> taxonomy = taxonomy_from_parents([*"abcd"], parents)
+    >>> tree = Tree.of(taxonomy)
+    >>> from cladescope.codes.codes import Codes
+    >>> from cladescope.scores.halves import halve
+    >>> image, latent = np.array([0, 1, 4, 2]), np.zeros(4, int)
+    >>> codes = Codes(image, latent, np.array([4, 3, 2, 1], np.float32), n_images=8, width=1)
+    >>> labels = np.array([0, 1, 2, 3, 0, 1, 2, 3])
+    >>> halves = halve(codes, labels, n_classes=4, top_n=3, chosen_on=None)
+    >>> p = tree.node.tolist().index(taxonomy.nodes.index("p"))
+    >>> auroc(halves, tree, np.array([p])).tolist()
+    [0.84375]
     """
     score = halves.score
     sizes = tree.node_sizes(score.class_size)

@@ -79,6 +79,25 @@ def lowest_common(top: ClassCounts, needed: np.ndarray, tree: Tree) -> np.ndarra
     Returns
     -------
     int32 (n_latents,): position in the tree, -1 without images.
+
+    See Also
+    --------
+    images_needed : the number of images that a share comes to.
+    score_pairs : the LCH of two images instead of all.
+
+    Examples
+    --------
+    Classes a, b lie under p, and c, d under q. Of a latent's four images three are of a and one of
+    b: p covers all of them, a covers three quarters.
+
+    >>> from cladescope.taxonomy.taxonomy import taxonomy_from_parents
+    >>> parents = {"r": [], "p": ["r"], "q": ["r"], "a": ["p"], "b": ["p"], "c": ["q"], "d": ["q"]}
+    >>> taxonomy = taxonomy_from_parents([*"abcd"], parents)
+    >>> tree = Tree.of(taxonomy)
+    >>> top = ClassCounts(np.array([0, 2]), np.array([0, 1]), np.array([3, 1]))
+    >>> found = [lowest_common(top, np.array([needed]), tree)[0] for needed in (4, 3)]
+    >>> [(taxonomy.nodes[tree.node[node]], int(tree.height[node])) for node in found]
+    [('p', 1), ('a', 0)]
     """
     return _lowest_common(top, needed, tree.upward, len(tree.node))
 
@@ -92,6 +111,29 @@ def active_coverage(halves: Halves, tree: Tree, node: np.ndarray, rho: float) ->
     Returns
     -------
     float64 (n_latents,), 0 to 1; of no meaning where `node` is -1.
+
+    See Also
+    --------
+    evenness : how evenly the top set spreads over the node's classes.
+
+    Examples
+    --------
+    A latent fires on both images of a, on one of two of b and on one of two of c. With ρ = 1/2 both
+    classes of p are active, with ρ = 1 one of them.
+
+    >>> from cladescope.taxonomy.taxonomy import taxonomy_from_parents
+    >>> parents = {"r": [], "p": ["r"], "q": ["r"], "a": ["p"], "b": ["p"], "c": ["q"], "d": ["q"]}
+    >>> taxonomy = taxonomy_from_parents([*"abcd"], parents)
+    >>> tree = Tree.of(taxonomy)
+    >>> from cladescope.codes.codes import Codes
+    >>> from cladescope.scores.halves import halve
+    >>> image, latent = np.array([0, 1, 4, 2]), np.zeros(4, int)
+    >>> codes = Codes(image, latent, np.array([4, 3, 2, 1], np.float32), n_images=8, width=1)
+    >>> labels = np.array([0, 1, 2, 3, 0, 1, 2, 3])
+    >>> halves = halve(codes, labels, n_classes=4, top_n=3, chosen_on=None)
+    >>> p = np.array([tree.node.tolist().index(taxonomy.nodes.index("p"))])
+    >>> [active_coverage(halves, tree, p, rho).tolist() for rho in (0.5, 1.0)]
+    [[1.0], [0.5]]
     """
     needed = images_needed(halves.score.class_size, rho)
     n_active = _active_under(halves.firing, needed, tree.covers, node)
@@ -102,6 +144,11 @@ def images_needed(total: np.ndarray | int, share: float) -> np.ndarray:
     """Return the smallest whole number of images that is a share of `total`, or more.
 
     Raises ValueError unless 0 < share <= 1.
+
+    Examples
+    --------
+    >>> images_needed(32, 0.9).tolist(), images_needed(100, 0.55).tolist()
+    (29.0, 55.0)
     """
     if not 0 < share <= 1:
         raise ValueError(f"a share must be above 0 and at most 1, not {share}")
@@ -124,6 +171,18 @@ def evenness(n_images: np.ndarray, squares: np.ndarray, n_leaves: np.ndarray) ->
     Returns
     -------
     float64 (n_latents,), 0 to 1; 0 without images.
+
+    See Also
+    --------
+    active_coverage : the paper's coverage, by classes that fire the latent.
+
+    Examples
+    --------
+    Two images of each of two classes are even. Of three and one, Σ (n_c/n)² is 10/16; by chance it
+    is 1/2 + 1/8 = 10/16 on average. Four of one class: 10/16 / 1.
+
+    >>> evenness(np.array([4, 4, 4]), np.array([8, 10, 16]), np.array([2, 2, 2])).tolist()
+    [1.0, 1.0, 0.625]
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = (n_images + n_leaves - 1) / (n_images * n_leaves)
@@ -155,6 +214,23 @@ def score_pairs(top: ClassCounts, tables: PairTables) -> PairScores:
     pair-LCH(j) = Σ_{a<b} n_a n_b height(LCH(a, b)) / Σ_{a<b} n_a n_b over classes a, b of the top
     set, of which n_a images have class a. Monosemanticity is the mean similarity of two images, as
     in Pach et al. 2025 (arXiv 2504.02821), with the taxonomy in place of an image encoder.
+
+    See Also
+    --------
+    cladescope.scores.nulls.PairNull : the same under permuted leaves, with p- and q-values.
+
+    Examples
+    --------
+    Classes a, b lie under p, and c, d under q. Three images are of a and one of b: of six pairs
+    three meet at p, at height 1, with Lin's similarity 2·1 / (2 + 2); the other three are of one class.
+
+    >>> from cladescope.taxonomy.taxonomy import taxonomy_from_parents
+    >>> parents = {"r": [], "p": ["r"], "q": ["r"], "a": ["p"], "b": ["p"], "c": ["q"], "d": ["q"]}
+    >>> taxonomy = taxonomy_from_parents([*"abcd"], parents)
+    >>> tree = Tree.of(taxonomy)
+    >>> top = ClassCounts(np.array([0, 2]), np.array([0, 1]), np.array([3, 1]))
+    >>> [float(values[0]) for values in score_pairs(top, tree.pair_tables())]
+    [1.0, 1.0, 0.75]
     """
     n_pairs = image_pairs(top)
     of_one_class = np.add.reduceat(

@@ -64,19 +64,50 @@ def averages(columns: dict[str, np.ndarray], latents: np.ndarray | None = None) 
 
 
 def mean_of(values: np.ndarray) -> float:
-    """Average what is not missing; NaN if everything is."""
+    """Average what is not missing; NaN if everything is.
+
+    Examples
+    --------
+    >>> mean_of(np.array([1, np.nan, 3]))
+    2.0
+    """
     values = values[~np.isnan(values)]
     return float(values.mean()) if len(values) else np.nan
 
 
-def recovery(alignment: Alignment, tree: Tree, matched_latents: int) -> dict[str, float]:
+def recovery(
+    finders: np.ndarray, n_scored: int, tree: Tree, matched_latents: int
+) -> dict[str, float]:
     """Shares of nodes that are recovered: internal, internal at matched number, leaves.
 
     Of n scored latents, r find a node; m of them taken at random hold one that does with
     probability 1 − C(n − r, m) / C(n, m) (rarefaction; Hurlbert 1971). The matched share is the
     mean over the internal nodes, NaN if n < m.
+
+    Parameters
+    ----------
+    finders
+        Int (n_nodes,): scored latents that find each node.
+
+    See Also
+    --------
+    cladescope.scores.alignment.align : what a latent must do to find a node.
+
+    Examples
+    --------
+    Two classes under p and two under q. Of four latents two find p and one finds q: of the six
+    pairs of latents five hold one for p and three one for q, (5/6 + 3/6) / 2.
+
+    >>> from cladescope.taxonomy.taxonomy import taxonomy_from_parents
+    >>> parents = {"r": [], "p": ["r"], "q": ["r"], "a": ["p"], "b": ["p"], "c": ["q"], "d": ["q"]}
+    >>> taxonomy = taxonomy_from_parents([*"abcd"], parents)
+    >>> tree = Tree.of(taxonomy)
+    >>> finders = {"p": 2, "q": 1}
+    >>> count = np.array([finders.get(taxonomy.nodes[node], 0) for node in tree.node])
+    >>> found = recovery(count, 4, tree, matched_latents=2)
+    >>> {name: round(share, 3) for name, share in found.items()}
+    {'node_recovery': 1.0, 'leaf_recovery': 0.0, 'node_recovery_matched': 0.667}
     """
-    finders, n = alignment.finders, len(alignment.best.node)
     shares = {
         name: float((finders[tree.kind == kind] > 0).mean())
         if (tree.kind == kind).any()
@@ -84,10 +115,10 @@ def recovery(alignment: Alignment, tree: Tree, matched_latents: int) -> dict[str
         for name, kind in (("node_recovery", INTERNAL), ("leaf_recovery", LEAF))
     }
     matched = np.nan
-    if len(tree.internal) and n >= matched_latents:
+    if len(tree.internal) and n_scored >= matched_latents:
         # C(n − r, m) / C(n, m) is the product of (n − r − i) / (n − i) over i < m.
         i = np.arange(matched_latents)
-        left = np.maximum(n - finders[tree.internal, None] - i, 0) / (n - i)
+        left = np.maximum(n_scored - finders[tree.internal, None] - i, 0) / (n_scored - i)
         matched = float(1 - left.prod(1).mean())
     return {**shares, "node_recovery_matched": matched}
 

@@ -68,6 +68,17 @@ def p_values(observed: np.ndarray, draws: np.ndarray) -> np.ndarray:
     ----------
     observed, draws
         Real (n,) and (draws, n). Ties, exact for whole numbers, count against the observed.
+
+    See Also
+    --------
+    benjamini_hochberg : corrects for the number of p-values.
+
+    Examples
+    --------
+    Of three draws none is as low as 1, and two are as low as 5.
+
+    >>> p_values(np.array([1, 5]), np.array([[2, 4], [3, 5], [4, 6]])).tolist()
+    [0.25, 0.75]
     """
     return (1 + (draws <= observed).sum(0)) / (1 + len(draws))
 
@@ -84,6 +95,17 @@ def benjamini_hochberg(p_value: np.ndarray) -> np.ndarray:
     -------
     float64 (m,): rejecting q ≤ α keeps the expected share of false rejections at α.
     Source: Benjamini & Hochberg 1995.
+
+    See Also
+    --------
+    p_values : from draws of a null.
+
+    Examples
+    --------
+    Three tests: .01·3/1, .02·3/2 and .5·3/3; the missing one does not count.
+
+    >>> benjamini_hochberg(np.array([0.02, 0.5, np.nan, 0.01])).round(3).tolist()
+    [0.03, 0.5, nan, 0.03]
     """
     known = np.flatnonzero(~np.isnan(p_value))
     order = known[np.argsort(p_value[known], kind="stable")]
@@ -98,6 +120,13 @@ def summarise(name: str, observed: float, draws: np.ndarray) -> dict[str, float 
 
     The p-value is two-sided: twice the smaller share, counting the observed, of draws that are as
     low or as high, at most 1.
+
+    Examples
+    --------
+    No draw is as high as 3: 2 · (1 + 0) / (1 + 3).
+
+    >>> summarise("purity", 3.0, np.array([0.0, 1.0, 2.0]))["purity_null_permuted_p"]
+    0.5
     """
     draws = draws[np.isfinite(draws)]
     key = f"{name}_null_permuted"

@@ -189,7 +189,7 @@ class _Scorer:
     ) -> dict[str, float]:
         """Return the scores that are about the dictionary as a whole."""
         return {
-            **recovery(found.alignment, self.tree, self.spec.matched_latents),
+            **self._recovery(found),
             "ontological_coverage": _covered_share(halves.score, hierarchical),
             "hierarchy_consistency": consistency(
                 self.relations, found.alignment.best.node, self.tree
@@ -201,8 +201,7 @@ class _Scorer:
     def means(self, halves: Halves) -> dict[str, float]:
         """Average the scores of other firings."""
         found = self._measure(halves)
-        matched = self.spec.matched_latents
-        return averages(found.columns) | recovery(found.alignment, self.tree, matched)
+        return averages(found.columns) | self._recovery(found)
 
     def intervals(self, observed: _Result) -> dict[str, float | None]:
         """Bootstrap each score: images within their class and half, then latents.
@@ -231,6 +230,10 @@ class _Scorer:
             for end, sign in zip(INTERVAL, (-1, 1), strict=True):
                 ends[f"{name}{end}"] = _or_none(observed.means[name] + sign * margin)
         return ends
+
+    def _recovery(self, found: Measured) -> dict[str, float]:
+        finders, n_scored = found.alignment.finders, len(self.halves.scored)
+        return recovery(finders, n_scored, self.tree, self.spec.matched_latents)
 
     def _measure(self, halves: Halves) -> Measured:
         return measure(halves, self.tree, self.tables, self.spec.measures)
