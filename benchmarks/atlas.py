@@ -25,7 +25,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from cladescope.atlas.chunks import read_chunk, write_chunk
 from cladescope.atlas.dictionary import DictionaryPages, PageSpec
-from cladescope.atlas.site import build_atlas
+from cladescope.atlas.site import Study, build_atlas
 from cladescope.atlas.thumbnails import QUALITY
 from cladescope.atlas.wire import IMAGES_PER_FOLDER
 from cladescope.codes.codes import Codes
@@ -224,13 +224,15 @@ def write_shared(
     settings = {"top_n": 32, "tau": 0.9, "rho": 0.5, "mcc_threshold": 0.5, "p_draws": 1000}
     atlas = folder / "atlas"
     build_atlas(
-        folder / "metrics.csv",
-        {"imagenet": files},
-        recurrence,
-        folder / "probes.csv",
+        Study(
+            folder / "metrics.csv",
+            folder / "probes.csv",
+            recurrence,
+            {"imagenet": files},
+            atlas / "dictionaries",
+        ),
         {**settings, "null_draws": 100, "fdr": 0.05, "shown": names[-1]},
         ROOT / "workflow" / "atlas",
-        atlas / "dictionaries",
         {
             "index": str(atlas / "index.html"),
             "pages": str(atlas / "pages"),

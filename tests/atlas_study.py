@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from cladescope.atlas.dictionary import DictionaryPages, PageSpec
-from cladescope.atlas.site import build_atlas
+from cladescope.atlas.site import Study, build_atlas
 from cladescope.atlas.thumbnails import draw_thumbnails
 from cladescope.codes.codes import Codes
 from cladescope.dictionaries.dictionary import Dictionary
@@ -161,13 +161,15 @@ def make_atlas(folder: Path) -> Path:
     }
     shown = next(row["dictionary"] for row in rows if row["layer"] == LAYERS[-1])
     build_atlas(
-        folder / "metrics.csv",
-        datasets,
-        [str(folder / "recurrence.parquet")],
-        folder / "probes.csv",
+        Study(
+            folder / "metrics.csv",
+            folder / "probes.csv",
+            [str(folder / "recurrence.parquet")],
+            datasets,
+            atlas / "dictionaries",
+        ),
         {**SETTINGS, "shown": shown},
         PAGES,
-        atlas / "dictionaries",
         {name: str(atlas / path) for name, path in _outputs().items()},
     )
     return atlas

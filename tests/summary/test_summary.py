@@ -15,7 +15,7 @@ from cladescope.relevancy.choose import (
     random_latents,
     strongest_images,
 )
-from cladescope.summary.figures.base import PERMUTED, RANDOM, SHOWN, TRAINED, titles
+from cladescope.summary.figures.base import PERMUTED, RANDOM, SHOWN, TRAINED, save, titles
 from cladescope.summary.figures.quality import plot_quality
 from cladescope.summary.figures.recovered_nodes import plot_recovered_nodes
 from cladescope.summary.figures.scores import plot_scores, scores_by_layer
@@ -77,7 +77,8 @@ def test_tokens_have_panels_of_their_own(metrics):
 
 
 def test_quality_without_a_trained_dictionary_says_so(metrics, tmp_path):
-    plot_quality(metrics[metrics["weights"] == "random"], [str(tmp_path / "quality.svg")], dpi=50)
+    figure = plot_quality(metrics[metrics["weights"] == "random"])
+    save(figure, [str(tmp_path / "quality.svg")], dpi=50)
     assert "no trained dictionary" in (tmp_path / "quality.svg").read_text()
 
 
@@ -85,7 +86,7 @@ def test_figures_are_the_same_bytes_twice(metrics, tmp_path):
     for run in ("a", "b"):
         (tmp_path / run).mkdir()
         paths = [str(tmp_path / run / f"scores.{suffix}") for suffix in ("svg", "png", "pdf")]
-        plot_scores(metrics, paths, dpi=50)
+        save(plot_scores(metrics), paths, dpi=50)
     for suffix in ("svg", "png", "pdf"):
         first, second = (tmp_path / run / f"scores.{suffix}" for run in ("a", "b"))
         assert first.read_bytes() == second.read_bytes()
@@ -95,12 +96,12 @@ def test_surface_has_a_cell_for_each_layer_width_and_sparsity(metrics, tmp_path)
     swept = metrics.assign(
         sparsity=4.0, width=np.tile([8, 8, 16, 16], 4), fve=0.25, node_recovery=0.5
     )
-    plot_surface(swept, [str(tmp_path / "surface.svg")], dpi=50)
+    save(plot_surface(swept), [str(tmp_path / "surface.svg")], dpi=50)
     drawn = (tmp_path / "surface.svg").read_text()
     # Two arms of two layers and two widths: cells of means over seeds.
     assert drawn.count(">0.25<") == 8
     assert ">random, topk, 16 latents, 4<" in drawn
-    plot_surface(metrics.assign(sparsity=np.nan), [str(tmp_path / "none.svg")], dpi=50)
+    save(plot_surface(metrics.assign(sparsity=np.nan)), [str(tmp_path / "none.svg")], dpi=50)
     assert "no trained dictionary" in (tmp_path / "none.svg").read_text()
 
 
@@ -122,7 +123,7 @@ def test_recovered_nodes_stand_below_their_parents(metrics, tmp_path):
         ]
     )
     path = str(tmp_path / "nodes.svg")
-    plot_recovered_nodes(nodes, metrics, taxonomy, "planted", ["animal"], [path], dpi=50)
+    save(plot_recovered_nodes(nodes, metrics, taxonomy, "planted", ["animal"]), [path], dpi=50)
     drawn = re.findall(r">([^<>]+)</text>", (tmp_path / "nodes.svg").read_text())
     animal, canine = drawn.index("animal (3)  undrawn"), drawn.index("   canine (2)")
     assert animal < canine
@@ -194,9 +195,7 @@ def test_tables_name_the_dictionary_of_every_row(tmp_path):
         (tmp_path / run).mkdir()
         tabulate(
             identities,
-            files["quality"],
-            files["scores"],
-            {name: files[name] for name in contents},
+            files,
             [str(tmp_path / "recurrence.parquet")],
             pd.DataFrame({column: ["x", "y"] for column in COLUMNS}, index=["a", "b"]),
             {

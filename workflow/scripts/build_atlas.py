@@ -1,20 +1,22 @@
 from pathlib import Path
 
-from cladescope.atlas.site import build_atlas
+from cladescope.atlas.site import Study, build_atlas
 from cladescope.jobs import start_log
 
 start_log(snakemake.log[0])
 inputs, spec = snakemake.input, snakemake.params.spec
 build_atlas(
-    inputs.metrics,
-    {
-        name: {kind: inputs.get(f"{kind}_{name}") for kind in ("taxonomy", "index", "drawn")}
-        for name in spec["datasets"]
-    },
-    inputs.recurrence,
-    inputs.probes,
+    Study(
+        inputs.metrics,
+        inputs.probes,
+        inputs.recurrence,
+        {
+            name: {file: inputs.get(f"{file}_{name}") for file in ("taxonomy", "index", "drawn")}
+            for name in spec["datasets"]
+        },
+        Path(snakemake.output.index).with_name("dictionaries"),
+    ),
     spec["settings"],
     Path(inputs.pages[0]).parent,
-    Path(snakemake.output.index).with_name("dictionaries"),
     outputs=dict(snakemake.output.items()),
 )

@@ -1,23 +1,21 @@
 import pandas as pd
 
-from cladescope.images.index import ImageIndex
+from cladescope.images.index import ImageIndex, decode_image
 from cladescope.images.sources import open_source
 from cladescope.jobs import start_log
+from cladescope.summary.figures.base import save
 from cladescope.summary.figures.examples import plot_examples
-from cladescope.summary.relevancy import load_maps
+from cladescope.summary.relevancy import Maps
 
 start_log(snakemake.log[0])
 spec = snakemake.params.spec
-maps, grid = load_maps(snakemake.input.maps)
-plot_examples(
-    maps,
-    grid,
+index, source = ImageIndex.load(snakemake.input.index), open_source(snakemake.input.index)
+figure = plot_examples(
+    Maps.load(snakemake.input.maps),
     pd.read_parquet(snakemake.input.latents),
     pd.read_parquet(snakemake.input.nodes),
     spec["nodes"],
-    ImageIndex.load(snakemake.input.index),
-    open_source(snakemake.input.index),
+    lambda image: decode_image(source.read_checked(index, image)),
     title=spec["title"],
-    paths=snakemake.output,
-    dpi=spec["dpi"],
 )
+save(figure, snakemake.output, spec["dpi"])

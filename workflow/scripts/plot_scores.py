@@ -1,7 +1,9 @@
 import pandas as pd
 
 from cladescope.jobs import start_log
+from cladescope.summary.figures.base import save
 from cladescope.summary.figures.scores import plot_scores
 
 start_log(snakemake.log[0])
-plot_scores(pd.read_csv(snakemake.input.metrics), snakemake.output, snakemake.params.spec["dpi"])
+figure = plot_scores(pd.read_csv(snakemake.input.metrics))
+save(figure, snakemake.output, snakemake.params.spec["dpi"])

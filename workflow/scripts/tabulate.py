@@ -6,9 +6,7 @@ start_log(snakemake.log[0])
 inputs, outputs = snakemake.input, snakemake.output
 tabulate(
     snakemake.params.spec["sweep"],
-    scores=inputs.scores,
-    quality=inputs.quality,
-    tables={name: inputs[name] for name in snakemake.params.spec["tables"]},
+    files={name: inputs[name] for name in ("quality", "scores", *snakemake.params.spec["tables"])},
     recurrence=inputs.recurrence,
     made=read_records(inputs.records),
     outputs={name: outputs[name] for name in ("metrics", *snakemake.params.spec["tables"])},

@@ -7,6 +7,7 @@ holds the tree and, for a few nodes at a time, how every dictionary does on them
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,51 +51,52 @@ CHUNK_BYTES = 200_000
 """Aimed size of a chunk of nodes over depth."""
 
 
+@dataclass(frozen=True)
+class Study:
+    """The files of a finished study that the pages of all dictionaries are made from."""
+
+    metrics: str | Path
+    """`tables/metrics.csv`."""
+    probes: str | Path
+    """`tables/probe_nodes.csv`."""
+    recurrence: Sequence[str]
+    """Files of `match_seeds`."""
+    datasets: Mapping[str, Mapping[str, str | None]]
+    """By name, the files `taxonomy`, `index` (of the evaluation split) and `drawn`, which says what
+    is drawn for each node, of a planted world, or None."""
+    dictionaries: str | Path
+    """Folder with the pages of each dictionary, as `DictionaryPages` writes them."""
+
+
 def build_atlas(
-    metrics: str | Path,
-    datasets: Mapping[str, Mapping[str, str | None]],
-    recurrence: Sequence[str],
-    probes: str | Path,
-    settings: Mapping[str, Any],
-    pages: str | Path,
-    dictionaries: str | Path,
-    outputs: Mapping[str, str],
+    study: Study, settings: Mapping[str, Any], pages: str | Path, outputs: Mapping[str, str]
 ) -> None:
     """Write what the pages of all dictionaries share.
 
     Parameters
     ----------
-    metrics, probes
-        `tables/metrics.csv` and `tables/probe_nodes.csv`.
-    datasets
-        By name, the files `taxonomy`, `index` (of the evaluation split) and `drawn`, which says
-        what is drawn for each node, of a planted world, or None.
-    recurrence
-        Files of `match_seeds`.
     settings
         Options of the scores that the pages name.
     pages
         Folder of the site's own HTML, CSS and JavaScript.
-    dictionaries
-        Folder with the pages of each dictionary, as `DictionaryPages` writes them.
     outputs
         `index` (HTML), `pages` and `shared` (folders).
     """
-    table = pd.read_csv(metrics)
+    table = pd.read_csv(study.metrics)
     _copy_pages(Path(pages), outputs)
     with write_aside(outputs["shared"]) as aside:
         aside.mkdir()
         write_chunk(aside / "catalogue.js", settings=dict(settings), **_catalogue(table))
-        _write_recurrence(table, recurrence, aside / "recurrence")
-        probed = pd.read_csv(probes)
-        for name, files in datasets.items():
+        _write_recurrence(table, study.recurrence, aside / "recurrence")
+        probed = pd.read_csv(study.probes)
+        for name, files in study.datasets.items():
             taxonomy = Taxonomy.load(str(files["taxonomy"]))
             labels = ImageIndex.load(str(files["index"])).labels
             folder = aside / "datasets" / name
             write_chunk(folder / "tree.js", **describe_tree(taxonomy, labels, files["drawn"]))
             mine = table[table["dataset"] == name]
             chunks = [
-                read_chunk(Path(dictionaries) / page_folder(dictionary) / "nodes.js")
+                read_chunk(Path(study.dictionaries) / page_folder(dictionary) / "nodes.js")
                 for dictionary in mine["dictionary"]
             ]
             probe = _probe_matrix(mine, probed, taxonomy)

@@ -141,9 +141,8 @@ def auroc(halves: Halves, tree: Tree, node: np.ndarray) -> np.ndarray:
     """
     score = halves.score
     sizes = tree.node_sizes(score.class_size)
-    return _auroc(
-        score.start, score.label, score.activation, len(score.labels), tree.covers, node, sizes
-    )
+    firings = (score.start, score.label, score.activation)
+    return _auroc(firings, len(score.labels), tree.covers, node, sizes)
 
 
 @compiled
@@ -256,14 +255,13 @@ def _align(
 
 @compiled
 def _auroc(
-    start: np.ndarray,
-    label: np.ndarray,
-    activation: np.ndarray,
+    firings: tuple[np.ndarray, np.ndarray, np.ndarray],
     n_images: int,
     covers: np.ndarray,
     node: np.ndarray,
     sizes: np.ndarray,
 ) -> np.ndarray:
+    start, label, activation = firings
     result = np.full(len(start) - 1, np.nan)
     for j in range(len(result)):
         v = node[j]

@@ -222,7 +222,8 @@ def score_pairs(top: ClassCounts, tables: PairTables) -> PairScores:
     Examples
     --------
     Classes a, b lie under p, and c, d under q. Three images are of a and one of b: of six pairs
-    three meet at p, at height 1, with Lin's similarity 2·1 / (2 + 2); the other three are of one class.
+    three meet at p, at height 1, with Lin's similarity 2·1 / (2 + 2); the other three are of one
+    class.
 
     >>> from cladescope.taxonomy.taxonomy import taxonomy_from_parents
     >>> parents = {"r": [], "p": ["r"], "q": ["r"], "a": ["p"], "b": ["p"], "c": ["q"], "d": ["q"]}

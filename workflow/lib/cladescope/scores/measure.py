@@ -10,7 +10,7 @@ import numpy as np
 from cladescope.compiled import compiled
 from cladescope.names import SCORES
 from cladescope.scores.alignment import Alignment, align
-from cladescope.scores.halves import Halves
+from cladescope.scores.halves import ClassCounts, Halves
 from cladescope.scores.lch import Located, locate, score_pairs
 from cladescope.taxonomy.tree import INTERNAL, LEAF, PairTables, Tree
 
@@ -42,7 +42,7 @@ def measure(halves: Halves, tree: Tree, tables: PairTables, spec: MeasureSpec) -
     """Score the latents."""
     located = locate(halves, tree, spec.tau, spec.rho)
     alignment = align(halves, tree, spec.cutoffs, spec.mcc_threshold)
-    top_class, purity = _purity(*halves.choose_top, *halves.top)
+    top_class, purity = _purity(halves.choose_top, halves.top)
     columns = {
         **located.columns,
         **score_pairs(halves.top, tables)._asdict(),
@@ -124,18 +124,13 @@ def recovery(
 
 
 @compiled
-def _purity(
-    start_a: np.ndarray,
-    label_a: np.ndarray,
-    count_a: np.ndarray,
-    start_b: np.ndarray,
-    label_b: np.ndarray,
-    count_b: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+def _purity(choose: ClassCounts, score: ClassCounts) -> tuple[np.ndarray, np.ndarray]:
     """Return each latent's top class in the first counts, and its share of the second.
 
     Counts list the classes in the order of their strongest images, which decides ties.
     """
+    start_a, label_a, count_a = choose
+    start_b, label_b, count_b = score
     n_latents = len(start_a) - 1
     top_class, purity = np.full(n_latents, -1, np.int64), np.full(n_latents, np.nan)
     for j in range(n_latents):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -49,11 +49,20 @@ def tabulate_relevancy(
     write_csv([pd.DataFrame(rows)], path)
 
 
-def load_maps(path: str | Path) -> tuple[pd.DataFrame, tuple[int, int]]:
-    """Return the rows that `map_relevancy` wrote, and the rows and columns of patches."""
-    table = pq.read_table(path)
-    about = table.schema.metadata
-    return table.to_pandas(), (int(about[b"rows"]), int(about[b"columns"]))
+class Maps(NamedTuple):
+    """Relevancy maps of one dictionary."""
+
+    table: pd.DataFrame
+    """One row for each latent, image and method."""
+    grid: tuple[int, int]
+    """Rows and columns of patches."""
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Maps":
+        """Read what `map_relevancy` wrote."""
+        table = pq.read_table(path)
+        about = table.schema.metadata
+        return cls(table.to_pandas(), (int(about[b"rows"]), int(about[b"columns"])))
 
 
 def summarise(maps: pd.DataFrame, draws: int, seed: int) -> Iterator[dict[str, Any]]:

@@ -15,9 +15,7 @@ _NO_SEEDS = pd.DataFrame(columns=_RECURRENCE)
 
 def tabulate(
     identities: Sequence[Mapping[str, Any]],
-    quality: Sequence[str],
-    scores: Sequence[str],
-    tables: Mapping[str, Sequence[str]],
+    files: Mapping[str, Sequence[str]],
     recurrence: Sequence[str],
     made: pd.DataFrame,
     outputs: Mapping[str, str],
@@ -28,10 +26,9 @@ def tabulate(
     ----------
     identities
         For each dictionary, the columns that say which it is.
-    quality, scores
-        For each dictionary, in the same order, the files of `encode` and `score_dictionary`.
-    tables
-        By name (latents, nodes, ...), the Parquet files of `score_dictionary`, in the same order.
+    files
+        By name, those of each dictionary, in the same order: `quality` of `encode`, `scores` and
+        the tables (latents, nodes, ...) of `score_dictionary`.
     recurrence
         Files of `match_seeds`.
     made
@@ -48,26 +45,27 @@ def tabulate(
     rows = []
     for number, identity in enumerate(identities):
         # A baseline's width is not in the sweep: it follows from the backbone.
-        measured, scored = read_json(quality[number]), read_json(scores[number])
+        measured, scored = read_json(files["quality"][number]), read_json(files["scores"][number])
         # Each says which machine made it, which is in the provenance.
         del measured["machine"], scored["machine"]
         if shared := measured.keys() & scored.keys():
             raise ValueError(
-                f"{quality[number]} and {scores[number]} both hold {', '.join(shared)}"
+                f"{files['quality'][number]} and {files['scores'][number]} both hold "
+                f"{', '.join(shared)}"
             )
-        latents = _read(tables["latents"][number], ["status", "hierarchical"])
+        latents = _read(files["latents"][number], ["status", "hierarchical"])
         means = _recurrence_means(latents, of_seeds[number])
         rows.append({**identity, **measured, **scored, **means, **made.loc[identity["dictionary"]]})
     metrics = pd.DataFrame(rows).astype({"sparsity": "Float64", "seed": "Int64"})
     # Whole numbers where every sparsity is one.
     metrics["sparsity"] = metrics["sparsity"].convert_dtypes()
     write_csv([metrics], outputs["metrics"])
-    for kind, files in tables.items():
+    for table in [name for name in outputs if name != "metrics"]:
         parts = (
-            _with_recurrence(_with_name(file, name), kind, seeds).assign(**made.loc[name])
-            for file, name, seeds in zip(files, names, of_seeds, strict=True)
+            _with_recurrence(_with_name(file, name), table, seeds).assign(**made.loc[name])
+            for file, name, seeds in zip(files[table], names, of_seeds, strict=True)
         )
-        write_csv(parts, outputs[kind])
+        write_csv(parts, outputs[table])
 
 
 def gather_places(

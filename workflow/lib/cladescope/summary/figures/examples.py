@@ -1,18 +1,18 @@
 """Where in their strongest images the shown latents come from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from PIL import Image
+from matplotlib.figure import Figure
+from PIL.Image import Image
 
-from cladescope.images.index import ImageIndex, decode_image
-from cladescope.images.sources.base import ImageSource
 from cladescope.relevancy.choose import NAMED
 from cladescope.summary.figures.base import set_style, short_name
 from cladescope.summary.figures.sheet import Sheet
+from cladescope.summary.relevancy import Maps
 
 SHOWN_LATENTS = 12
 SHOWN_IMAGES = 5
@@ -20,17 +20,13 @@ CONTROLS = ("shuffled", "random", "attention", "rollout")
 
 
 def plot_examples(
-    maps: pd.DataFrame,
-    grid: tuple[int, int],
+    maps: Maps,
     latents: pd.DataFrame,
     nodes: pd.DataFrame,
     named: Sequence[str],
-    index: ImageIndex,
-    source: ImageSource,
+    read: Callable[[int], Image],
     title: str,
-    paths: Sequence[str],
-    dpi: int,
-) -> None:
+) -> Figure:
     """Draw images and their relevancy maps, a row per latent.
 
     First the best latents of the nodes that the configuration names, then those that match an
@@ -41,15 +37,16 @@ def plot_examples(
     ----------
     maps
         `relevancy.parquet` of the dictionary.
-    grid
-        Rows and columns of patches.
     latents, nodes
         Of the same dictionary.
     named
         The nodes (wnids) that the configuration names.
+    read
+        Opens an image of the split.
     """
     set_style()
-    own = maps[~maps["method"].isin(CONTROLS) & (maps["chosen"] != "random")]
+    table = maps.table
+    own = table[~table["method"].isin(CONTROLS) & (table["chosen"] != "random")]
     order = own[["chosen", "latent"]].drop_duplicates()
     order = order.sort_values("chosen", key=lambda c: c != NAMED, kind="stable")
     order = order.drop_duplicates("latent").head(SHOWN_LATENTS)
@@ -64,10 +61,10 @@ def plot_examples(
         row = sheet.row(number, _describe(latent, about.loc[latent], chosen_for))
         part = own[own["latent"] == latent].drop_duplicates("image").head(SHOWN_IMAGES)
         for column, shown in enumerate(part.to_dict("records")):
-            pixels = decode_image(source.read_checked(index, shown["image"]))
+            pixels = read(shown["image"])
             row[2 * column].imshow(pixels)
-            _overlay(row[2 * column + 1], pixels, np.reshape(shown["relevancy"], grid))
-    sheet.save(paths, dpi)
+            _overlay(row[2 * column + 1], pixels, np.reshape(shown["relevancy"], maps.grid))
+    return sheet.finished()
 
 
 def _describe(latent: int, about: Any, chosen_for: str | None) -> str:
@@ -82,7 +79,7 @@ def _describe(latent: int, about: Any, chosen_for: str | None) -> str:
     return "\n".join(lines)
 
 
-def _overlay(axis: Axes, pixels: Image.Image, relevancy: np.ndarray) -> None:
+def _overlay(axis: Axes, pixels: Image, relevancy: np.ndarray) -> None:
     """Show the image in grey under its map; nothing of the map where it is zero throughout."""
     width, height = pixels.size
     axis.imshow(pixels.convert("L"), cmap="gray", vmin=0, vmax=255)

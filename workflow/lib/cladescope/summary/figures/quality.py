@@ -1,21 +1,19 @@
 """Reconstruction and dead latents."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 
-from cladescope.summary.figures.base import remark, save, set_style, titles
+from cladescope.summary.figures.base import remark, set_style, titles
 
 
-def plot_quality(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
+def plot_quality(metrics: pd.DataFrame) -> Figure:
     """Draw reconstruction and dead latents against sparsity for the trained dictionaries."""
     set_style()
     trained = metrics[(metrics["variant"] == "topk") & (metrics["weights"] != "random")]
     if trained.empty:
         # A study of baselines or of random weights alone.
-        save(remark("no trained dictionary on a trained backbone"), paths, dpi)
-        return
+        return remark("no trained dictionary on a trained backbone")
     shown = titles("fve", "dead_share")
     table = trained.rename(columns=shown).melt(
         id_vars=["layer", "width", "sparsity"], value_vars=list(shown.values())
@@ -39,4 +37,4 @@ def plot_quality(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
     grid.set_titles("{col_name}")
     grid.set_axis_labels("latents kept per image, k", "")
     grid.set(xticks=sorted(trained["sparsity"].unique()))
-    save(grid.figure, paths, dpi)
+    return grid.figure

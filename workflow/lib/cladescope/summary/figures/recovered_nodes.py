@@ -6,8 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 
-from cladescope.summary.figures.base import remark, save, set_style, short_name
+from cladescope.summary.figures.base import remark, set_style, short_name
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import INTERNAL, Tree
 
@@ -22,9 +23,7 @@ def plot_recovered_nodes(
     taxonomy: Taxonomy,
     dataset: str,
     undrawn: Sequence[str],
-    paths: Sequence[str],
-    dpi: int,
-) -> None:
+) -> Figure:
     """Draw how many of a dataset's TopK dictionaries recover each node, by layer.
 
     Beside it the share of permutations of the leaves that recover it, and a random backbone. Nodes
@@ -42,8 +41,7 @@ def plot_recovered_nodes(
     table = nodes.merge(kept[["dictionary", "layer", "weights"]], on="dictionary")
     random = table["weights"] == "random"
     if table[~random].empty:
-        save(remark("no trained dictionary on a trained backbone"), paths, dpi)
-        return
+        return remark("no trained dictionary on a trained backbone")
     order = _in_tree_order(Tree.of(taxonomy), taxonomy)
     order = order[order["wnid"].isin(table["wnid"])]
     largest = order.nlargest(SHOWN_NODES, "n_leaves", keep="all").index[:SHOWN_NODES]
@@ -60,6 +58,11 @@ def plot_recovered_nodes(
             order["wnid"], order["name"], order["level"], order["n_leaves"], strict=True
         )
     ]
+    return _heatmaps(panels, names)
+
+
+def _heatmaps(panels: dict[str, pd.DataFrame], names: list[str]) -> Figure:
+    """Draw the panels beside each other, with the names of the rows on the left."""
     # Names are set flush left, so that the indents show.
     margin = CHARACTER_POINTS * max(map(len, names))
     figure, axes = plt.subplots(
@@ -68,7 +71,7 @@ def plot_recovered_nodes(
         sharey=True,
         figsize=(
             margin / 72 + 1 + sum(0.5 + 0.3 * part.shape[1] for part in panels.values()),
-            1 + 0.17 * len(order),
+            1 + 0.17 * len(names),
         ),
         width_ratios=[part.shape[1] for part in panels.values()],
         layout="constrained",
@@ -90,7 +93,7 @@ def plot_recovered_nodes(
         for label in axis.get_yticklabels():
             label.set_horizontalalignment("left")
         axis.tick_params(axis="y", pad=margin)
-    save(figure, paths, dpi)
+    return figure
 
 
 def _shares(table: pd.DataFrame, column: str, order: pd.DataFrame) -> pd.DataFrame:

@@ -1,9 +1,8 @@
 """Each score by layer, with its controls."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 
 from cladescope.summary.figures.base import (
     BASELINES,
@@ -13,13 +12,12 @@ from cladescope.summary.figures.base import (
     SHUFFLED,
     STYLES,
     TRAINED,
-    save,
     set_style,
     titles,
 )
 
 
-def plot_scores(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
+def plot_scores(metrics: pd.DataFrame) -> Figure:
     """Draw each score by layer, with its nulls, the baselines and the random backbone.
 
     A line is the mean over the widths and sparsities of its arm; its band spans the seeds (of the
@@ -54,7 +52,7 @@ def plot_scores(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
     grid.set(xticks=sorted(metrics["layer"].unique()))
     grid.legend.set_title("")
     sns.move_legend(grid, "lower center", bbox_to_anchor=(0.45, -0.11), ncol=4, frameon=False)
-    save(grid.figure, paths, dpi)
+    return grid.figure
 
 
 def scores_by_layer(metrics: pd.DataFrame) -> pd.DataFrame:

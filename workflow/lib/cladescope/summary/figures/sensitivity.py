@@ -1,25 +1,21 @@
 """Heights and coverages over the whole grid of their options."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 
-from cladescope.summary.figures.base import PERMUTED, TRAINED, remark, save, set_style, titles
+from cladescope.summary.figures.base import PERMUTED, TRAINED, remark, set_style, titles
 
 SHOWN = ("lch_tau_height_contracted", "coverage_top", "coverage_tau", "coherent_share")
 
 
-def plot_sensitivity(
-    sensitivity: pd.DataFrame, metrics: pd.DataFrame, paths: Sequence[str], dpi: int
-) -> None:
+def plot_sensitivity(sensitivity: pd.DataFrame, metrics: pd.DataFrame) -> Figure:
     """Draw heights and coverages of the trained dictionaries for every N, τ and ρ of the grid."""
     set_style()
     keep = (metrics["variant"] == "topk") & (metrics["weights"] != "random")
     table = sensitivity.merge(metrics.loc[keep, ["dictionary", "layer"]], on="dictionary")
     if table.empty:
-        save(remark("no trained dictionary on a trained backbone"), paths, dpi)
-        return
+        return remark("no trained dictionary on a trained backbone")
     parts = []
     for score, label in titles(*SHOWN).items():
         for suffix, series in (("", TRAINED), ("_null_permuted", PERMUTED)):
@@ -47,4 +43,4 @@ def plot_sensitivity(
     grid.set_titles("{col_name}")
     grid.set_axis_labels("layer (block)", "")
     grid.set(xticks=sorted(table["layer"].unique()))
-    save(grid.figure, paths, dpi)
+    return grid.figure

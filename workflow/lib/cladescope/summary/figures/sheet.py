@@ -1,12 +1,9 @@
 """Sheets of images: a row per latent, with words on the left."""
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-
-from cladescope.summary.figures.base import save
+from matplotlib.figure import Figure
 
 
 class Sheet:
@@ -29,8 +26,8 @@ class Sheet:
         )
         return self.cells[number]
 
-    def save(self, paths: Sequence[str], dpi: int) -> None:
-        """Write the sheet in the format of each path."""
+    def finished(self) -> Figure:
+        """Lay the sheet out."""
         self.figure.subplots_adjust(
             left=2.6 / self.figure.get_figwidth(),
             right=0.99,
@@ -39,4 +36,4 @@ class Sheet:
             wspace=0.05,
             hspace=0.08,
         )
-        save(self.figure, paths, dpi)
+        return self.figure

@@ -1,19 +1,18 @@
 """Scores over the whole sweep: layer × width × sparsity."""
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 
-from cladescope.summary.figures.base import remark, save, set_style, titles
+from cladescope.summary.figures.base import remark, set_style, titles
 
 SHOWN = titles("node_recovery", "coherent_share", "fve")
 WRITTEN_CELLS = 200
 """Panels of more cells show colours only."""
 
 
-def plot_surface(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
+def plot_surface(metrics: pd.DataFrame) -> Figure:
     """Draw three scores for every layer, width and sparsity of the trained dictionaries.
 
     A panel is a score, a row a kind of dictionary of one experiment. A cell is the mean over the
@@ -22,8 +21,7 @@ def plot_surface(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
     set_style()
     swept = metrics.dropna(subset=["sparsity"])
     if swept.empty:
-        save(remark("no trained dictionary"), paths, dpi)
-        return
+        return remark("no trained dictionary")
     grids = {score: _grid(swept, score) for score in SHOWN}
     rows, columns = grids["fve"].shape
     figure, axes = plt.subplots(
@@ -50,7 +48,7 @@ def plot_surface(metrics: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
         axis.set(xlabel="layer (block)", ylabel="")
         axis.grid(visible=False)
         axis.tick_params(axis="y", rotation=0, length=0)
-    save(figure, paths, dpi)
+    return figure
 
 
 def _grid(swept: pd.DataFrame, score: str) -> pd.DataFrame:

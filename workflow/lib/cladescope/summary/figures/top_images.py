@@ -1,13 +1,13 @@
 """What the best latents respond to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
+from PIL.Image import Image
 
 from cladescope.codes.codes import Codes
-from cladescope.images.index import ImageIndex, decode_image
-from cladescope.images.sources.base import ImageSource
 from cladescope.relevancy.choose import best_latents, strongest_images
 from cladescope.summary.figures.base import set_style
 from cladescope.summary.figures.sheet import Sheet
@@ -17,18 +17,12 @@ SHOWN_IMAGES = 10
 
 
 def plot_top_images(
-    codes: Codes,
-    latents: pd.DataFrame,
-    index: ImageIndex,
-    source: ImageSource,
-    title: str,
-    paths: Sequence[str],
-    dpi: int,
-) -> None:
+    codes: Codes, latents: pd.DataFrame, read: Callable[[int], Image], title: str
+) -> Figure:
     """Draw the strongest images of the latents that match an internal node best.
 
     One row per node: the latent with the highest MCC for it, titled with the synset of its LCH_τ,
-    which is a leaf where one class fills the top set.
+    which is a leaf where one class fills the top set. `read` opens an image of the split.
     """
     set_style()
     shown = best_latents(latents, SHOWN_LATENTS)
@@ -41,5 +35,5 @@ def plot_top_images(
         )
         images = strongest_images(codes, latent["latent"], SHOWN_IMAGES)
         for axis, image in zip(sheet.row(number, words), images, strict=False):
-            axis.imshow(decode_image(source.read_checked(index, image)))
-    sheet.save(paths, dpi)
+            axis.imshow(read(image))
+    return sheet.finished()

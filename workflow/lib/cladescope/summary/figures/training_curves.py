@@ -1,16 +1,15 @@
 """How training went."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 
-from cladescope.summary.figures.base import remark, save, set_style, titles
+from cladescope.summary.figures.base import remark, set_style, titles
 
 CURVES = titles("fve", "dead_share", "l0")
 
 
-def plot_training_curves(logs: pd.DataFrame, paths: Sequence[str], dpi: int) -> None:
+def plot_training_curves(logs: pd.DataFrame) -> Figure:
     """Draw reconstruction, dead latents and sparsity over the images of a run, by variant.
 
     `logs` joins the training logs with their dictionary's experiment, layer and variant. A line is
@@ -19,8 +18,7 @@ def plot_training_curves(logs: pd.DataFrame, paths: Sequence[str], dpi: int) -> 
     set_style()
     if logs.empty:
         # A study of baselines alone.
-        save(remark("no trained dictionary"), paths, dpi)
-        return
+        return remark("no trained dictionary")
     table = logs.rename(columns=CURVES).melt(
         id_vars=["experiment", "variant", "layer", "images"],
         value_vars=list(CURVES.values()),
@@ -47,4 +45,4 @@ def plot_training_curves(logs: pd.DataFrame, paths: Sequence[str], dpi: int) -> 
         if curve == CURVES["dead_share"]:
             # A run without dead latents shows a line at 0, not an axis centred on it.
             axes.set_ylim(bottom=-axes.get_ylim()[1] / 20)
-    save(grid.figure, paths, dpi)
+    return grid.figure
