@@ -21,7 +21,8 @@ import numpy as np
 from timm.data import ImageNetInfo
 
 from cladescope.codes.codes import Codes
-from cladescope.scores.halves import halve, strongest_first
+from cladescope.codes.ranking import strongest_first
+from cladescope.scores.halves import halve
 from cladescope.scores.lch import images_needed, lowest_common
 from cladescope.scores.score import score_dictionary
 from cladescope.scores.spec import ScoreSpec

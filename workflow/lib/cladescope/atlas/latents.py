@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from cladescope.atlas.wire import BANDS, BINS
 from cladescope.codes.codes import Codes
 from cladescope.codes.linear import nearest, unit_rows
+from cladescope.codes.ranking import strongest_first
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +29,13 @@ class Firing:
     @classmethod
     def of(cls, codes: Codes) -> "Firing":
         """Sort the codes."""
-        order = np.lexsort((codes.image, -codes.activation, codes.latent))
+        ranked = strongest_first(codes)
         count = np.bincount(codes.latent, minlength=codes.width)
         return cls(
             start=np.concatenate([[0], np.cumsum(count)]),
-            image=codes.image[order],
-            latent=codes.latent[order],
-            activation=codes.activation[order],
+            image=ranked.image,
+            latent=ranked.latent,
+            activation=ranked.activation,
             n_images=codes.n_images,
         )
 

@@ -163,17 +163,6 @@ def split_halves(labels: np.ndarray, seed: int) -> np.ndarray:
     return first
 
 
-def strongest_first(codes: Codes) -> Codes:
-    """Sort codes by latent, then decreasing activation, then image."""
-    order = np.lexsort((codes.image, -codes.activation, codes.latent))
-    return replace(
-        codes,
-        image=codes.image[order],
-        latent=codes.latent[order],
-        activation=codes.activation[order],
-    )
-
-
 def halve(
     codes: Codes, labels: np.ndarray, n_classes: int, top_n: int, chosen_on: np.ndarray | None
 ) -> Halves:

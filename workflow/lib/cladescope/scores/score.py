@@ -2,11 +2,10 @@
 
 `docs/scores.md` defines every column and every score. `lch.py` finds the LCH of top sets and of
 pairs of images, `alignment.py` the best nodes, `relations.py` looks at pairs of latents;
-`measure.py` puts these into one pass, `nulls.py` draws what a pass is repeated for and
-compares, `tables.py` writes.
+`measure.py` puts these into one pass, `passes.py` repeats it for what `nulls.py` draws, and
+`tables.py` writes.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,28 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cladescope.codes.codes import Codes
+from cladescope.codes.ranking import strongest_first
 from cladescope.files import write_aside, write_json
-from cladescope.names import INTERVAL, PERMUTED, RANDOM, SCORES, SHUFFLED, with_null
 from cladescope.scores.alignment import auroc
-from cladescope.scores.halves import Firings, Halves, halve, split_halves, strongest_first
-from cladescope.scores.measure import Measured, averages, mean_of, measure, recovery
-from cladescope.scores.nulls import (
-    PairNull,
-    Stream,
-    leaf_permutations,
-    random_images,
-    shuffled_labels,
-    summarise,
-)
-from cladescope.scores.relations import (
-    Edges,
-    Relations,
-    absorption,
-    absorption_means,
-    consistency,
-    contained_latents,
-    splitting,
-)
+from cladescope.scores.halves import Halves, halve, split_halves
+from cladescope.scores.nulls import PairNull, leaf_permutations
+from cladescope.scores.passes import Result, Scorer, or_none
+from cladescope.scores.relations import contained_latents
 from cladescope.scores.sensitivity import sensitivity
 from cladescope.scores.spec import ScoreSpec
 from cladescope.scores.tables import (
@@ -47,9 +31,7 @@ from cladescope.scores.tables import (
     sensitivity_table,
 )
 from cladescope.taxonomy.taxonomy import Taxonomy
-from cladescope.taxonomy.tree import LEAF, PairTables, Tree
-
-NORMAL_95 = 1.96
+from cladescope.taxonomy.tree import LEAF, Tree
 
 
 class DictionaryScores(NamedTuple):
@@ -112,7 +94,7 @@ def score_dictionary(
     permutations = leaf_permutations(tree, spec.p_draws, spec.seed)
     tables = tree.pair_tables()
     null = PairNull.of(halves, tables.height, permutations)
-    scorer = _Scorer(halves, tree, tables, spec, contained_latents(halves.score))
+    scorer = Scorer(halves, tree, tables, spec, contained_latents(halves.score))
 
     observed = scorer.score(halves, null.q_value())
     permuted = [
@@ -148,109 +130,11 @@ def score_dictionary(
             "n_relations": len(scorer.relations.child),
             "n_edges": len(observed.edges.parent),
             **_census(codes, halves, observed, null.q_value() < spec.fdr, tree),
-            **{name: _or_none(value) for name, value in observed.means.items()},
+            **{name: or_none(value) for name, value in observed.means.items()},
             **scorer.intervals(observed),
-            **_nulls(scorer, observed, permuted),
+            **scorer.nulls(observed, permuted),
         },
     )
-
-
-class _Result(NamedTuple):
-    """All that one arrangement of the classes comes to."""
-
-    found: Measured
-    edges: Edges
-    hierarchical: np.ndarray
-    """bool (n_scored,)."""
-    means: dict[str, float]
-    """NaN where a score is undefined."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Scorer:
-    """Runs the passes of one dictionary."""
-
-    halves: Halves
-    tree: Tree
-    tables: PairTables
-    spec: ScoreSpec
-    relations: Relations
-
-    def score(self, halves: Halves, q_value: np.ndarray) -> _Result:
-        """Score the dictionary's firings, or the same with other labels."""
-        found = self._measure(halves)
-        edges = absorption(halves.score, found.alignment, self.tree, self.spec.mcc_threshold)
-        hierarchical = (q_value < self.spec.fdr) & (found.columns["internal"] > 0)
-        means = averages(found.columns) | self._of_all(halves, found, edges, hierarchical)
-        return _Result(found, edges, hierarchical, means)
-
-    def _of_all(
-        self, halves: Halves, found: Measured, edges: Edges, hierarchical: np.ndarray
-    ) -> dict[str, float]:
-        """Return the scores that are about the dictionary as a whole."""
-        return {
-            **self._recovery(found),
-            "ontological_coverage": _covered_share(halves.score, hierarchical),
-            "hierarchy_consistency": consistency(
-                self.relations, found.alignment.best.node, self.tree
-            ),
-            **absorption_means(edges),
-            "splitting": splitting(found.alignment, self.tree),
-        }
-
-    def means(self, halves: Halves) -> dict[str, float]:
-        """Average the scores of other firings."""
-        found = self._measure(halves)
-        return averages(found.columns) | self._recovery(found)
-
-    def intervals(self, observed: _Result) -> dict[str, float | None]:
-        """Bootstrap each score: images within their class and half, then latents.
-
-        The interval is the score ± 1.96 standard deviations of the resampled scores. (Not their
-        percentiles: a resample repeats images, which lowers heights whatever the latent.) What is
-        about the dictionary as a whole keeps its latents, relations and hierarchical latents: only
-        the images are resampled for it.
-        """
-        random = np.random.default_rng((self.spec.seed, Stream.BOOTSTRAP))
-        n_scored, resamples = len(self.halves.scored), []
-        for _ in range(self.spec.bootstrap_draws):
-            halves = self.halves.changed(lambda half: half.resampled(random))
-            found = self._measure(halves)
-            edges = absorption(halves.score, found.alignment, self.tree, self.spec.mcc_threshold)
-            latents = random.integers(max(n_scored, 1), size=n_scored)
-            resamples.append(
-                averages(found.columns, latents)
-                | self._of_all(halves, found, edges, observed.hierarchical)
-            )
-        ends: dict[str, float | None] = {}
-        for name in (name for name, score in SCORES.items() if score.nulls):
-            values = np.array([means[name] for means in resamples])
-            values = values[~np.isnan(values)]
-            margin = NORMAL_95 * values.std(ddof=1) if len(values) > 1 else np.nan
-            for end, sign in zip(INTERVAL, (-1, 1), strict=True):
-                ends[f"{name}{end}"] = _or_none(observed.means[name] + sign * margin)
-        return ends
-
-    def _recovery(self, found: Measured) -> dict[str, float]:
-        finders, n_scored = found.alignment.finders, len(self.halves.scored)
-        return recovery(finders, n_scored, self.tree, self.spec.matched_latents)
-
-    def _measure(self, halves: Halves) -> Measured:
-        return measure(halves, self.tree, self.tables, self.spec.measures)
-
-
-def _nulls(scorer: _Scorer, observed: _Result, permuted: list[_Result]) -> dict[str, float | None]:
-    spec = scorer.spec
-    nulls: dict[str, float | None] = {}
-    for name in with_null(PERMUTED):
-        draws = np.array([drawn.means[name] for drawn in permuted])
-        nulls |= summarise(name, observed.means[name], draws)
-    for null, draws_of in ((SHUFFLED, shuffled_labels), (RANDOM, random_images)):
-        drawn = [scorer.means(h) for h in draws_of(scorer.halves, spec.shuffle_draws, spec.seed)]
-        for name in with_null(null):
-            values = np.array([means[name] for means in drawn])
-            nulls[f"{name}_null_{null}"] = _or_none(mean_of(values))
-    return nulls
 
 
 def _check(codes: Codes, labels: np.ndarray, taxonomy: Taxonomy) -> None:
@@ -273,7 +157,7 @@ def _check(codes: Codes, labels: np.ndarray, taxonomy: Taxonomy) -> None:
         raise ValueError(f"cannot score the dictionary: {'; '.join(problems)}")
 
 
-def _columns(observed: _Result, scorer: _Scorer, null: PairNull) -> dict[str, np.ndarray]:
+def _columns(observed: Result, scorer: Scorer, null: PairNull) -> dict[str, np.ndarray]:
     """Name the columns of the scored latents; nodes as indices of the taxonomy, -1 for none."""
     found, tree, halves = observed.found, scorer.tree, scorer.halves
     alignment, counts = found.alignment, halves.top.images.astype(np.float64)
@@ -306,7 +190,7 @@ def _columns(observed: _Result, scorer: _Scorer, null: PairNull) -> dict[str, np
 
 
 def _census(
-    codes: Codes, halves: Halves, observed: _Result, significant: np.ndarray, tree: Tree
+    codes: Codes, halves: Halves, observed: Result, significant: np.ndarray, tree: Tree
 ) -> dict[str, float | int | None]:
     """Count the latents by what they are."""
     n_live = int(np.count_nonzero(np.bincount(codes.latent, minlength=codes.width)))
@@ -321,14 +205,3 @@ def _census(
         "significant_share": float(significant.mean()) if n_scored else None,
         "single_class_share": float(single.mean()) if n_scored else None,
     }
-
-
-def _covered_share(score: Firings, latents: np.ndarray) -> float:
-    """Share of the scoring half's images that fire at least one of these latents."""
-    covered = np.zeros(len(score.labels), bool)
-    covered[score.image[np.repeat(latents, score.n_firing)]] = True
-    return float(covered.mean()) if len(covered) else np.nan
-
-
-def _or_none(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
