@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cladescope.codes.codes import Codes
-from cladescope.names import PERMUTED, SCORES, with_null
+from cladescope.names import PERMUTED, SCORES, WORDS, with_null
 from cladescope.scores.halves import split_halves
 from cladescope.scores.lch import evenness
 from cladescope.scores.nulls import benjamini_hochberg, leaf_permutations
@@ -544,13 +544,13 @@ def test_docs_and_results_list_the_scores_of_names_py() -> None:
     assert sorted(columns) == sorted(result.scores)
     assert sorted(documented_names()["`scores.json`"]) == sorted(SCORES)
     units = documented_units()
-    assert {name: units[name] for name in SCORES} == {n: s.unit for n, s in SCORES.items()}
+    assert {name: units[name] for name in SCORES} == {name: WORDS[name].unit for name in SCORES}
     for suffix, names in documented_suffixes().items():
         having = [name for name, score in SCORES.items() if f"{name}{suffix}" in score.columns]
         assert names == having, suffix
     for score in SCORES.values():
         assert not score.column or score.column in LATENT_SCHEMA.names
-    assert len({score.label for score in SCORES.values()}) == len(SCORES)
+    assert len({words.label for words in WORDS.values()}) == len(WORDS)
 
 
 def documented_names() -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ import pytest
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.scores.recurrence import match_seeds
 from cladescope.summary.drawn import contrast_drawn
-from cladescope.summary.trends import SCORES, between_kinds, over_depth, over_seeds, spearman
+from cladescope.summary.trends import DIRECTED, between_kinds, over_depth, over_seeds, spearman
 
 
 def table(rows: list[dict]) -> pd.DataFrame:
@@ -15,7 +15,7 @@ def table(rows: list[dict]) -> pd.DataFrame:
     kind = {"variant": "topk", "width": 8, "sparsity": 2, "seed": 0, "layer": 1}
     quality = {"fve": 0.5, "l0": 2.0}
     return pd.DataFrame(
-        [{**arm, **kind, **quality, **dict.fromkeys(SCORES, 0.0), **r} for r in rows]
+        [{**arm, **kind, **quality, **dict.fromkeys(DIRECTED, 0.0), **r} for r in rows]
     )
 
 

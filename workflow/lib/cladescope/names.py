@@ -5,6 +5,7 @@ says what each score means; a test holds its names, units and suffixes equal to 
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 PERMUTED, SHUFFLED, RANDOM = "permuted", "shuffled", "random"
 """Nulls: leaves change places in the tree, labels are shuffled, images are drawn at random."""
@@ -17,7 +18,6 @@ SUFFIXES = {
 INTERVAL = ("_low", "_high")
 MORE, LESS = 1, -1
 
-_SHARE, _EDGES, _MCC = "share, 0–1", "edges", "−1 to 1"
 _ALL = (PERMUTED, SHUFFLED, RANDOM)
 # Permuting leaves cannot change how one class is found.
 _OF_CLASSES = (SHUFFLED, RANDOM)
@@ -30,10 +30,6 @@ class Score:
     """One number for each dictionary, a column of `metrics.csv`."""
 
     name: str
-    label: str
-    """What figures and the atlas call it."""
-    unit: str
-    """And the range."""
     hierarchical: int = 0
     """`MORE` or `LESS` of it says that a dictionary is more hierarchical; 0: neither does."""
     nulls: tuple[str, ...] = ()
@@ -54,93 +50,113 @@ class Score:
         )
 
 
-def _mean(name: str, label: str, unit: str, *, column: str = "", **properties: object) -> Score:
-    properties = {"hierarchical": MORE, "nulls": _ALL, **properties}
-    return Score(name, label, unit, column=column or name, **properties)  # type: ignore[arg-type]
+def _mean(
+    name: str,
+    hierarchical: int,
+    *,
+    nulls: tuple[str, ...] = _ALL,
+    column: str = "",
+    sensitive: bool = False,
+) -> Score:
+    return Score(name, hierarchical, nulls, column or name, sensitive)
 
 
 SCORES = {
     score.name: score
     for score in (
-        Score("n_images", "images", "images"),
-        Score("n_classes", "classes", "classes"),
-        Score("n_internal_nodes", "internal nodes", "nodes"),
-        Score("n_live", "live latents", "latents"),
-        Score("n_scored", "scored latents", "latents"),
-        Score("n_rare", "rare latents", "latents"),
-        Score("n_dead", "dead latents", "latents"),
-        Score("n_hierarchical", "hierarchical latents", "latents"),
-        Score("n_relations", "relations of latents", "relations"),
-        Score("n_edges", "edges between recovered nodes", "edges"),
-        Score("significant_share", "significant latents (share)", _SHARE),
-        Score("single_class_share", "latents of one class (share)", _SHARE),
-        _mean("lch_height", "LCH height", _EDGES, hierarchical=LESS),
-        _mean("lch_height_contracted", "LCH height (contracted tree)", _EDGES, hierarchical=LESS),
-        _mean("lch_tau_height", "LCH_τ height", _EDGES, hierarchical=LESS, sensitive=True),
-        _mean(
-            "lch_tau_height_contracted",
-            "LCH_τ height (contracted tree)",
-            _EDGES,
-            hierarchical=LESS,
-            sensitive=True,
-        ),
-        _mean("lch_tau_share", "top set under its LCH_τ (share)", _SHARE, sensitive=True),
-        _mean("coverage", "ontological coverage of the LCH, active classes", _SHARE),
-        _mean("coverage_tau", "ontological coverage, active classes", _SHARE, sensitive=True),
-        _mean("coverage_top", "ontological coverage, top sets", _SHARE, sensitive=True),
-        _mean("pair_lch", "pair-LCH height", _EDGES, hierarchical=LESS),
-        _mean(
-            "pair_lch_contracted",
-            "pair-LCH height (contracted tree)",
-            _EDGES,
-            hierarchical=LESS,
-        ),
-        _mean("monosemanticity", "monosemanticity", "0–1"),
-        _mean(
-            "coherent_share", "coherent latents (share)", _SHARE, column="coherent", sensitive=True
-        ),
-        _mean("purity", "purity", _SHARE, nulls=_OF_CLASSES),
-        _mean("best_mcc", "best MCC with a node", _MCC),
-        _mean("best_internal_mcc", "best MCC with an internal node", _MCC),
-        Score("node_recovery", "internal nodes recovered (share)", _SHARE, MORE, _ALL),
-        Score(
-            "node_recovery_matched",
-            "internal nodes recovered, at matched number of latents (share)",
-            _SHARE,
-            MORE,
-            _ALL,
-        ),
-        Score("leaf_recovery", "leaves recovered (share)", _SHARE, MORE, _OF_CLASSES),
-        Score(
-            "ontological_coverage",
-            "images that fire a hierarchical latent (share)",
-            _SHARE,
-            MORE,
-            _OF_HIERARCHY,
-        ),
-        Score(
-            "hierarchy_consistency",
-            "relations that follow the taxonomy (share)",
-            _SHARE,
-            MORE,
-            _OF_HIERARCHY,
-        ),
-        Score("absorption", "absorption", _SHARE, LESS, _OF_HIERARCHY),
-        Score("parent_misses", "parents' other misses", _SHARE, 0, _OF_HIERARCHY),
-        Score("splitting", "nodes found in parts only (share)", _SHARE, MORE, _OF_HIERARCHY),
+        Score("n_images"),
+        Score("n_classes"),
+        Score("n_internal_nodes"),
+        Score("n_live"),
+        Score("n_scored"),
+        Score("n_rare"),
+        Score("n_dead"),
+        Score("n_hierarchical"),
+        Score("n_relations"),
+        Score("n_edges"),
+        Score("significant_share"),
+        Score("single_class_share"),
+        _mean("lch_height", LESS),
+        _mean("lch_height_contracted", LESS),
+        _mean("lch_tau_height", LESS, sensitive=True),
+        _mean("lch_tau_height_contracted", LESS, sensitive=True),
+        _mean("lch_tau_share", MORE, sensitive=True),
+        _mean("coverage", MORE),
+        _mean("coverage_tau", MORE, sensitive=True),
+        _mean("coverage_top", MORE, sensitive=True),
+        _mean("pair_lch", LESS),
+        _mean("pair_lch_contracted", LESS),
+        _mean("monosemanticity", MORE),
+        _mean("coherent_share", MORE, column="coherent", sensitive=True),
+        _mean("purity", MORE, nulls=_OF_CLASSES),
+        _mean("best_mcc", MORE),
+        _mean("best_internal_mcc", MORE),
+        Score("node_recovery", MORE, _ALL),
+        Score("node_recovery_matched", MORE, _ALL),
+        Score("leaf_recovery", MORE, _OF_CLASSES),
+        Score("ontological_coverage", MORE, _OF_HIERARCHY),
+        Score("hierarchy_consistency", MORE, _OF_HIERARCHY),
+        Score("absorption", LESS, _OF_HIERARCHY),
+        Score("parent_misses", 0, _OF_HIERARCHY),
+        Score("splitting", MORE, _OF_HIERARCHY),
     )
 }
 """All of `scores.json`."""
-QUALITY = {
-    score.name: score
-    for score in (
-        Score("fve", "variance explained (FVE)", "share, at most 1"),
-        Score("l0", "latents per token (L0)", "latents"),
-        Score("dead_share", "dead latents (share)", _SHARE),
-        Score("recurrence", "recurrence over seeds (share)", _SHARE),
-    )
+
+
+class Words(NamedTuple):
+    """What a score is called and measured in: apart from `SCORES`, as no number depends on it."""
+
+    label: str
+    unit: str
+    """And the range."""
+
+
+_SHARE, _EDGES, _MCC = "share, 0–1", "edges", "−1 to 1"
+WORDS = {
+    "n_images": Words("images", "images"),
+    "n_classes": Words("classes", "classes"),
+    "n_internal_nodes": Words("internal nodes", "nodes"),
+    "n_live": Words("live latents", "latents"),
+    "n_scored": Words("scored latents", "latents"),
+    "n_rare": Words("rare latents", "latents"),
+    "n_dead": Words("dead latents", "latents"),
+    "n_hierarchical": Words("hierarchical latents", "latents"),
+    "n_relations": Words("relations of latents", "relations"),
+    "n_edges": Words("edges between recovered nodes", "edges"),
+    "significant_share": Words("significant latents (share)", _SHARE),
+    "single_class_share": Words("latents of one class (share)", _SHARE),
+    "lch_height": Words("LCH height", _EDGES),
+    "lch_height_contracted": Words("LCH height (contracted tree)", _EDGES),
+    "lch_tau_height": Words("LCH_τ height", _EDGES),
+    "lch_tau_height_contracted": Words("LCH_τ height (contracted tree)", _EDGES),
+    "lch_tau_share": Words("top set under its LCH_τ (share)", _SHARE),
+    "coverage": Words("ontological coverage of the LCH, active classes", _SHARE),
+    "coverage_tau": Words("ontological coverage, active classes", _SHARE),
+    "coverage_top": Words("ontological coverage, top sets", _SHARE),
+    "pair_lch": Words("pair-LCH height", _EDGES),
+    "pair_lch_contracted": Words("pair-LCH height (contracted tree)", _EDGES),
+    "monosemanticity": Words("monosemanticity", "0–1"),
+    "coherent_share": Words("coherent latents (share)", _SHARE),
+    "purity": Words("purity", _SHARE),
+    "best_mcc": Words("best MCC with a node", _MCC),
+    "best_internal_mcc": Words("best MCC with an internal node", _MCC),
+    "node_recovery": Words("internal nodes recovered (share)", _SHARE),
+    "node_recovery_matched": Words(
+        "internal nodes recovered, at matched number of latents (share)", _SHARE
+    ),
+    "leaf_recovery": Words("leaves recovered (share)", _SHARE),
+    "ontological_coverage": Words("images that fire a hierarchical latent (share)", _SHARE),
+    "hierarchy_consistency": Words("relations that follow the taxonomy (share)", _SHARE),
+    "absorption": Words("absorption", _SHARE),
+    "parent_misses": Words("parents' other misses", _SHARE),
+    "splitting": Words("nodes found in parts only (share)", _SHARE),
+    # Of other stages, shown beside the scores.
+    "fve": Words("variance explained (FVE)", "share, at most 1"),
+    "l0": Words("latents per token (L0)", "latents"),
+    "dead_share": Words("dead latents (share)", _SHARE),
+    "recurrence": Words("recurrence over seeds (share)", _SHARE),
 }
-"""Columns of other stages that figures or the atlas show beside the scores."""
 
 
 def with_null(null: str) -> list[str]:
@@ -156,5 +172,4 @@ def labels(*names: str) -> dict[str, str]:
     KeyError
         If there is no such score.
     """
-    every = SCORES | QUALITY
-    return {name: every[name].label for name in names}
+    return {name: WORDS[name].label for name in names}

@@ -19,7 +19,7 @@ from cladescope.atlas.wire import BESIDE, IDENTITY, NODE_NULLS, RECURRENCE, desc
 from cladescope.files import write_aside
 from cladescope.images.index import ImageIndex
 from cladescope.layout import page_folder
-from cladescope.names import QUALITY, SCORES
+from cladescope.names import SCORES, WORDS
 from cladescope.provenance.record import COLUMNS
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import Tree
@@ -45,8 +45,6 @@ SHOWN = (
     "n_dead",
 )
 """Columns of `metrics.csv` that are compared, each with those of `wire.BESIDE` that there are."""
-PROPERTIES = ("name", "label", "unit", "hierarchical")
-"""What the pages know of a score (`names.Score`)."""
 CHUNK_BYTES = 200_000
 """Aimed size of a chunk of nodes over depth."""
 
@@ -124,7 +122,6 @@ def _catalogue(table: pd.DataFrame) -> dict[str, Any]:
         ]
     shown = [name for name in SHOWN if name in table]
     columns = [f"{name}{end}" for name in shown for end in ("", *BESIDE.values())]
-    properties = SCORES | QUALITY
     return {
         "format": describe(),
         "identity": identity,
@@ -132,8 +129,9 @@ def _catalogue(table: pd.DataFrame) -> dict[str, Any]:
         "made_from": {name: _values(table[name]) for name in COLUMNS if name in table},
         "scores": [
             {
-                key: getattr(properties[name], key)
-                for key in ("name", "label", "unit", "hierarchical")
+                "name": name,
+                **WORDS[name]._asdict(),
+                "hierarchical": SCORES[name].hierarchical if name in SCORES else 0,
             }
             for name in shown
         ],

@@ -9,10 +9,10 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from cladescope import names
+from cladescope.names import SCORES
 from cladescope.scores.nulls import INTERVAL, benjamini_hochberg
 
-SCORES = [name for name, score in names.SCORES.items() if score.hierarchical]
+DIRECTED = [name for name, score in SCORES.items() if score.hierarchical]
 """Scores that say which of two dictionaries is the more hierarchical one."""
 ARM = ["experiment", "dataset", "model", "weights", "token"]
 KIND = ["variant", "width", "sparsity"]
@@ -80,7 +80,7 @@ def between_kinds(metrics: pd.DataFrame) -> pd.DataFrame:
 def _long(metrics: pd.DataFrame) -> pd.DataFrame:
     """One row per dictionary and score: value, standard error, null mean and p-value."""
     parts = []
-    for score in SCORES:
+    for score in DIRECTED:
         part = metrics[[*ARM, "layer", *KIND, "seed"]].copy()
         part["score"], part["value"] = score, metrics[score].astype(float)
         half = metrics.get(f"{score}_high", part["value"]) - part["value"]
@@ -127,7 +127,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 def _first_beyond(
     score: str, layers: np.ndarray, by_layer: Sequence[pd.DataFrame], level: float
 ) -> dict[str, float]:
-    sign = names.SCORES[score].hierarchical
+    sign = SCORES[score].hierarchical
     p_values = []
     for part in by_layer:
         known = part["p_value"].notna().all()
@@ -146,7 +146,7 @@ def _differences(a: pd.DataFrame, b: pd.DataFrame) -> Iterator[dict[str, object]
     seeds = sorted(set(a["seed"].dropna()) & set(b["seed"].dropna()))
     pairs = [(a[a["seed"] == seed], b[b["seed"] == seed]) for seed in seeds] or [(a, b)]
     tables = [tuple(_columns(part) for part in pair) for pair in pairs]
-    for score in SCORES:
+    for score in DIRECTED:
         for basis in ("raw", "l0", "fve"):
             found = [_difference(x, y, score, basis) for x, y in tables]
             found = [value for value in found if not np.isnan(value)]
@@ -162,7 +162,7 @@ def _differences(a: pd.DataFrame, b: pd.DataFrame) -> Iterator[dict[str, object]
 
 
 def _columns(part: pd.DataFrame) -> dict[str, np.ndarray]:
-    columns = {score: part[score].to_numpy(float) for score in SCORES}
+    columns = {score: part[score].to_numpy(float) for score in DIRECTED}
     return columns | {"l0": np.log2(part["l0"].to_numpy(float)), "fve": part["fve"].to_numpy(float)}
 
 
