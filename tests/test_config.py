@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import yaml
 
@@ -92,6 +95,82 @@ def test_layer_in_two_passes(default_config):
         {"layers": [4]},
     ]
     assert "layer 4, token cls is in an earlier pass already" in faults_of(default_config)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "layers"),
+    [
+        ("all", [1, 2, 3, 4, 5, 6, 7, 8]),
+        ("2-8", [2, 3, 4, 5, 6, 7, 8]),
+        (["4-6", 1, "8-8"], [4, 5, 6, 1, 8]),
+        (["1", "4-6"], [1, 4, 5, 6]),
+    ],
+)
+def test_a_range_is_the_same_as_its_layers_written_out(default_config, chosen, layers):
+    def completed(passes, swept) -> dict:
+        experiment = default_config["experiments"]["trained"]
+        experiment["extraction"]["passes"] = [{"layers": passes}]
+        experiment["sweep"]["layers"] = swept
+        return complete_config(default_config)
+
+    assert completed(chosen, chosen) == completed(layers, layers)
+    assert completed("all", chosen) == completed(list(range(1, 9)), layers)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ("8-4", "sweep.layers: 8-4 runs backwards; write 4-8"),
+        (["1-99"], "sweep.layers: layer 1-99 is out of range; vit_planted has blocks 1 to 8"),
+        ([2, "1-4"], "sweep.layers: layer 2 is named twice; keep one of each"),
+        ("every", "sweep.layers: 'every' cannot be used. Valid: `all`, a range such as 1-40"),
+        ("0-4", "sweep.layers: '0-4' cannot be used. Valid: `all`, a range such as 1-40"),
+        (4, "sweep.layers: 4 cannot be used. Valid: `all`, a range such as 1-40"),
+        ([1, "two"], "sweep.layers.1: 'two' cannot be used. Valid: A layer, counted from 1"),
+        ([1.5], "sweep.layers.0: 1.5 cannot be used. Valid: A layer, counted from 1"),
+    ],
+)
+def test_faults_of_a_choice_of_layers(default_config, chosen, message):
+    default_config["experiments"]["trained"]["sweep"]["layers"] = chosen
+    assert f"experiments.trained.{message}" in faults_of(default_config)
+
+
+def test_blocks_are_read_from_timm_where_they_are_left_out(default_config):
+    complete = complete_config(default_config)
+    for experiment in default_config["experiments"].values():
+        del experiment["backbone"]["blocks"]
+    assert complete_config(default_config) == complete
+    default_config["experiments"]["trained"]["sweep"]["layers"] = [9]
+    assert "layer 9 is out of range; vit_planted has blocks 1 to 8" in faults_of(default_config)
+    default_config["experiments"]["random"]["backbone"]["model"] = "vit_plantet"
+    message = faults_of(default_config)
+    assert "experiments.random.backbone: blocks is left out and cannot be read" in message
+    assert "timm has no model 'vit_plantet'" in message
+
+
+def test_declared_blocks_spare_the_import_of_timm(root):
+    program = (
+        "import sys, yaml; from cladescope.config import complete_config; "
+        "complete_config(yaml.safe_load(open('config/config.yaml'))); "
+        "sys.exit('timm' in sys.modules or 'torch' in sys.modules)"
+    )
+    environment = {"PYTHONPATH": str(root / "workflow" / "lib")}
+    assert (
+        subprocess.run([sys.executable, "-c", program], cwd=root, env=environment).returncode == 0
+    )
+
+
+@pytest.mark.parametrize("path", ["my results/a b", "c"])
+def test_spaces_within_a_path(default_config, path):
+    default_config["results"] = path
+    assert complete_config(default_config)["results"] == path
+
+
+@pytest.mark.parametrize("path", [" a", "a ", "a\tb", "a{b}", "a*", ""])
+def test_paths_that_cannot_be_used(default_config, path):
+    default_config["results"] = path
+    message = faults_of(default_config)
+    assert f"results: {path!r} cannot be used. Valid: A path without {{}}, * and ?" in message
 
 
 @pytest.mark.parametrize("axis", ["width", "sparsity", "seed"])

@@ -8,9 +8,9 @@ import pytest
 FLOORS = [
     {"files", "jobs", "machines", "compiled", "checkout", "layout", "names"},
     {"sweep", "kept"},
-    {"config", "images", "taxonomy", "planted"},
+    {"images", "taxonomy", "planted"},
     {"backbone", "provenance"},
-    {"activations"},
+    {"activations", "config"},
     {"dictionaries"},
     {"codes"},
     {"scores", "relevancy"},
@@ -21,7 +21,7 @@ FLOORS = [
 """Rooms and modules at the root, from the ground; a floor may import from those below it alone."""
 SNAKEMAKE = {"operations"}
 """Rooms that know Snakemake."""
-SPECIALISTS = {"zarr": {"activations"}, "nltk": {"taxonomy"}, "seaborn": {"summary"}}
+SPECIALISTS = {"zarr": {"activations", "config"}, "nltk": {"taxonomy"}, "seaborn": {"summary"}}
 SPECIALISTS |= {"timm": {"images", "backbone", "planted"}, "snakemake": SNAKEMAKE}
 
 

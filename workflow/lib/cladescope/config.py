@@ -6,6 +6,7 @@ Read at parse time only; scripts get plain values through `params`.
 import difflib
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def complete_config(config: dict[str, Any]) -> dict[str, Any]:
     config = _typed(config, schema, schema)
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(e.path))
     faults = [fault for error in errors for fault in _describe(error)]
+    faults = faults or list(_write_out_layers(config))
     if not faults:
         config = _with_defaults(config, schema, schema)
         faults = list(_inconsistencies(config))
@@ -108,14 +110,14 @@ def _describe(error: Any) -> Iterator[str]:
     elif error.validator == "required":
         missing = [name for name in error.validator_value if name not in value]
         yield f"{key}: missing {', '.join(missing)}; add it"
-    elif error.validator == "type":
+    elif error.validator == "type" and isinstance(error.validator_value, str):
         yield f"{key}: {value!r} should be of type {error.validator_value}"
     elif error.validator in ("minItems", "minProperties"):
         yield f"{key}: {value!r} is empty; give at least one entry"
     elif error.validator == "uniqueItems":
         yield f"{key}: {value!r} names an entry twice; keep one of each"
-    elif error.validator == "pattern":
-        yield f"{key}: {value!r} cannot stand there; use letters, digits and ./_- only"
+    elif error.validator in ("type", "pattern"):
+        yield f"{key}: {value!r} cannot be used. Valid: {error.schema['description']}"
     elif error.validator in ("minimum", "maximum"):
         limit = error.validator_value
         yield f"{key}: {value!r} is out of range; the nearest valid value is {limit}"
@@ -150,15 +152,21 @@ def _typed(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
         return {name: _typed(item, _child(schema, name), root) for name, item in value.items()}
     if isinstance(value, list):
         return [_typed(item, schema.get("items", {}), root) for item in value]
-    if isinstance(value, str) and schema.get("type") in ("integer", "number"):
+    if isinstance(value, str) and {"integer", "number"} & _kinds(schema):
         # Also 2e-4, which YAML 1.1 takes for text.
         with suppress(ValueError):
             value = float(value)
-    if isinstance(value, str) and schema.get("type") == "boolean":
+    if isinstance(value, str) and "boolean" in _kinds(schema):
         return {"true": True, "false": False}.get(value.lower(), value)
-    if isinstance(value, float) and schema.get("type") == "integer" and value.is_integer():
+    if isinstance(value, float) and "integer" in _kinds(schema) and value.is_integer():
         return int(value)
     return value
+
+
+def _kinds(schema: dict[str, Any]) -> set[str]:
+    """Return the JSON types that a schema allows; empty if it does not say."""
+    kinds = schema.get("type", [])
+    return {kinds} if isinstance(kinds, str) else set(kinds)
 
 
 def _with_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
@@ -226,6 +234,61 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
             yield f"relevancy.dictionaries: {folder} is not in the sweep; did you mean {close}?"
 
 
+def _write_out_layers(config: dict[str, Any]) -> Iterator[str]:
+    """Fill in `blocks` and write `all` and ranges of layers out, in place; yield what is wrong."""
+    for name, experiment in config["experiments"].items():
+        key = f"experiments.{name}"
+        backbone = experiment["backbone"]
+        if "blocks" not in backbone:
+            try:
+                backbone["blocks"] = _count_blocks(backbone["model"], backbone.get("image_size"))
+            except (ImportError, ValueError) as error:
+                yield f"{key}.backbone: blocks is left out and cannot be read from timm: {error}"
+                continue
+        parts = {
+            f"{key}.extraction.passes.{number}": part
+            for number, part in enumerate(experiment["extraction"]["passes"])
+        }
+        for where, part in {**parts, f"{key}.sweep": experiment["sweep"]}.items():
+            try:
+                part["layers"] = _layers_of(part["layers"], backbone)
+            except ValueError as error:
+                yield f"{where}.layers: {error}"
+
+
+@cache
+def _count_blocks(model: str, image_size: int | None) -> int:
+    # Takes seconds to import; most configurations say `blocks`.
+    from cladescope.backbone.backbone import list_layers
+
+    return len(list_layers(model, image_size))
+
+
+def _layers_of(chosen: str | list[int | str], backbone: dict[str, Any]) -> list[int]:
+    """Write out what chooses layers.
+
+    Raises
+    ------
+    ValueError
+        If a range runs backwards or out of the model, or a layer is named twice.
+    """
+    if chosen == "all":
+        return list(range(1, backbone["blocks"] + 1))
+    layers: list[int] = []
+    for entry in [chosen] if isinstance(chosen, str) else chosen:
+        first, last = map(int, entry.split("-")) if isinstance(entry, str) else (entry, entry)
+        if first > last:
+            raise ValueError(f"{entry} runs backwards; write {last}-{first}")
+        # A single layer is checked later, with all others.
+        if isinstance(entry, str) and last > backbone["blocks"]:
+            raise ValueError(_out_of_range(entry, backbone))
+        layers += range(first, last + 1)
+    twice = next((layer for layer in layers if layers.count(layer) > 1), None)
+    if twice is not None:
+        raise ValueError(f"layer {twice} is named twice; keep one of each")
+    return layers
+
+
 def _layer_faults(key: str, experiment: dict[str, Any]) -> Iterator[str]:
     blocks = experiment["backbone"]["blocks"]
     extracted: dict[str, list[int]] = {}
@@ -257,7 +320,7 @@ def _layer_faults(key: str, experiment: dict[str, Any]) -> Iterator[str]:
             )
 
 
-def _out_of_range(layer: int, backbone: dict[str, Any]) -> str:
+def _out_of_range(layer: int | str, backbone: dict[str, Any]) -> str:
     return (
         f"layer {layer} is out of range; {backbone['model']} has blocks 1 to {backbone['blocks']}, "
         f"the nearest valid value is {backbone['blocks']}"

@@ -104,6 +104,15 @@ def list_layers(model: str, image_size: int | None = None) -> list[Layer]:
         return _list_layers(_create(model, False, image_size), image_size)
 
 
+def check_blocks(model: str, layers: Sequence[Layer], declared: int) -> None:
+    """Raise a ValueError that names the right number if a model has another number of layers."""
+    if len(layers) != declared:
+        raise ValueError(
+            f"{model} has {len(layers)} layers, the configuration says {declared}; "
+            f"set backbone.blocks to {len(layers)}"
+        )
+
+
 @dataclass(frozen=True)
 class ForwardCost:
     """What one image costs."""
@@ -138,11 +147,7 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
         If the checkpoint does not exist.
     """
     layers = list_layers(spec.model, spec.image_size)
-    if len(layers) != spec.blocks:
-        raise ValueError(
-            f"{spec.model} has {len(layers)} layers, the configuration says {spec.blocks}; "
-            f"set backbone.blocks to {len(layers)}"
-        )
+    check_blocks(spec.model, layers, spec.blocks)
     # Random weights are drawn here; the generator's state is not used elsewhere.
     torch.manual_seed(spec.seed or 0)
     model = _create(spec.model, spec.weights == "pretrained", spec.image_size)

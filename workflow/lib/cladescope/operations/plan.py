@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from cladescope.activations.store import ShardPlan, store_files
-from cladescope.backbone.backbone import Layer, forward_cost, list_layers
+from cladescope.backbone.backbone import Layer, check_blocks, forward_cost, list_layers
 from cladescope.images.index import ImageIndex
 from cladescope.layout import SPLITS
 from cladescope.sweep import (
@@ -102,14 +102,18 @@ def make_plan(config: dict[str, Any]) -> Plan:
     Raises
     ------
     ValueError
-        If the number of a dataset's images is neither declared nor indexed yet; names the key.
+        If the number of a dataset's images is neither declared nor indexed yet, or a model has
+        another number of layers than declared; names the key.
     """
     counts = {name: _count_images(config, name) for name in config["datasets"]}
     described: dict[tuple[str, int | None], list[Layer]] = {}
     passes = []
     for job in expand_passes(config):
         backbone = (job.backbone["model"], job.backbone.get("image_size"))
-        layers = described.setdefault(backbone, list_layers(*backbone))
+        if backbone not in described:
+            described[backbone] = list_layers(*backbone)
+        layers = described[backbone]
+        check_blocks(job.backbone["model"], layers, job.backbone["blocks"])
         passes.append(_plan_pass(job, layers, counts[job.dataset][job.split]))
     flops, disk = [0.0], 0
     sweep = expand_sweep(config)
