@@ -11,6 +11,7 @@ import yaml
 from checkouts import SMALL
 from cladescope.config import complete_config
 from cladescope.operations.plan import PROFILE, Grouping, describe_plan, make_plan
+from cladescope.operations.snakemake_records import check_interpreter
 from cladescope.operations.verify import verify_activations
 from cladescope.sweep import expand_passes
 
@@ -52,6 +53,22 @@ def test_plan_of_the_papers_experiment(giant, root):
         rf"{plan.dictionaries:,} train_sae\b.* {ceil(plan.dictionaries / 8)} score,", text
     )
     assert f"extract_activations {ceil(2 * hours * 60 + 10)}" in text
+
+
+def test_plan_names_the_right_number_of_blocks():
+    experiment = SMALL["experiments"]["trained"]
+    wrong = {**experiment, "backbone": {**experiment["backbone"], "blocks": 12}}
+    config = complete_config({**SMALL, "experiments": {"trained": wrong}})
+    with pytest.raises(ValueError, match=r"vit_planted has 8 layers.*set backbone.blocks to 8"):
+        make_plan(config)
+
+
+def test_a_python_whose_path_has_a_space_is_refused():
+    check_interpreter("/home/me/cladescope/.venv/bin/python")
+    with pytest.raises(
+        ValueError, match="cannot start jobs with '/home/me/my checkout/bin/python'"
+    ):
+        check_interpreter("/home/me/my checkout/bin/python")
 
 
 def test_plan_counts_the_jobs_that_are_submitted(checkout, config):

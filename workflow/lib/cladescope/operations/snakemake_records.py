@@ -1,6 +1,7 @@
 """What Snakemake goes by, its records and the files' times, checked before anything expensive."""
 
 import os
+import sys
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable
@@ -39,6 +40,22 @@ def check_records(results: str, finished: Iterable[str], records: Path = RECORDS
             "another folder or under another name. A changed configuration would go unnoticed. "
             "Copy the records as well and keep the name; or accept all files as made with this "
             "configuration: run once with `--touch --forceall`; or set another `results` folder"
+        )
+
+
+def check_interpreter(executable: str = sys.executable) -> None:
+    """Refuse a Python with a space in its path: Snakemake does not quote it in a job's command.
+
+    Raises
+    ------
+    ValueError
+        If it has one. Other paths may.
+    """
+    if any(character.isspace() for character in executable):
+        raise ValueError(
+            f"Snakemake cannot start jobs with {executable!r}: there is a space in its path; move "
+            "the checkout, or only its environment, to a folder without one (the paths of results "
+            "and images may have spaces)"
         )
 
 
