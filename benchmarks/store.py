@@ -81,10 +81,6 @@ def main(folder: Path) -> None:
 
         return read
 
-    def shuffled() -> int:
-        some = store.batches(BATCH, seed=0)
-        return sum(next(some).nbytes for _ in range(100))
-
     # One stream through all rounds: its two windows of memory are new in the first only.
     batches = cold.stream(BATCH, seed=0, workers=2)
 
@@ -104,7 +100,7 @@ def main(folder: Path) -> None:
     for _ in range(ROUNDS):
         for name, read in (
             ("shuffled: .npy memory map", gather(lambda rows: plain[rows], 100)),
-            ("shuffled: store.batches", shuffled),
+            ("shuffled: store.gather", gather(lambda rows: store.gather(np.sort(rows)), 100)),
             ("shuffled: zarr", gather(lambda rows: array.oindex[rows], 1)),
             ("cold: sequential read", sequential),
             ("cold: store.stream", stream),
@@ -115,8 +111,8 @@ def main(folder: Path) -> None:
     for name, values in rates.items():
         print(f"{name:<28} {np.median(values):>9,.0f} MB/s ({min(values):,.0f}-{max(values):,.0f})")
     for name, one, other in (
-        ("batches / memory map", "shuffled: store.batches", "shuffled: .npy memory map"),
-        ("batches / zarr", "shuffled: store.batches", "shuffled: zarr"),
+        ("gather / memory map", "shuffled: store.gather", "shuffled: .npy memory map"),
+        ("gather / zarr", "shuffled: store.gather", "shuffled: zarr"),
         ("stream / sequential, cold", "cold: store.stream", "cold: sequential read"),
     ):
         ratios = np.array(rates[one]) / np.array(rates[other])

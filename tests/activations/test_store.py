@@ -187,15 +187,11 @@ def stream_store(tmp_path, monkeypatch):
     return ActivationStore.open(write(tmp_path, values, 4))
 
 
-def test_batches_show_every_image_once_a_pass_and_resume(stream_store):
-    batches = stream_store.batches(35, seed=3)
-    shown = np.concatenate([next(batches)[:, :, 0] for _ in range(40)])
-    every = np.arange(700).reshape(350, 2)
-    for one_pass in shown.reshape(4, 350, 2):
-        assert np.array_equal(one_pass[np.argsort(one_pass[:, 0])], every)
-    again = stream_store.batches(35, seed=3, start=20)
-    assert np.array_equal(next(again)[:, :, 0], shown[700:735])
-    assert not np.array_equal(next(stream_store.batches(35, seed=4))[:, :, 0], shown[:35])
+def test_images_are_gathered_across_shards(stream_store):
+    images = np.sort(np.random.default_rng(0).permutation(350)[:120])
+    gathered = stream_store.gather(images)
+    assert gathered.shape == (120, 2, 3)
+    assert np.array_equal(gathered[:, :, 0], np.arange(700).reshape(350, 2)[images])
 
 
 def take(store, batches, size=50, seed=1, **options):

@@ -1,6 +1,6 @@
 """Activation stores: reading. One zarr 3 group per layer and token, one raw chunk file per shard.
 
-The format is described in docs/store.md; `store_writer` writes it. Readers need neither zarr nor
+The format is described in docs/store.md; `writer` writes it. Readers need neither zarr nor
 torch: a chunk file is the raw array followed by its checksum.
 """
 
@@ -25,7 +25,7 @@ CHECKSUM_BYTES = 4
 BLOCK_BYTES = 2**20
 """Contiguous run that a block-shuffled reader reads at once: near a disk's sequential rate."""
 WINDOW_BYTES = 256 * 2**20
-"""Rows that a block-shuffled reader mixes; it holds two windows in memory."""
+"""Bytes of rows that a block-shuffled reader mixes; it holds two such windows in memory."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def chunk_name(shard: int) -> str:
 def store_files(manifest: str, n_shards: int, sampled: bool) -> dict[str, list[str]]:
     """Return the files of a store by what they are: `chunks` and `others`.
 
-    `sampled` stores hold a sample of each image's patches, and so their positions.
+    `sampled` stores hold a sample of each image's patches, with their positions.
     """
     folder = manifest.removesuffix(".json") + ".zarr"
     others = ["zarr.json", "values/zarr.json"]
@@ -138,7 +138,7 @@ class ActivationStore:
         return self.folder / chunk_name(shard)
 
     def size_fault(self, shard: int) -> str | None:
-        """Return what is wrong with a shard as far as its size tells, None if nothing is."""
+        """Return what the size of a shard's file says is wrong with it; None if nothing is."""
         path = self.chunk(shard)
         if not path.is_file():
             return f"{path} is missing"
@@ -146,7 +146,7 @@ class ActivationStore:
         return f"{path} has the wrong size" if wrong else None
 
     def fault(self, shard: int) -> str | None:
-        """Return what is wrong with a shard, reading all of it; None if nothing is."""
+        """Read a shard and return what is wrong with it; None if nothing is."""
         fault = self.size_fault(shard)
         if fault is None:
             content = self.chunk(shard).read_bytes()
@@ -200,29 +200,10 @@ class ActivationStore:
             np.take(self._maps[shard], rows, axis=0, out=values[part], mode="clip")
         return values
 
-    def batches(
-        self, size: int, seed: int, start: int = 0
-    ) -> Iterator[Shaped[np.ndarray, "size tokens width"]]:
-        """Yield batches of images without end, one random permutation after another.
-
-        Perfectly shuffled, and fast where the store is in the page cache; from a cold disk use
-        `stream`. Within a batch, images are in the order of their ids. `start` batches are
-        skipped.
-        """
-        number, skip = divmod(start * size, self.shape[0])
-        left = np.empty(0, np.int64)
-        while True:
-            order = np.random.default_rng([seed, number]).permutation(self.shape[0])
-            queue = np.concatenate([left, order[skip:]])
-            whole = len(queue) - len(queue) % size
-            for first in range(0, whole, size):
-                yield self.gather(np.sort(queue[first : first + size]))
-            left, number, skip = queue[whole:], number + 1, 0
-
     def stream(
         self, size: int, seed: int, start: int = 0, workers: int = 1
     ) -> Iterator[Shaped[np.ndarray, "size width"]]:
-        """Yield shuffled batches of rows (an image's token each) without end.
+        """Yield shuffled batches of rows (one token of an image each) without end.
 
         One pass over all rows follows another. Blocks of `BLOCK_BYTES` are read in random order
         and their rows mixed within windows of `WINDOW_BYTES`, so that a cold disk is read at
