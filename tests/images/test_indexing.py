@@ -207,7 +207,7 @@ def test_faulty_map_lists_every_row(tmp_path):
     path.write_text("label,wnid\na,n02084071\na,n02084071\nb,dog\nc,\n")
     with pytest.raises(ValueError, match=r"3 fault\(s\)") as error:
         read_wnid_map(str(path))
-    for text in ("'a': stands in several rows", "'b': 'dog' is not", "'c': '' is not"):
+    for text in ("'a': is in several rows", "'b': 'dog' is not", "'c': '' is not"):
         assert text in str(error.value)
     path.write_text("class,id\na,n02084071\n")
     with pytest.raises(ValueError, match="has the columns class, id; name label and wnid"):

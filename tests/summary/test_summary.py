@@ -149,7 +149,7 @@ def test_named_latents_are_those_of_the_nodes_whatever_their_scores():
     nodes = pd.DataFrame({"wnid": ["n1", "n2", "n3", "n4"], "best_latent": [5, 5, np.nan, 2]})
     assert named_latents(nodes, ["n4", "n1", "n2", "n3"]).tolist() == [2, 5]
     assert named_latents(nodes, []).tolist() == []
-    with pytest.raises(ValueError, match=r"relevancy\.nodes: n8, n9 are no internal nodes"):
+    with pytest.raises(ValueError, match=r"relevancy\.nodes: n8, n9 are not internal nodes"):
         named_latents(nodes, ["n8", "n1", "n9"])
 
 

@@ -247,7 +247,7 @@ def test_other_tables_are_refused(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"wnid": ["n1"]}), tmp_path / "x.parquet")
-    with pytest.raises(ValueError, match=r"x\.parquet is no taxonomy table"):
+    with pytest.raises(ValueError, match=r"x\.parquet is not a taxonomy table"):
         Taxonomy.load(tmp_path / "x.parquet")
 
 

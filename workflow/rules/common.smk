@@ -24,7 +24,7 @@ from cladescope.operations.snakemake_internals import (
     resources_of,
     threads_of,
 )
-from cladescope.operations.snakemake_records import check_clock, check_records
+from cladescope.operations.snakemake_records import check_clock, check_interpreter, check_records
 from cladescope.provenance.fingerprint import LIBRARY as PACKAGE
 from cladescope.provenance.fingerprint import fingerprint
 from cladescope.sweep import (
@@ -206,6 +206,7 @@ if workflow.is_main_process and not is_forced(sys.argv):
     manifests = [path for name in EXPERIMENTS for path in manifests_of(name)]
     indices = [f"{RESULTS}/{job.index}" for job in expand_passes(config)]
     try:
+        check_interpreter()
         check_records(RESULTS, [*manifests, *of_sweep("scores.json")])
         check_clock([*dict.fromkeys(indices), *manifests])
     except ValueError as error:

@@ -27,7 +27,7 @@ from cladescope.jobs import progress
 from cladescope.machines import make_deterministic, torch_device
 
 Place = tuple[int, str]
-"""Layer (from 1) and token kind."""
+"""Layer (from 1) and token kind: what one store holds."""
 VERSIONS = ("torch", "torchvision", "timm", "pillow")
 """Libraries whose version can change a value."""
 SAMPLE_BLOCK = 1024
@@ -47,7 +47,7 @@ class PatchSample:
         Raises
         ------
         ValueError
-            If there are fewer patches than the sample wants.
+            If an image has fewer patches than `per_image`.
         """
         if self.per_image > n_patches:
             raise ValueError(
@@ -126,8 +126,8 @@ def extract_activations(
     Raises
     ------
     ValueError
-        From the backbone (checkpoint, layers, tokens), an image that is not the indexed one, or a
-        value beyond the precision (names layer, image and value). No manifest is written then.
+        From the backbone (checkpoint, layers, tokens); if an image is not the indexed one; or if a
+        value does not fit the precision (names layer, image and value). No manifest is written.
     """
     plan = ShardPlan(len(index), spec.shards)
     backbone = load_backbone(backbone_spec)
@@ -155,7 +155,7 @@ def repair_activations(
     damaged: dict[Place, tuple[Path, list[int]]],
     threads: int = 1,
 ) -> list[str]:
-    """Compute damaged shards again and put them back, if they come out as their manifest says.
+    """Compute damaged shards again and put them back if they come out as their manifest says.
 
     Parameters
     ----------
@@ -214,11 +214,11 @@ def _compute(
         pin_memory=device.type == "cuda",
     )
     images = progress(loader, len(batches), "extracting")
-    jobs = (
+    work = (
         (shard, rows, batch, todo[shard])
         for (shard, rows), batch in zip(batches, images, strict=True)
     )
-    for shard, rows, computed in _one_behind(_launch(backbone, spec, device, jobs)):
+    for shard, rows, computed in _one_behind(_launch(backbone, spec, device, work)):
         for place in todo[shard]:
             values, statistics = computed[place].arrive(place, rows, spec.precision)
             writers[place].append(shard, values, statistics)
@@ -228,7 +228,7 @@ def _compute(
 
 @dataclass(frozen=True)
 class _Computed:
-    """One batch of one place on its way from the device."""
+    """One batch of one layer and token, on its way from the device."""
 
     raw: Tensor
     values: Tensor
@@ -261,13 +261,13 @@ def _launch(
     backbone: Backbone,
     spec: ExtractionSpec,
     device: torch.device,
-    jobs: Iterable[tuple[int, range, Tensor, list[Place]]],
+    work: Iterable[tuple[int, range, Tensor, list[Place]]],
 ) -> Iterator[tuple[int, range, dict[Place, _Computed]]]:
     """Start each batch's computation; on a GPU nothing here waits for it."""
     mixed: AbstractContextManager = nullcontext()
     if spec.autocast:
         mixed = torch.autocast(device.type, getattr(torch, spec.autocast))
-    for shard, rows, batch, places in jobs:
+    for shard, rows, batch, places in work:
         layers = sorted({layer for layer, _ in places})
         kinds = sorted({token for _, token in places})
         with torch.inference_mode(), mixed:
@@ -302,7 +302,7 @@ def _send(raw: Tensor, values: Tensor, measured: dict[str, Tensor]) -> _Computed
 
 
 def _one_behind(items: Iterator[Any]) -> Iterator[Any]:
-    """Yield each item only after the next one was started, so that a GPU is never without work."""
+    """Yield each item only after the next one has started, so that a GPU is never without work."""
     waiting = next(items, None)
     for item in items:
         yield waiting
@@ -312,7 +312,7 @@ def _one_behind(items: Iterator[Any]) -> Iterator[Any]:
 
 
 def _cut(rows: range, size: int) -> Iterator[range]:
-    """Cut a shard into batches; none crosses its end, so that it can be made again alone."""
+    """Cut a shard into batches; none crosses its end, so that a shard can be made on its own."""
     for start in range(rows.start, rows.stop, size):
         yield range(start, min(start + size, rows.stop))
 
@@ -320,7 +320,7 @@ def _cut(rows: range, size: int) -> Iterator[range]:
 def _positions(
     backbone: Backbone, spec: ExtractionSpec, place: Place, images: range
 ) -> np.ndarray | None:
-    """Return which patches of the images are stored; None if it is all, or not patches."""
+    """Return which patches of the images are stored; None for all patches and for other tokens."""
     layer, token = place
     if token != "patches" or spec.patches is None:
         return None
@@ -334,16 +334,16 @@ def _identity(
     spec: ExtractionSpec,
     data: str,
 ) -> dict[str, Any]:
-    """What made the activations, without the path of a checkpoint: its hash says which it was."""
+    """Return what made the activations, with a checkpoint's hash in place of its path."""
     layer, token = place
-    known = {key: value for key, value in asdict(backbone_spec).items() if value is not None}
+    settings = {key: value for key, value in asdict(backbone_spec).items() if value is not None}
     if backbone_spec.weights not in MODEL_WEIGHTS:
-        known["weights"] = "file"
+        settings["weights"] = "file"
     identity = {
         "layer": layer,
         "module": backbone.layers[layer - 1].name,
         "token": token,
-        "backbone": known,
+        "backbone": settings,
         "weights_sha256": backbone.weights_sha256,
         "images_sha256": data,
         "preprocessing": backbone.preprocessing,

@@ -21,7 +21,7 @@ registers, at several times the typical norm.
 
 
 def measure(values: Float[Tensor, "images tokens width"]) -> dict[str, Tensor]:
-    """Sum a batch up where it lies; only small tensors leave the device, and none is waited for."""
+    """Summarise a batch on its device; only small tensors leave it, and nothing waits for them."""
     rows = values.flatten(0, 1).double()
     squares = rows.square().sum(1)
     norms = squares.sqrt()
@@ -40,7 +40,7 @@ def measure(values: Float[Tensor, "images tokens width"]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Sums over tokens (of images) from which mean, RMS, extremes and norms follow."""
+    """Sums over the tokens of images, from which mean, RMS, extremes and norms follow."""
 
     count: int
     """Tokens."""
@@ -51,14 +51,14 @@ class Statistics:
     largest: float
     """Largest magnitude of an entry."""
     dimension: int
-    """Where it is."""
+    """Dimension of that entry."""
     norms: np.ndarray
     """int64: histogram of the tokens' Euclidean norms, `BINS_PER_OCTAVE` bins an octave."""
     largest_norm: float
 
     @classmethod
     def of(cls, measured: dict[str, Tensor]) -> "Statistics":
-        """Take what `measure` returned, once it has arrived on the CPU."""
+        """Make statistics of what `measure` returned, once it has arrived on the CPU."""
         peaks = measured["peaks"]
         return cls(
             count=int(measured["norms"].sum()),
@@ -71,7 +71,7 @@ class Statistics:
         )
 
     def merge(self, other: "Statistics") -> "Statistics":
-        """Return the statistics of both together."""
+        """Return the statistics of both sets of tokens together."""
         peak = max(self, other, key=lambda part: part.largest)
         return Statistics(
             count=self.count + other.count,
@@ -100,7 +100,7 @@ class Statistics:
         return cls(**{**plain, **arrays})
 
     def summary(self) -> dict[str, Any]:
-        """Return what the manifest says; docs/store.md describes the keys."""
+        """Return the manifest's entry; docs/store.md describes the keys."""
         mean = self.total / self.count
         median = self._norm_quantile(0.5)
         cumulative = np.cumsum(self.norms)

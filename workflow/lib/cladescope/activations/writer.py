@@ -1,9 +1,10 @@
-"""Activation stores: writing. Shards gather in a scratch folder, then land together.
+"""Activation stores: writing. Shards are collected in a scratch folder and published together.
 
-A shard is first written to a scratch folder, with a sidecar file that says what it was made from; a
-job that was killed finds its finished shards there and goes on with the others. When all are there
-they are linked into the store, then the manifest declares the store complete, then the scratch
-folder goes. Snakemake knows the manifest only, and deletes it before it runs a job again.
+A shard is first written to a scratch folder, with a sidecar file that says what it was made from.
+When a killed job runs again, it finds its finished shards there and computes only the others. Once
+all are there, they are linked into the store, the manifest declares the store complete, and the
+scratch folder is removed. Snakemake only knows the manifest, and deletes it before it runs a job
+again.
 """
 
 import os
@@ -25,7 +26,7 @@ from cladescope.machines import has_gpu, machine
 
 
 def scratch_of(manifest: Path) -> Path:
-    """Folder in which a store's shards gather."""
+    """Return the folder in which a store's shards are collected."""
     return manifest.with_name(f".{manifest.stem}.partial")
 
 
@@ -43,7 +44,7 @@ class ActivationWriter:
             Stands for everything that the values depend on. Shards in the scratch folder that
             were made from something else, or are damaged, are dropped.
         threads
-            Of the job, for the record.
+            Of the job; the manifest states them.
         """
         self.manifest = manifest
         self.plan = plan
@@ -53,7 +54,7 @@ class ActivationWriter:
         self._open: _PartialShard | None = None
         self.done: dict[int, dict[str, Any]] = {}
         if not manifest.exists():
-            # Left of an earlier store, whose manifest Snakemake has deleted.
+            # What is left of an earlier store, whose manifest Snakemake has deleted.
             shutil.rmtree(manifest.with_suffix(".zarr"), ignore_errors=True)
         for shard in range(plan.n_shards):
             sidecar = self._finished(shard)
@@ -128,25 +129,25 @@ class ActivationWriter:
                 ],
                 "statistics": statistics.summary(),
                 "made_from": made_from,
-                # More than one after an interrupted job went on elsewhere.
+                # More than one, if an interrupted job went on on another machine.
                 "machines": sorted({about["machine"] for about in shards}),
             },
         )
         shutil.rmtree(self.scratch)
 
     def replace(self, shards: list[int]) -> list[str]:
-        """Put shards into a finished store, in place of damaged ones.
+        """Replace damaged shards of a finished store.
 
         Returns
         -------
         list of str
-            The shards that are not what the manifest says, which stay as they were.
+            The shards that do not come out as the manifest says, which stay as they were.
         """
-        known = read_json(self.manifest)["shards"]
+        expected = read_json(self.manifest)["shards"]
         faults = []
         for shard in shards:
             chunk = self.manifest.with_suffix(".zarr") / chunk_name(shard)
-            if self.done[shard]["crc32c"] == known[shard]["crc32c"]:
+            if self.done[shard]["crc32c"] == expected[shard]["crc32c"]:
                 chunk.parent.mkdir(parents=True, exist_ok=True)
                 self._paths(shard)[0].replace(chunk)
             else:
@@ -161,20 +162,20 @@ class ActivationWriter:
         return self.scratch / str(shard), self.scratch / f"{shard}.json"
 
     def _finished(self, shard: int) -> dict[str, Any] | None:
-        """Return a shard's sidecar if the shard is whole, sound and made from the same."""
+        """Return a shard's sidecar if the shard is complete, undamaged and made from the same."""
         data, sidecar = self._paths(shard)
         if not (data.is_file() and sidecar.is_file()):
             return None
         about = read_json(sidecar)
         if about["key"] != self.key:
             return None
-        # A machine that died may have lost what it had not yet put on the disk.
+        # A machine that died may have lost what it had not yet written to the disk.
         payload = data.read_bytes()[:-CHECKSUM_BYTES]
         return about if f"{google_crc32c.value(payload):08x}" == about["crc32c"] else None
 
 
 class _PartialShard:
-    """A chunk file being written, under another name until it is whole."""
+    """A chunk file that is being written, under another name until it is complete."""
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype):
         self.path = path
@@ -184,7 +185,7 @@ class _PartialShard:
         self.rows = 0
         self.checksum = 0
         self.statistics: Statistics | None = None
-        # Open across calls: batches come one by one.
+        # Stays open: batches are appended one by one.
         self.file: BinaryIO = self.aside.open("wb")
 
     def append(self, values: np.ndarray, statistics: Statistics) -> None:
@@ -223,7 +224,7 @@ class _PartialShard:
 
 
 def zarr_fault(folder: Path) -> str | None:
-    """Return what keeps zarr from reading all but the values of a store, None if nothing does."""
+    """Return what keeps zarr from reading a store, apart from its values; None if nothing does."""
     try:
         arrays = dict(zarr.open_group(folder, mode="r").arrays())
         for name, array in arrays.items():
@@ -257,9 +258,9 @@ def _write_array(group: zarr.Group, name: str, values: np.ndarray) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Let `target` be the same file, so that the shard outlives a job killed right here."""
+    """Make `target` the same file, so that the shard is kept if the job is killed right here."""
     try:
         os.link(source, target)
     except OSError:
-        # Not every file system has hard links; then a kill here costs the shards moved so far.
+        # Without hard links, a job killed here loses the shards moved so far.
         source.replace(target)

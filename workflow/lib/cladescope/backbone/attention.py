@@ -1,9 +1,9 @@
 """The attention of a transformer, with the graph that leads from it to a layer's tokens.
 
-timm's fused attention never forms the attention matrix. All of timm's families have the same switch
-against that, `fused_attn`, and apply the module `attn_drop` (the identity here) to the matrix once
-it is formed: whatever a family does before (rotary or relative positions, normalised queries), the
-matrix is what passes through that module.
+timm's fused attention never forms the attention matrix. All of timm's families can turn it off by
+the same switch, `fused_attn`. They then apply the module `attn_drop` (the identity here) to the
+matrix, so a hook on that module sees the matrix whatever a family did before (rotary or relative
+positions, normalised queries).
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def trace_attention(
     """Run a transformer up to a layer (from 1) and keep every attention matrix.
 
     With gradients enabled the tokens are differentiable with respect to each matrix. The graph
-    begins at the first matrix: what lies before it is not kept.
+    begins at the first matrix; nothing before it is kept.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """The vision model whose activations are studied.
 
-Only this module, `attention` and `checkpoints` know timm.
+Only this room knows timm, apart from the planted world's network, which registers itself there.
 """
 
 import inspect
@@ -41,16 +41,16 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class Layer:
-    """One place to read a model at: the residual stream after a block, the map after a stage."""
+    """Where a model is read: the residual stream after a block, the map after a stage."""
 
     number: int
     """Counted from 1."""
     name: str
-    """Of the module whose output it is."""
+    """Name of the module that outputs it."""
     width: int
     """Channels."""
     tokens: dict[str, int]
-    """How many of each token kind there are per image, at the model's input size."""
+    """Number of tokens of each kind per image, at the model's input size."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ class Backbone:
 
     def check_tokens(self, kinds: Sequence[str]) -> None:
         """Raise a ValueError that names the alternatives if the model lacks a token kind."""
-        known = self.layers[0].tokens
-        lacking = [kind for kind in kinds if kind not in known]
+        available = self.layers[0].tokens
+        lacking = [kind for kind in kinds if kind not in available]
         if lacking:
             raise ValueError(
                 f"{self.name} has no {' and no '.join(lacking)} token after each layer; "
-                f"choose among {', '.join(known)}"
+                f"choose among {', '.join(available)}"
             )
 
     @torch.inference_mode()
@@ -115,7 +115,7 @@ def check_blocks(model: str, layers: Sequence[Layer], declared: int) -> None:
 
 @dataclass(frozen=True)
 class ForwardCost:
-    """What one image costs."""
+    """Cost of one image's forward pass."""
 
     flops: int
     """Multiplications and additions up to the deepest layer."""
@@ -169,7 +169,7 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
 
 
 def has_token_sequence(backbone: Backbone) -> bool:
-    """Whether a model keeps one sequence of tokens, as a vision transformer does."""
+    """Return whether a model keeps one sequence of tokens, as a vision transformer does."""
     return _has_tokens(backbone.model)
 
 
@@ -194,7 +194,7 @@ def _data_config(model: Any, image_size: int | None) -> dict[str, Any]:
 
 
 def _list_layers(model: Any, image_size: int | None) -> list[Layer]:
-    """Push an empty image through a model on the meta device, which computes only shapes."""
+    """Run an empty image through a model on the meta device, which computes only shapes."""
     if not hasattr(model, "forward_intermediates") or not hasattr(model, "feature_info"):
         raise ValueError(
             f"timm cannot read {type(model).__name__} layer by layer (no forward_intermediates); "
@@ -230,8 +230,8 @@ def _read(
             for layer, patches in found.items()
             for kind, tokens in _choose_tokens(model, patches, 0, kinds).items()
         }
-    # What timm returns would hold every token of every layer until the end: forty times the memory
-    # of a class token's worth for a large model. Hooks keep what is wanted and let the rest go.
+    # timm would hold every token of every layer until the end, where a class token per layer may be
+    # all that is wanted. Hooks keep only what is.
     read: dict[tuple[int, str], Tensor] = {}
 
     def keep(layer: int) -> Callable[..., None]:
@@ -259,14 +259,14 @@ def _hooked(module: Any, hook: Callable[..., None]) -> Iterator[None]:
 
 
 def _has_tokens(model: Any) -> bool:
-    """Whether timm gives a model's class token and registers beside its patches."""
+    """Return whether timm gives a model's class token and registers besides its patches."""
     return "return_prefix_tokens" in inspect.signature(model.forward_intermediates).parameters
 
 
 def _choose_tokens(
     model: Any, tokens: Float[Tensor, "batch tokens width"], n_prefix: int, kinds: Sequence[str]
 ) -> dict[str, Float[Tensor, "batch tokens width"]]:
-    """Name the tokens after a layer; the first `n_prefix` are no patches."""
+    """Return the tokens after a layer by kind; the first `n_prefix` are not patches."""
     patches = tokens[:, n_prefix:]
     found = {"patches": patches}
     if "mean" in kinds:

@@ -12,7 +12,7 @@ MAX_LISTED = 10
 
 
 def load_checkpoint(model: Any, name: str, path: str) -> None:
-    """Load a local checkpoint, all of it but a classifier that the model does not need.
+    """Load a local checkpoint, except a classifier, which the model does not need.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Class identity: every label of a dataset becomes a WordNet id.
+"""Class identity: every label of a dataset becomes a WordNet id, or an id of the user's taxonomy.
 
-Or an id of the user's own taxonomy, in which case any text is one.
+An id of the user's taxonomy may be any text.
 """
 
 import re
@@ -47,7 +47,7 @@ def read_wnid_map(wnids: str, own_ids: bool = False) -> dict[str, str]:
     twice = table.loc[table["label"].duplicated(), "label"].unique()
     raise_faults(
         wnids,
-        [f"label {label!r}: stands in several rows; keep one" for label in twice]
+        [f"label {label!r}: is in several rows; keep one" for label in twice]
         + [
             f"label {label!r}: {wnid!r} is not a WordNet id such as n02084071; correct it"
             for label, wnid in zip(table["label"], table["wnid"], strict=True)
@@ -62,8 +62,8 @@ def wnids_of(
 ) -> list[str]:
     """Return the wnid of each of a listing's labels, or its id in the user's own taxonomy.
 
-    In this order: the map's for the label, the map's for the source's own name of it, that name,
-    the label itself.
+    The first that there is: what the map says of the label, what it says of the source's name of
+    the class, that name, the label itself.
 
     Raises
     ------

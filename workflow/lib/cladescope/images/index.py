@@ -13,7 +13,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from cladescope.files import reading, write_aside
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000")
-"""What is decoded. Pillow's other plugins are rarely used and less tested; EPS starts a program."""
+"""Formats that are decoded. Pillow's other plugins are rarely used and less tested; EPS starts a
+program."""
 EXTENSIONS = frozenset(
     suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS
 )
@@ -74,7 +75,7 @@ class ImageIndex:
             columns["offset"], columns["size"] = (pa.array(part) for part in self.spans.T)
         with write_aside(path) as aside:
             # Snakemake compares files by content up to 100 MB. ImageNet's 1.28 million rows take
-            # 51 MB so, 59 with spans; the hashes alone are 41.
+            # 51 MB this way, 59 with spans; 41 of them are hashes.
             pq.write_table(
                 pa.table(columns),
                 aside,
@@ -84,7 +85,7 @@ class ImageIndex:
 
     @classmethod
     def load(cls, path: str | Path) -> "ImageIndex":
-        """Read what `save` wrote."""
+        """Read an index that `save` wrote."""
         with reading(path):
             table = pq.read_table(path)
         hashes = table["sha256"].combine_chunks().cast(pa.binary(SHA256_BYTES))
@@ -136,7 +137,7 @@ def decode_image(content: bytes) -> Image.Image:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file is to be decoded, by the extension of its name."""
+    """Return whether a file is an image, by the extension of its name."""
     return PurePosixPath(name).suffix.lower() in EXTENSIONS
 
 

@@ -13,13 +13,13 @@ from cladescope.images.classes import wnids_of
 from cladescope.images.index import SHA256_BYTES, ImageIndex, decode_image, sha256_of
 from cladescope.images.sources.base import ImageSource, Listing
 from cladescope.images.sources.faults import raise_faults
-from cladescope.images.sources.huggingface import HuggingFace, list_records
+from cladescope.images.sources.huggingface import HuggingFace, list_rows
 from cladescope.images.sources.image_folder import ImageFolder, list_folder
 from cladescope.images.sources.webdataset import WebDataset, list_tars
 from cladescope.jobs import progress
 
 BLOCK = 256
-"""Images per task of a thread: one task an image would keep a million of them in memory."""
+"""Images per task of a thread: with one task per image, a million tasks would be in memory."""
 
 
 class _Checked(NamedTuple):
@@ -36,7 +36,7 @@ def list_images(source: ImageSource, **options: Any) -> Listing:
         case WebDataset():
             return list_tars(source, **options)
         case HuggingFace():
-            return list_records(source, **options)
+            return list_rows(source, **options)
     raise TypeError(f"no way to list the images of a {type(source).__name__}")
 
 
@@ -54,11 +54,11 @@ def index_images(
     Parameters
     ----------
     wnid_map
-        Wnid of each label that is none itself.
+        Wnid of each label that is not a wnid itself.
     own_ids
         Whether classes are those of the user's own taxonomy, whose ids may be any text.
     expected
-        Number of images that there must be.
+        Number of images that the split must have.
     on_bad_image
         `fail`, or `skip` to leave bad images out.
     options

@@ -1,1 +1,1 @@
-"""What a person asks of a study, before, during and after it; alone knows Snakemake and Slurm."""
+"""Costs, status, checks and archives of a study: the only room that knows Snakemake and Slurm."""

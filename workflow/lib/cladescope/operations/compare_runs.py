@@ -1,4 +1,4 @@
-"""Is a second run the same as the first, and if not, where do they part?"""
+"""Whether a second run is the same as the first and, if not, where they differ."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +11,16 @@ from cladescope import layout
 from cladescope.kept import FOLDER as KEPT
 
 DIFFERING = (layout.LOGS, layout.BENCHMARKS, KEPT)
-"""Folders of a results folder that tell of a run's course, not of its results."""
+"""Folders of a results folder that describe how a run went, not what came out."""
 SOURCE = ".source.json"
-"""Where a dataset's images lie, which may be elsewhere."""
+"""Files that say where a dataset's images are, which may differ."""
 
 
 def compare_results(first: str | Path, second: str | Path) -> Iterator[str]:
     """Yield the differences of two results folders, one for each file, the first in the file.
 
     Every file must have the same bytes: tables, figures, tensors, activations, records. Logs,
-    measured times and the places of images do not count.
+    measured times and the locations of images do not count.
 
     Raises
     ------
@@ -48,13 +48,13 @@ def _results(folder: Path) -> Iterator[str]:
 
 
 def _difference(a: Path, b: Path) -> str:
-    """Say where two files of one kind first differ."""
+    """Say where two files of the same name first differ."""
     if a.suffix == ".safetensors":
         return _first_of_tensors(load_file(a), load_file(b))
     if a.suffix == ".parquet":
         return _first_of_tables(pd.read_parquet(a), pd.read_parquet(b))
     if a.name.endswith((".csv", ".csv.gz")):
-        # As text: the table's own digits count.
+        # As text, so that every digit counts.
         return _first_of_tables(*(pd.read_csv(p, dtype=str, na_filter=False) for p in (a, b)))
     x, y = (np.fromfile(path, np.uint8) for path in (a, b))
     if len(x) != len(y):

@@ -27,7 +27,7 @@ QUALITY = 85
 def write_gallery(results: str | Path, checkout: Path) -> None:
     """Copy a study's figures into the documentation and write the page that shows them.
 
-    Beside the figures `made_by.json` keeps the fingerprint of the code that drew each, so that a
+    Beside the figures, `made_by.json` holds the fingerprint of the code that drew each, so that a
     test can tell when the page no longer shows what the code draws.
 
     Raises
@@ -55,7 +55,7 @@ def drawing_code(checkout: Path) -> dict[str, str]:
 
 
 def outdated(checkout: Path) -> list[str]:
-    """Return the figures of the page that other code drew than there is now."""
+    """Return the figures of the page that were drawn by other code than today's."""
     shown: Mapping[str, str] = read_json(checkout / PICTURES / "made_by.json")
     return [name for name, code in drawing_code(checkout).items() if shown.get(name) != code]
 

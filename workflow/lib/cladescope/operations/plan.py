@@ -1,4 +1,4 @@
-"""The plan: what a configuration will cost, told before any job runs."""
+"""The plan: what a configuration will cost, before any job runs."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -59,7 +59,7 @@ class Plan:
     dictionary_disk: int
     """Bytes of weights."""
     jobs: Counter[str]
-    """Jobs of every rule that has one for each dataset, pass, layer or dictionary."""
+    """Number of jobs of every rule that has one for each dataset, pass, layer or dictionary."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Grouping:
     group_of: dict[str, str]
     """Group of a rule."""
     components: dict[str, int]
-    """Connected parts of the workflow that one Slurm job of a group takes."""
+    """Number of connected parts of the workflow that one Slurm job of a group runs."""
 
     @classmethod
     def load(cls, profile: Path) -> "Grouping":
@@ -87,8 +87,8 @@ class Grouping:
         Parameters
         ----------
         jobs
-            Jobs by rule; a grouped rule that is not named has one. The rules of a group follow one
-            another, so a group has as many parts as its most numerous rule has jobs.
+            Number of jobs by rule; a grouped rule that is missing has one. The rules of a group
+            follow one another, so a group has as many parts as its most numerous rule has jobs.
         """
         parts = Counter({rule: n for rule, n in jobs.items() if rule not in self.group_of})
         for rule, group in self.group_of.items():

@@ -1,4 +1,4 @@
-"""Slurm jobs that outlived the Snakemake that submitted them."""
+"""Slurm jobs that are still there after the Snakemake that submitted them is gone."""
 
 import shutil
 import subprocess
@@ -14,8 +14,8 @@ def submitted_jobs(folder: str | Path) -> list[str]:
     Parameters
     ----------
     folder
-        Where Snakemake was started. Its jobs have it as their working directory, and the rule's or
-        the group's name as their comment.
+        Folder in which Snakemake was started. Its jobs have it as their working directory, and the
+        name of the rule or group as their comment.
 
     Raises
     ------
@@ -34,18 +34,20 @@ def submitted_jobs(folder: str | Path) -> list[str]:
         raise OSError(f"squeue failed, try again later: {result.stderr.strip()}")
     jobs = [line.split("\t", 2) for line in result.stdout.splitlines()]
     here = str(Path(folder).resolve())
-    return [job for job, comment, place in jobs if place == here and comment.startswith("rule_")]
+    return [
+        job for job, comment, workdir in jobs if workdir == here and comment.startswith("rule_")
+    ]
 
 
 def wait_for_jobs(folder: str | Path, poll_seconds: float = POLL_SECONDS) -> None:
     """Wait until no Slurm job that Snakemake submitted from `folder` is left; say which there are.
 
-    What such a job still makes is complete, so the next run takes it as it is. Started while it
-    works, the next run would make the same again.
+    The files of such a job are complete, so the next run uses them. A run that starts while the job
+    is at work would make the same files again.
     """
-    told: list[str] = []
+    named: list[str] = []
     while jobs := submitted_jobs(folder):
-        if jobs != told:
+        if jobs != named:
             print(f"waiting for Slurm jobs of an earlier run: {' '.join(jobs)}", flush=True)
-            told = jobs
+            named = jobs
         time.sleep(poll_seconds)

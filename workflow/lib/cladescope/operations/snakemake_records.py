@@ -1,4 +1,4 @@
-"""What Snakemake goes by, its records and the files' times, checked before anything expensive."""
+"""What Snakemake relies on, checked before any job: its records, times of files, Python's path."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 RECORDS = Path(".snakemake")
-"""Where Snakemake keeps them: of files that it made in `metadata`, is making in `incomplete`."""
+"""Snakemake's records: `metadata` of finished files, `incomplete` of those that are being made."""
 
 CLOCK_SLACK = 600
 """Seconds by which the clocks of a cluster's machines may differ."""
@@ -25,12 +25,12 @@ def check_records(results: str, finished: Iterable[str], records: Path = RECORDS
     results
         The results folder, as the configuration writes it.
     finished
-        Files of which at least one is there if anything worth keeping was computed.
+        Files of which at least one exists if anything worth keeping was computed.
 
     Raises
     ------
     ValueError
-        If a file is there, and no record of anything in the results folder.
+        If one of them exists, and there is no record of anything in the results folder.
     """
     found = next((path for path in finished if Path(path).exists()), None)
     if found is not None and not _has_records(results, records):
@@ -60,7 +60,7 @@ def check_interpreter(executable: str = sys.executable) -> None:
 
 
 def check_clock(files: Iterable[str]) -> None:
-    """Refuse files from the future, which a clock that was ahead has left.
+    """Refuse files from the future, which were written while a clock was ahead.
 
     Snakemake lets a job run to its end, and then deletes an output that is older than an input.
 

@@ -14,7 +14,7 @@ from cladescope.jobs import FAILED
 _GENERATED = re.compile(
     r"(extract_activations|train_sae|encode|score_dictionary|chart_dictionary)_.*"
 )
-"""Rules that the configuration makes several of."""
+"""Rules that the workflow generates, for each pass or pack; each kind is shown as one stage."""
 
 
 @dataclass
@@ -65,7 +65,7 @@ def _stages(files: Sequence[Mapping[str, str]]) -> dict[str, _Stage]:
         stage.jobs[job] = stage.jobs.get(job, True) and fresh
         stage.missing += file["status"] == "missing"
         if not fresh:
-            # Good itself, so what it is made from will change.
+            # Up to date itself, but something that it is made from will change.
             stage.reasons["inputs change" if file["status"] == "ok" else file["status"]] += 1
     return stages
 

@@ -1,4 +1,4 @@
-"""Verification: every byte of the activation stores against their manifests, and repair."""
+"""Verification of every byte of the activation stores against their manifests, and repair."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from cladescope.sweep import PassSpec, expand_passes
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with a store."""
+    """One fault of a store."""
 
     job: PassSpec
     place: tuple[int, str]
     message: str
     shard: int | None = None
-    """The damaged shard, if it is one and so can be made again alone."""
+    """The damaged shard, where only a shard is, which can be computed again on its own."""
 
 
 def verify_activations(config: dict[str, Any], threads: int) -> list[Fault]:
-    """Read every store of a configuration and return all that is missing or damaged.
+    """Read every store of a configuration and return everything that is missing or damaged.
 
     Stores that were not extracted yet are faults, too.
     """
@@ -57,7 +57,7 @@ def verify_activations(config: dict[str, Any], threads: int) -> list[Fault]:
 
 
 def repair(config: dict[str, Any], faults: list[Fault], threads: int) -> list[str]:
-    """Make the damaged shards again, each alone, and return what is still wrong."""
+    """Compute only the damaged shards again, and return what is still wrong."""
     # Imported here: verification needs neither torch nor a model.
     from cladescope.activations.extract import ExtractionSpec, repair_activations
     from cladescope.backbone.backbone import BackboneSpec

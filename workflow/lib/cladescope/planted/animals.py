@@ -1,4 +1,4 @@
-"""How the planted animals are drawn: one entry per part, named after who shares it.
+"""How the planted animals are drawn: one entry per part, named after the classes that have it.
 
 A part belongs either to one leaf or to one taxonomy node; in the second case exactly the node's
 leaves draw it. Eyes, ears, legs and fins differ between families on purpose: what a family shares

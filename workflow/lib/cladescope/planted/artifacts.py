@@ -1,4 +1,4 @@
-"""How the planted artifacts are drawn: one entry per part, named after who shares it."""
+"""How the planted artifacts are drawn: one entry per part, named after the classes that have it."""
 
 from cladescope.planted.drawing import (
     Part,

@@ -1,9 +1,9 @@
-"""The backbone of the planted world: `vit_planted`, registered with timm as any of its own.
+"""The backbone of the planted world: `vit_planted`, registered with timm like timm's own models.
 
 Import this module, then `timm.create_model("vit_planted", checkpoint_path=..., num_classes=64)`.
 It is timm's `VisionTransformer` (48 pixels, patches of 8, width 96, 8 blocks, 3 heads, 64 classes)
-but for its patch embedding: a linear one had not learned anything after a hundred steps, a short
-convolutional stem learns from the first.
+except for its patch embedding, a short convolutional stem: it learns from the first step, where a
+linear embedding had not learned anything after a hundred.
 """
 
 import math
@@ -51,8 +51,7 @@ class ConvStem(nn.Module):
     in_chans, embed_dim : int
         Channels of the image and of a patch token.
 
-    The further arguments that timm passes are accepted and unused: the stem has a bias, and it
-    does not pad.
+    timm's other arguments are accepted and ignored: the stem has a bias, and it does not pad.
     """
 
     def __init__(

@@ -1,10 +1,10 @@
-"""The planted world: images of 64 ImageNet leaves whose shared parts we decided ourselves.
+"""The planted world: images of 64 ImageNet classes whose shared parts we chose ourselves.
 
 An image is a leaf's drawing placed in a scene. The scene (background, clutter, texture, colours,
 pose, noise) is the nuisance: it is drawn from a random stream that depends on the world's seed, the
 split and the scene's number, and on nothing else. In a rendered split every image has a scene of
 its own, so that images are independent; and any two leaves in one scene are a matched pair that
-differs in the object alone. Nothing random happens inside an object.
+differs only in the object. Nothing random happens inside an object.
 """
 
 import multiprocessing
@@ -117,8 +117,8 @@ def render_split(
 ) -> None:
     """Render a split to PNG files and a table of its factors.
 
-    Both are written aside and renamed when whole; the bytes depend on `spec`, `split` and
-    `images_per_class` alone.
+    Both are written under another name and renamed when complete. The bytes depend only on `spec`,
+    `split` and `images_per_class`.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def _render_blocks(
     if workers == 1:
         yield from map(_render_block, arguments)
         return
-    # Forked: a spawned child imports the main module again, which in a Snakemake job is the job.
+    # Forked: a spawned child would import the main module, a Snakemake job's script, and run it.
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(min(workers, len(blocks)), context) as pool:
         yield from pool.map(_render_block, arguments)

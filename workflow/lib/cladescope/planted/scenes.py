@@ -1,4 +1,4 @@
-"""The scenes of the planted world: everything random, which is everything but the object.
+"""The scenes of the planted world: everything in an image but the object, all of it random.
 
 A scene is drawn from a random stream that depends on the world's seed, the split and the scene's
 number, and on nothing else: neither on the class nor on how many images there are.
@@ -70,7 +70,7 @@ class Nuisance(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Everything of an image but its object."""
+    """Everything in an image but its object."""
 
     factors: Nuisance
     background: np.ndarray  # (size, size, 3) float32, grey levels

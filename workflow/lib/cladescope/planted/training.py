@@ -1,4 +1,4 @@
-"""Train the backbone of the planted world, from its images alone, to the same bytes each time."""
+"""Train the backbone of the planted world on its images only, to the same bytes each time."""
 
 import hashlib
 import logging
@@ -91,7 +91,7 @@ def train_planted_backbone(
     sidecar: str | Path,
     threads: int = 1,
 ) -> None:
-    """Train `vit_planted` to name the leaf, and write its weights and how they came about.
+    """Train `vit_planted` to classify the leaves; write its weights and how they were made.
 
     The loss is the cross-entropy of the class token's head plus that of a second head, dropped
     afterwards, on the mean patch token: the patch tokens then carry the class too. On one machine
@@ -234,7 +234,7 @@ def _accuracy(model: Any, images: LabelledImages) -> float:
 
 
 def _batches(n_images: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield index batches for ever: whole passes in random order, each pass's last part dropped."""
+    """Yield batches of indices without end: passes in random order, less a last, smaller batch."""
     if n_images < batch_size:
         raise ValueError(f"a batch of {batch_size} needs more than {n_images} training images")
     while True:
@@ -268,7 +268,7 @@ def _augment(pixels: Tensor, spec: TrainingSpec, generator: torch.Generator) -> 
 
 @contextmanager
 def _reproducibly(seed: int, threads: int) -> Iterator[None]:
-    """Seed torch and fix its threads for a while; leave both as they were."""
+    """Seed torch and set its number of threads; restore both afterwards."""
     threads_before = torch.get_num_threads()
     deterministic_before = torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=[]):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 LIBRARY = Path(__file__).parents[1]
 WATCHING = ("jobs.py",)
-"""Logs and progress bars: what they do changes no result."""
+"""Modules that only write logs and draw progress bars, which changes no result."""
 
 
 @cache
@@ -21,7 +21,7 @@ def fingerprint(script: Path, *modules: Path) -> str:
     """Fingerprint a script, `modules` and the definitions of the library that they reach.
 
     Imports inside functions count. A module that is imported without naming what is used from it
-    counts whole.
+    counts as a whole.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def fingerprint(script: Path, *modules: Path) -> str:
 
 @cache
 def _text(source: Path, name: str) -> bytes:
-    """Return what a definition adds to a fingerprint; many scripts reach the same ones."""
+    """Return what a definition adds to a fingerprint; many scripts reach the same definitions."""
     nodes = _definitions(source)[name]
     return "".join(f"{source.name}\0{name}\0{_shape(node)}\0" for node in nodes).encode()
 
@@ -66,7 +66,7 @@ def _defined_names(node: ast.stmt) -> list[str]:
         return [target.id for target in node.targets if isinstance(target, ast.Name)]
     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
         return [node.target.id]
-    # Imports are followed by the names that are used; only their effects would be left.
+    # Imports are followed through the names that are used; what is left is their side effects.
     return [] if isinstance(node, ast.Import | ast.ImportFrom) else [""]
 
 

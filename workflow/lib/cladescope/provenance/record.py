@@ -35,8 +35,8 @@ COLUMNS = (
     "encoded_on",
     "scored_on",
 )
-PLACES = ("folders", "label_files", "cache", "wnids", "taxonomy")
-"""Keys of a dataset that say where files are; what is in them is in `data_sha256`."""
+PATHS = ("folders", "label_files", "cache", "wnids", "taxonomy")
+"""Keys of a dataset that say where files are; `data_sha256` stands for their content."""
 EXTRACTION = ("precision", "autocast", "batch_size", "shards", "patches")
 DIGITS = 16
 
@@ -44,8 +44,8 @@ DIGITS = 16
 def plan_record(config: dict[str, Any], name: str) -> dict[str, Any]:
     """Return what `record` needs of the (complete) configuration for one experiment.
 
-    Without paths: the hashes of data and weights say what lay there. So the same study in two
-    places has the same identity.
+    Without paths, for which the hashes of data and weights stand: the same study in another folder
+    has the same identity.
 
     Returns
     -------
@@ -58,10 +58,10 @@ def plan_record(config: dict[str, Any], name: str) -> dict[str, Any]:
     backbone = {**experiment["backbone"], "weights": weights_kind(experiment["backbone"])}
     extraction = {key: experiment["extraction"].get(key) for key in EXTRACTION}
     if "patches" not in experiment["sweep"]["tokens"]:
-        # Of patches that no dictionary uses.
+        # No dictionary uses them.
         extraction["patches"] = None
     settings = {
-        "dataset": {key: value for key, value in dataset.items() if key not in PLACES},
+        "dataset": {key: value for key, value in dataset.items() if key not in PATHS},
         "backbone": backbone,
         "extraction": extraction,
         "training": config["training"],
@@ -178,7 +178,7 @@ def read_records(files: Iterable[str | Path]) -> pd.DataFrame:
     """Return the provenance columns of everything in the experiments' records.
 
     The index is a dictionary's folder, or `{experiment}/{token}/L{layer}` for what was computed
-    from activations alone.
+    only from activations.
     """
     rows: dict[str, dict[str, Any]] = {}
     for file in files:
@@ -208,7 +208,7 @@ def combine(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def stamp(table: pd.DataFrame, made: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Put the provenance columns behind a table whose rows were made from several rows each.
+    """Append the provenance columns to a table, each of whose rows was made from several rows.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def stamp(table: pd.DataFrame, made: pd.DataFrame, by: Sequence[str]) -> pd.Data
 
 
 def describe_checkout(folder: Path) -> dict[str, Any]:
-    """Return the commit of the code and whether it was changed since; None without git."""
+    """Return the commit of the code and whether files have changed since; None without git."""
 
     def git(*arguments: str) -> str | None:
         try:
@@ -249,7 +249,7 @@ def describe_checkout(folder: Path) -> dict[str, Any]:
 
 
 def describe_environment(lock: str | Path) -> dict[str, Any]:
-    """Return the lock's hash, the installed versions, and those that are not the lock's."""
+    """Return the lock's hash, the installed versions, and those that differ from the lock."""
     pins = dict(
         re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", Path(lock).read_text(), re.MULTILINE)
     )
@@ -273,7 +273,7 @@ def describe_environment(lock: str | Path) -> dict[str, Any]:
 
 
 def _stores(manifests: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return what a manifest says of its origin, by `split/token/L{layer}`."""
+    """Return what each manifest says of its origin, by `split/token/L{layer}`."""
     stores = {}
     for manifest in manifests:
         about, path = read_json(manifest), Path(manifest)

@@ -1,4 +1,4 @@
-"""Which latents and which images are looked at: chosen by rule, not by hand."""
+"""Which latents and which images are mapped: chosen by rule, not by hand."""
 
 from collections.abc import Sequence
 
@@ -20,18 +20,18 @@ def best_latents(latents: pd.DataFrame, n: int) -> pd.DataFrame:
 
 
 def named_latents(nodes: pd.DataFrame, wnids: Sequence[str]) -> Int[np.ndarray, " found"]:
-    """Return the latent that `nodes.parquet` holds for each of some nodes; none where it is none.
+    """Return the best latent of each named node, from `nodes.parquet`; none where there is none.
 
     Raises
     ------
     ValueError
-        Lists the wnids that are no internal nodes of the dataset.
+        Lists the wnids that are not internal nodes of the dataset.
     """
     table = nodes.set_index("wnid")["best_latent"]
     unknown = [wnid for wnid in wnids if wnid not in table.index]
     if unknown:
         raise ValueError(
-            f"relevancy.nodes: {', '.join(unknown)} are no internal nodes of this dataset's "
+            f"relevancy.nodes: {', '.join(unknown)} are not internal nodes of this dataset's "
             "taxonomy; tables/nodes.csv.gz lists those that are"
         )
     return table.loc[list(wnids)].dropna().drop_duplicates().to_numpy(int)
@@ -40,14 +40,14 @@ def named_latents(nodes: pd.DataFrame, wnids: Sequence[str]) -> Int[np.ndarray, 
 def random_latents(
     latents: pd.DataFrame, n: int, seed: int, without: Int[np.ndarray, " chosen"]
 ) -> Int[np.ndarray, " n"]:
-    """Draw scored latents other than those named; fewer than `n` if there are not as many."""
+    """Draw scored latents that are not in `without`; fewer than `n` if there are not enough."""
     scored = latents.loc[latents["status"] == "scored", "latent"].to_numpy()
     others = np.setdiff1d(scored, without)
     return np.random.default_rng(seed).permutation(others)[:n]
 
 
 def strongest_images(codes: Codes, latent: int, n: int) -> Int[np.ndarray, " n"]:
-    """Return the ids of the images that fire a latent most; ties go to the lower id."""
+    """Return the ids of the images that a latent fires on most; ties go to the lower id."""
     mine = codes.latent == latent
     order = np.argsort(-codes.activation[mine], kind="stable")
     return codes.image[mine][order[:n]]

@@ -1,4 +1,4 @@
-"""Whether a map is right: what the latent does when patches go, and where the object is."""
+"""Whether a map is right: how the latent reacts to removed patches, and where the object is."""
 
 from typing import NamedTuple
 
@@ -16,13 +16,13 @@ from cladescope.relevancy.methods import Target
 class Curves(NamedTuple):
     """Activation as a share of the intact image's, at 0, 1/steps, 2/steps, ..., 1 of the patches.
 
-    Patches go by decreasing value of the map (ties: the first patch).
+    Patches are taken by decreasing value of the map (ties: the first patch).
     """
 
     deletion: Float[Tensor, "images points"]
     """After those patches were removed."""
     insertion: Float[Tensor, "images points"]
-    """With those patches alone."""
+    """With only those patches."""
 
 
 def measure_curves(
@@ -62,7 +62,7 @@ def grid_of(n_patches: int, height: int, width: int) -> tuple[int, int]:
     Raises
     ------
     ValueError
-        If they do not fill the image's rectangle.
+        If they cannot tile the image.
     """
     rows = round((n_patches * height / width) ** 0.5)
     if n_patches % rows:

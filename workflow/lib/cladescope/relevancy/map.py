@@ -1,4 +1,4 @@
-"""Maps of the latents that a study looks at, with what tells whether they are right."""
+"""Maps of a study's chosen latents, with the tests that say whether the maps are right."""
 
 import logging
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ from cladescope.relevancy.faithfulness import grid_of, measure_curves, object_co
 from cladescope.relevancy.methods import Target, map_saliency, methods_of
 
 SHUFFLED, RANDOM = "shuffled", "random"
-"""Controls beside the methods: the map of another latent on the same image; patches at random."""
+"""Controls of the methods: the map of another latent on the same image; patches at random."""
 COLUMNS = pa.schema(
     [
         ("chosen", pa.string()),
@@ -56,18 +56,18 @@ class RelevancySpec:
     """Which latents and images, and how they are tested."""
 
     latents: int
-    """Best latents: of as many internal nodes, by MCC."""
+    """Number of best latents by MCC, each of another internal node."""
     random_latents: int
-    """Scored latents at random, beside them."""
+    """Number of scored latents drawn at random in addition."""
     images: int
-    """Strongest images of each latent."""
+    """Number of strongest images of each latent."""
     pairs_per_batch: int
     """(latent, image) pairs computed together; bounds the memory."""
     steps: int
-    """Points of a deletion curve but one."""
+    """Steps of a deletion curve, which has a point more."""
     seed: int
     nodes: tuple[str, ...] = ()
-    """Nodes (wnids) whose best latents are mapped whatever their scores: named beforehand."""
+    """Nodes (wnids), named beforehand, whose best latents are mapped whatever their scores."""
 
 
 def map_relevancy(
@@ -90,14 +90,14 @@ def map_relevancy(
     latents, nodes
         `latents.parquet` and `nodes.parquet` of the dictionary.
     place
-        Layer (from 1) and token that it was trained on.
+        Layer (from 1) and token that the dictionary was trained on.
     masks
-        The object of each image by the image's path, where known.
+        Mask of the object in each image, by the image's path; None if there are no masks.
 
     Raises
     ------
     ValueError
-        From the backbone, an image that is not the indexed one, or a method that does not fit.
+        From the backbone; if an image is not the indexed one; or if no method fits the model.
     """
     make_deterministic()
     device = torch_device()
@@ -130,8 +130,8 @@ def map_relevancy(
                 "object_area": [None] * len(part),
             }
             if coverage is not None:
-                columns["object_share"] = _known(share_inside(maps, coverage))
-                columns["object_area"] = _known(coverage.mean(1))
+                columns["object_share"] = _without_nan(share_inside(maps, coverage))
+                columns["object_area"] = _without_nan(coverage.mean(1))
             tables.append(pa.table(columns, schema=COLUMNS))
     grid = grid_of(n_patches, *backbone.preprocessing["input_size"][1:])
     table = pa.concat_tables(tables).replace_schema_metadata(
@@ -184,5 +184,5 @@ def _maps(
     yield RANDOM, torch.tensor(np.array(drawn), dtype=torch.float32, device=device)
 
 
-def _known(values: Tensor) -> list[float | None]:
+def _without_nan(values: Tensor) -> list[float | None]:
     return [None if np.isnan(value) else value for value in values.tolist()]

@@ -1,4 +1,4 @@
-"""Where in an image a latent comes from: patch maps by four methods behind one interface.
+"""Where in an image a latent's activation comes from: maps of patches, by four methods.
 
 A latent's pre-activation on a token x is p = w · x + b. Its target y on an image is the sum
 y = Σ_t v_t p_t over tokens, where the weights v say how the latent reads the image:
@@ -69,7 +69,7 @@ class Target:
 
 
 def methods_of(backbone: Backbone) -> tuple[str, ...]:
-    """Return the methods that there are for a model, the one of choice first."""
+    """Return the methods that fit a model, the preferred one first."""
     if has_token_sequence(backbone):
         return ("relevancy", "attention", "rollout")
     return ("gradient_x_activation",)
@@ -83,7 +83,7 @@ def map_saliency(
     token: str,
     method: str,
 ) -> Float[Tensor, "images patches"]:
-    """Return where each image's latent comes from, patch by patch, row by row from the top left.
+    """Return how much each patch contributes to each image's latent, row by row from the top left.
 
     Values are at least 0, in the units of the method. Images do not influence each other; an image
     may come several times, with different latents. The map of a patch latent that is positive at
@@ -94,7 +94,7 @@ def map_saliency(
     images
         Preprocessed, each with the latent of the same row of `target`.
     layer
-        That the latents read, from 1.
+        Layer that the latents read, from 1.
     token
         Kind of token that the latents read.
 
@@ -159,18 +159,18 @@ def _weights(
     """Return v over all tokens of the layer; 0 for tokens of other kinds."""
     counts = backbone.layers[layer - 1].tokens
     n_prefix = pre_activation.shape[1] - counts["patches"]
-    places = {
+    positions = {
         "cls": slice(0, 1),
         "registers": slice(n_prefix - counts.get("registers", 0), n_prefix),
         "mean": slice(n_prefix, None),
         "patches": slice(n_prefix, None),
     }
     weights = torch.zeros_like(pre_activation)
-    read = pre_activation[:, places[token]]
+    read = pre_activation[:, positions[token]]
     if token in ("cls", "mean"):
-        weights[:, places[token]] = 1 / read.shape[1]
+        weights[:, positions[token]] = 1 / read.shape[1]
     else:
         positive = read.clamp(min=0)
         total = positive.sum(1, keepdim=True)
-        weights[:, places[token]] = positive / total.masked_fill(total == 0, 1)
+        weights[:, positions[token]] = positive / total.masked_fill(total == 0, 1)
     return weights

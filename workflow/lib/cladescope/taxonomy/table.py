@@ -12,7 +12,7 @@ def read_taxonomy_table(path: str | Path, classes: Sequence[str]) -> Taxonomy:
 
     The file is a CSV table with the columns `child` and `parent`, one row per edge (a node may have
     several parents; the root has no row as a child, or one with an empty parent), and optionally
-    `name`, the child's name. Nodes that are above no class are left out.
+    `name`, the child's name. Nodes without a class below them are left out.
 
     Raises
     ------

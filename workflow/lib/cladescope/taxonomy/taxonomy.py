@@ -3,7 +3,7 @@
 The taxonomy is a directed acyclic graph, not a tree: 304 of ImageNet-1k's 1000 classes reach
 WordNet's `entity` along several paths, and all of them count. Scores need it as arrays only, so
 this module turns it into a class x node ancestor matrix. It comes from WordNet (`wordnet.py`) or
-from a table of the user's (`table.py`).
+from a table that the user gives (`table.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,13 +44,13 @@ class Taxonomy:
     height: np.ndarray
     """int32 (n_nodes,): edges of the longest downward path to a class; 0 for a leaf class."""
     height_contracted: np.ndarray
-    """int32 (n_nodes,): the same, in the contracted graph."""
+    """int32 (n_nodes,): `height` in the contracted graph."""
     representative: np.ndarray
     """int32 (n_nodes,): the deepest node with the same classes (the node itself if contracted)."""
     ancestors: np.ndarray
     """bool (n_leaves, n_nodes): the node is the class or one of its hypernyms."""
     parents: tuple[tuple[int, ...], ...]
-    """Per node, the nodes directly above it."""
+    """Nodes directly above each node."""
 
     @property
     def n_leaves(self) -> np.ndarray:
@@ -106,7 +106,7 @@ class Taxonomy:
             table = pq.read_table(path)
         if missing := {"wnid", "label", "parents", "leaves"} - set(table.column_names):
             raise ValueError(
-                f"{path} is no taxonomy table (no column {', '.join(sorted(missing))}); "
+                f"{path} is not a taxonomy table (no column {', '.join(sorted(missing))}); "
                 "delete it and rerun"
             )
         nodes = tuple(table["wnid"].to_pylist())
@@ -200,7 +200,7 @@ def taxonomy_from_parents(
 def _longest_depth(leaves: Sequence[str], parents: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Return the longest distance from the root of every node at or above a class.
 
-    Raises ValueError with all that keeps the graph from being a taxonomy.
+    Raises a ValueError that lists every reason why the graph is not a taxonomy.
     """
     reached = set(leaves)
     queue = list(leaves)
@@ -238,9 +238,9 @@ def _longest_depth(leaves: Sequence[str], parents: Mapping[str, Sequence[str]]) 
 
 
 def _on_cycles(nodes: set[str], parents: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return those of the nodes without a depth that have no way out of each other.
+    """Return the nodes on cycles, among the nodes without a depth.
 
-    What hangs below a cycle has no depth either, but nothing of the rest below it.
+    Nodes below a cycle have no depth either, but none of the others lies below them.
     """
     left = set(nodes)
     while True:

@@ -12,7 +12,7 @@ LEAF, INTERNAL, ROOT = 0, 1, 2
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """The contracted nodes, in the taxonomy's order: a node comes before all that lie above it.
+    """The contracted nodes, in the taxonomy's order: a node comes before all of its hypernyms.
 
     A leaf has one class, the root all of them, an internal node is neither. A class has a leaf
     unless other classes lie under it.
@@ -80,7 +80,7 @@ class Tree:
 
     @cached_property
     def upward_below_root(self) -> tuple[np.ndarray, np.ndarray]:
-        """The same without the root."""
+        """`upward` without the root."""
         return _lists(self.covers & (self.kind != ROOT))
 
     @cached_property
@@ -158,5 +158,5 @@ def _lists(member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _small(heights: np.ndarray) -> np.ndarray:
-    """Use as few bytes as the heights need: the tables should stay in the processor's cache."""
+    """Return heights in as few bytes as they need, so that the tables fit the processor's cache."""
     return heights.astype(np.uint8 if heights.max() < 2**8 else np.uint16)

@@ -65,7 +65,8 @@ def open_wordnet(nltk_data: str | Path) -> Iterator[Any]:
     """Yield NLTK's reader of the WordNet in `nltk_data`, and of no other data on this machine.
 
     NLTK opens only files below its own search path, and none that another account could write to,
-    as a checkout shared by a group is. So it reads a private copy, and its path is put back.
+    such as those of a group's shared checkout. So it reads a private copy, and its search path is
+    restored afterwards.
     """
     archive = Path(nltk_data) / "corpora" / "wordnet.zip"
     if not archive.is_file():
@@ -75,7 +76,7 @@ def open_wordnet(nltk_data: str | Path) -> Iterator[Any]:
 
     class WordNet(WordNetCorpusReader):
         def map_wn(self, version: str = "wordnet") -> None:
-            """Skip the map to other versions: it would load NLTK's own WordNet for good."""
+            """Skip the map to other versions, for which NLTK would load its own WordNet."""
 
     user_path = list(nltk.data.path)
     with tempfile.TemporaryDirectory() as private, warnings.catch_warnings():

@@ -1,7 +1,7 @@
 """Sources of images: folders, tar shards and Hugging Face datasets behind one interface.
 
-One file each holds the class that reads, which travels to the workers, and the function that lists
-the images for the index.
+Each source has a file, with the class that reads images, which is sent to worker processes, and the
+function that lists the images for the index.
 """
 
 from pathlib import Path
@@ -26,15 +26,15 @@ def make_source(kind: str, **where: Any) -> ImageSource:
 
 
 def source_path(index_path: str | Path) -> Path:
-    """Where the rule `index_images` leaves the source's description, beside the index."""
+    """Return where the rule `index_images` writes the source's description, beside the index."""
     return Path(index_path).with_suffix(".source.json")
 
 
 def open_source(index_path: str | Path) -> ImageSource:
     """Return the source that an index was made from.
 
-    It is found beside the index and is no input of the jobs that read images: a dataset that moves
-    to another path with the same content is indexed again and nothing else.
+    Its description lies beside the index and is not an input of the jobs that read images: when a
+    dataset moves to another path with the same content, only the index is made again.
     """
     path = source_path(index_path)
     if not path.is_file():

@@ -20,7 +20,7 @@ class Listing:
     classes: list[str]
     """The labels as the source writes them, for example wnids or numbers."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """The source's own name of a label, where it has one beside the label itself."""
+    """The source's name of a label's class, where it has one besides the label."""
     spans: np.ndarray | None = None
     """int64 (images, 2): offset and size in bytes within a tar file; None for other sources."""
 
@@ -32,8 +32,8 @@ class ImageSource(ABC):
     """Where the images of one split lie.
 
     It holds no open file, so it can be sent to worker processes and used by several threads.
-    What only the indexing needs are functions beside the class: extraction depends on this class
-    and is not to be made again because a label is parsed differently.
+    What only indexing needs is in functions outside the class: extraction depends on this class,
+    and must not be run again because a label is parsed differently.
     """
 
     @abstractmethod
@@ -43,7 +43,7 @@ class ImageSource(ABC):
     @property
     @abstractmethod
     def root(self) -> str:
-        """Name of the source, which its images' paths are relative to, for messages."""
+        """Name of the source in messages; the paths of its images are relative to it."""
 
     def locate(self, path: str) -> str:
         """Return the full name of an image, for messages."""

@@ -1,4 +1,4 @@
-"""Reports of everything that is wrong with a dataset, not of the first thing."""
+"""Reports of everything that is wrong with a dataset, not only of the first fault."""
 
 import logging
 
@@ -8,7 +8,7 @@ MAX_LISTED = 50
 def raise_faults(where: str, faults: list[str]) -> None:
     """Raise a ValueError that lists the faults, if there are any.
 
-    The log gets the whole list, the message its beginning.
+    The log gets the whole list, the message only its beginning.
     """
     if not faults:
         return

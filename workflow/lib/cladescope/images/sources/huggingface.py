@@ -1,6 +1,6 @@
 """Hugging Face datasets from the local cache, through timm's reader (`hfds/`).
 
-Offline: a dataset is fetched once by `datasets.load_dataset`, by the user, or lies in a folder of
+Offline: the user fetches a dataset once with `datasets.load_dataset`, or has it as a folder of
 parquet files. No code of a dataset is ever run.
 """
 
@@ -28,15 +28,15 @@ class HuggingFace(ImageSource):
     label_column: str = "label"
 
     def read(self, images: ImageIndex | Listing, row: int) -> bytes:
-        """Return the undecoded bytes of a record's image."""
+        """Return the undecoded bytes of a row's image."""
         reader = _reader(self)
-        record = int(images.paths[row].rpartition("/")[2])
-        if record >= len(reader):
+        number = int(images.paths[row].rpartition("/")[2])
+        if number >= len(reader):
             raise FileNotFoundError(f"{self.locate(images.paths[row])} does not exist")
         try:
-            file, _ = reader[record]
+            file, _ = reader[number]
         except (AssertionError, TypeError) as error:
-            raise OSError("the record holds no image") from error
+            raise OSError("the row holds no image") from error
         with file:
             return file.read()
 
@@ -46,8 +46,8 @@ class HuggingFace(ImageSource):
         return self.name
 
 
-def list_records(source: HuggingFace) -> Listing:
-    """List a split's records with their labels, without reading an image.
+def list_rows(source: HuggingFace) -> Listing:
+    """List a split's rows with their labels, without reading an image.
 
     A label is the value of the label column as text; the names of a class column go with it.
 
@@ -58,18 +58,18 @@ def list_records(source: HuggingFace) -> Listing:
     """
     dataset = _reader(source).dataset
     label = source.label_column
-    # The reader adds a column of nothing in place of an image column that is not there.
+    # Where there is no image column, the reader adds an empty one.
     without_images = dataset.data.column(source.image_column).null_count == len(dataset)
     missing = {source.image_column} if without_images else set()
     missing |= {label} - set(dataset.column_names)
     if missing:
-        known = [name for name in dataset.column_names if name not in missing]
+        columns = [name for name in dataset.column_names if name not in missing]
         raise ValueError(
             f"dataset {source.name} has no column {', '.join(sorted(missing))}; correct the "
-            f"dataset's columns (it has {', '.join(known)})"
+            f"dataset's columns (it has {', '.join(columns)})"
         )
     table = dataset.select_columns([label]).with_format("arrow")[:]
-    # Records of a test split may have no label, or -1.
+    # Rows of a test split may have no label, or -1.
     column = table[label].cast(pa.string()).fill_null("").combine_chunks().dictionary_encode()
     classes = column.dictionary.to_pylist()
     named = dict(enumerate(getattr(dataset.features[label], "names", [])))
@@ -86,7 +86,7 @@ def list_records(source: HuggingFace) -> Listing:
 @lru_cache(4)
 def _reader(source: HuggingFace) -> Any:
     """Return timm's reader, made once in each process; it maps the cached files into memory."""
-    # Imported here: both take seconds, and other sources do without.
+    # Imported here: both take seconds, and other sources do not need them.
     import datasets
     from timm.data.readers import create_reader
 

@@ -50,7 +50,7 @@ def _class_folders(folder: Path) -> Listing:
     if not classes:
         raise FileNotFoundError(
             f"{folder} holds no class folders; expected one per wnid, or set the dataset's "
-            "label_files if its images lie flat"
+            "label_files if its images are all in one folder"
         )
     files = {name: [f"{name}/{path}" for path in _images(folder / name)] for name in classes}
     raise_faults(
@@ -84,7 +84,7 @@ def _labelled(folder: Path, label_file: str) -> Listing:
 
 
 def _complete(folder: Path, names: list[str], label_file: str) -> list[str]:
-    """Return the paths with the extension of the one file that each stands for."""
+    """Return the paths, each with the extension of the only file that it can mean."""
     siblings: dict[Path, dict[str, list[str]]] = {}
     completed, faults = [], []
     seen: set[str] = set()

@@ -42,7 +42,7 @@ def read_label_file(path: str | Path) -> tuple[list[str] | None, list[str]]:
     if words not in (1, 2):
         raise ValueError(
             f"{path}: the first line is {first.strip()!r}; expected a CSV header, or a path and a "
-            "label, or a label alone"
+            "label, or only a label"
         )
     table = _read_text(path, header=None, sep=r"\s+")
     if words == 1:
@@ -57,7 +57,7 @@ def _read_text(path: Path, **options: Any) -> pd.DataFrame:
 def _two_columns(path: Path, table: pd.DataFrame) -> tuple[list[str], list[str]]:
     columns = list(table.columns)
     if len(columns) < 2:
-        raise ValueError(f"{path} has the only column {columns[0]!r}; add one of labels")
+        raise ValueError(f"{path} has only the column {columns[0]!r}; add one with the labels")
     paths = "path" if "path" in columns else columns[0]
     labels = next((name for name in ("wnid", "label") if name in columns), columns[1])
     return _checked(path, table[paths], table[labels].str.split().str[0])

@@ -1,8 +1,8 @@
 """Tar shards: WebDataset samples (`key.jpg` beside `key.cls` or `key.json`), or class folders.
 
-timm reads such shards as a stream (`wds/`), shuffled and without ids. Extraction needs each image
-by its id, a restart at any shard and a hash per image, so the headers are read once, for the index,
-and every image is then read by its offset. Nothing is ever unpacked.
+timm reads such shards as a stream (`wds/`), shuffled and without ids. Extraction needs images by
+id, a restart at any shard and a hash per image. So the headers are read once, for the index, and
+every image is then read at its offset. Nothing is ever unpacked.
 """
 
 import json
@@ -71,7 +71,8 @@ def list_tars(source: WebDataset, pattern: str = DEFAULT_PATTERN) -> Listing:
     FileNotFoundError
         If no file matches.
     ValueError
-        Lists every file that is no complete, uncompressed tar file and every image without a label.
+        Lists every file that is not a complete, uncompressed tar file and every image without a
+        label.
     """
     folder = Path(source.folder)
     tars = sorted(path.relative_to(folder).as_posix() for path in folder.glob(pattern))
@@ -105,7 +106,7 @@ def list_tars(source: WebDataset, pattern: str = DEFAULT_PATTERN) -> Listing:
 def _members(path: Path) -> Iterator[_Member]:
     """Yield the files of a tar file; ValueError if it is compressed, damaged or cut short."""
     if path.suffix != ".tar":
-        raise ValueError("not named .tar; a compressed file has no offsets to read at, unpack it")
+        raise ValueError("not named .tar; images in a compressed file have no offsets; unpack it")
     n_bytes = path.stat().st_size
     with tarfile.open(path, "r:") as tar:
         while (member := tar.next()) is not None:
