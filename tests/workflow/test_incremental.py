@@ -163,6 +163,14 @@ def test_touched_files_with_the_same_content_rerun_nothing(checkout):
     assert checkout.planned() == {}
 
 
+def test_touch_accepts_a_change_of_code(checkout):
+    checkout.change("codes/encode.py", "encode")
+    assert checkout.planned()["encode"] == 6
+    touched = checkout.run("--touch", "--forceall")
+    assert touched.returncode == 0, touched.stdout + touched.stderr
+    assert checkout.planned() == {}
+
+
 def test_split_that_is_missing_is_extracted_alone(checkout, tmp_path):
     held_out = checkout.folder / "results/small/trained/activations/eval"
     held_out.rename(tmp_path / "eval")
