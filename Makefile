@@ -20,7 +20,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-s
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run plan layers verify status reproduce archive gallery unlock test test-saelens peers lint format lock planted-backbone clean
+.PHONY: help demo run plan layers verify status reproduce archive gallery unlock test test-fast test-saelens peers lint format lock planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -66,6 +66,9 @@ unlock: $(VENV)/synced ## after a run was killed: wait for its Slurm jobs, then 
 
 test: $(VENV)/synced-dev ## run all tests
 	$(BIN)/pytest --numprocesses 3 --dist loadfile
+
+test-fast: $(VENV)/synced-dev ## run the tests that take seconds
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
 
 test-saelens: $(VENV)/synced-dev $(PEERS)/synced ## test the exchange with SAELens by the package itself
 	SAELENS_PYTHON=$(PEERS)/bin/python $(BIN)/pytest tests/dictionaries/test_saelens.py

@@ -14,6 +14,16 @@ from checkouts import PARTS, SMALL, Checkout
 from cladescope.files import claim
 
 ROOT = Path(__file__).parents[1]
+SLOW_FOLDERS = {"bad_days", "slurm", "workflow"}
+SLOW_FIXTURES = {"finished", "checkout", "browser"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs Snakemake, Slurm or Chromium as slow; other slow tests carry the marker."""
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        if folder in SLOW_FOLDERS or SLOW_FIXTURES & {*item.fixturenames}:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

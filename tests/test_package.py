@@ -44,6 +44,7 @@ def test_every_module_the_schema_and_the_type_marker_are_installed(installed, ro
     assert {path for path in files if not (installed / path).is_file()} == set()
 
 
+@pytest.mark.slow
 def test_installed_library_reads_its_own_schema(installed, tmp_path):
     program = "from cladescope import config; print(config.__file__, *config.load_schema())"
     done = run(installed, tmp_path, "-c", program)

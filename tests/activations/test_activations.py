@@ -165,6 +165,7 @@ def test_overflow_names_layer_image_and_value(shipped, images, tmp_path, monkeyp
     assert not manifests[5, "cls"].exists()
 
 
+@pytest.mark.slow
 def test_image_that_is_gone_or_changed_stops_the_extraction(shipped, tmp_path):
     render_split(PlantedSpec(), "eval", 1, tmp_path / "images", tmp_path / "factors.parquet")
     source = ImageFolder(str(tmp_path / "images"))

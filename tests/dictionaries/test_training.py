@@ -281,6 +281,7 @@ train_dictionaries(variant, InMemory(x), [target])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["topk", "batchtopk"])
 def test_killed_runs_end_with_the_bits_of_an_undisturbed_one(root, tmp_path, variant):
     environment = {**os.environ, "PYTHONPATH": str(root / "workflow" / "lib")}

@@ -21,6 +21,7 @@ def giant(root):
     return complete_config(yaml.safe_load((root / "config" / "dinov2_imagenet.yaml").read_text()))
 
 
+@pytest.mark.slow
 def test_layers(finished):
     result = finished.command("layers", "vit_small_patch14_reg4_dinov2", "--image-size", "224")
     assert result.returncode == 0, result.stderr

@@ -189,6 +189,7 @@ def test_imagenet_shape(imagenet: Taxonomy, wnids: list[str], synsets: list) -> 
         assert all(imagenet.height[node] < imagenet.height[parent] for parent in parents)
 
 
+@pytest.mark.slow
 def test_random_sets_agree_with_sets_of_synsets(imagenet: Taxonomy, synsets: list) -> None:
     depth: dict[int, int] = {}
     closures = []
