@@ -192,8 +192,8 @@ def test_probe_is_the_ridge_solution():
 
 
 def test_neighbours_vote_and_the_lower_label_wins_ties():
-    known = np.array([[1, 0], [1, 0.01], [0, 1], [0.01, 1], [0, 1.0]])
-    near, _ = nearest(unit_rows(np.array([[1, 0.0], [0, 2.0]])), unit_rows(known), 10)
+    train = np.array([[1, 0], [1, 0.01], [0, 1], [0.01, 1], [0, 1.0]])
+    near, _ = nearest(unit_rows(np.array([[1, 0.0], [0, 2.0]])), unit_rows(train), 10)
     labels = np.array([2, 1, 0, 0, 3])[near]
     # All five vote: 0 has two votes, whatever the query.
     assert vote(np.sort(labels, axis=1)).tolist() == [0, 0]

@@ -187,4 +187,4 @@ def test_docs_state_the_accuracy_of_the_shipped_checkpoint(root):
     accuracy = json.loads(SIDECAR.read_text())["eval_accuracy"]
     assert accuracy >= 0.70
     text = (root / "docs" / "planted.md").read_text()
-    assert f"It names {accuracy:.1%} of the 6,400 evaluation images" in text
+    assert f"It classifies {accuracy:.1%} of the 6,400 evaluation images" in text
