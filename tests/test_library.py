@@ -30,8 +30,8 @@ def test_example_of_the_library_prints_the_ten_best_nodes(finished, root, tmp_pa
     )
     assert done.returncode == 0, done.stderr
     header, *rows = done.stdout.splitlines()
-    assert header.split() == ["name", "best_latent", "best_mcc", "best_mcc_null_permuted"]
-    printed = pd.DataFrame([row.split() for row in rows], columns=header.split())
+    assert header.split() == ["name", "best_mcc", "best_mcc_null_permuted"]
+    printed = pd.DataFrame([row.split()[1:] for row in rows], columns=header.split())
     assert len(printed) == 10
     assert printed["name"].str.fullmatch(r"[\w'.-]+\.n\.\d\d").all()
     scores = printed[["best_mcc", "best_mcc_null_permuted"]].astype(float)
