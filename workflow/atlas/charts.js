@@ -94,8 +94,8 @@ const charts = (() => {
     const [width, height, left, bottom] = [560, 240, 34, 24];
     const low = Math.min(0, ...series.flatMap(({ points }) => points.map(([, y]) => y)));
     const x = (layer) => {
-      const place = layers.length > 1 ? layers.indexOf(layer) / (layers.length - 1) : 0.5;
-      return left + 14 + place * (width - left - 28);
+      const share = layers.length > 1 ? layers.indexOf(layer) / (layers.length - 1) : 0.5;
+      return left + 14 + share * (width - left - 28);
     };
     const y = (value) => 10 + ((1 - value) / (1 - low)) * (height - bottom - 10);
     const line = (points) => points.map(([l, v], i) => `${i ? "L" : "M"}${x(l)} ${y(v)}`).join("");

@@ -95,9 +95,9 @@ const compareView = (() => {
       h(
         "p",
         {},
-        h("strong", {}, `${study.title(d)} (${study.place(d)})`),
+        h("strong", {}, `${study.title(d)} (${study.origin(d)})`),
         " and ",
-        h("strong", {}, `${study.title(e)} (${study.place(e)})`),
+        h("strong", {}, `${study.title(e)} (${study.origin(e)})`),
         ". ",
         h("a", { href: site.href({ d: e, e: d }) }, "Swap them"),
       ),

@@ -51,7 +51,7 @@ const controls = (() => {
       "p",
       { class: "summary" },
       h("strong", {}, study.title(dictionary)),
-      ` of ${study.place(dictionary)}. It recovers `,
+      ` of ${study.origin(dictionary)}. It recovers `,
       h("strong", {}, percent(recovery)),
       " of the groups of classes (",
       term("recovered", `MCC of ${number(study.settings.mcc_threshold, 1)} or more`),

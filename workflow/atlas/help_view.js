@@ -47,7 +47,7 @@ const helpView = (() => {
       h(
         "p",
         {},
-        `${study.title(d)} of ${study.place(d)}: the hashes of its settings, code, weights, data and environment, as in every table of the study.`,
+        `${study.title(d)} of ${study.origin(d)}: the hashes of its settings, code, weights, data and environment, as in every table of the study.`,
       ),
       dom.table(
         ["", "value"],

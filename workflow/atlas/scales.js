@@ -18,9 +18,9 @@ const scales = (() => {
 
   /** [red, green, blue] of a value from 0 to 1. */
   function colour(value) {
-    const place = Math.min(Math.max(value, 0), 1) * (VIRIDIS.length - 1);
-    const low = Math.min(Math.floor(place), VIRIDIS.length - 2);
-    return VIRIDIS[low].map((a, i) => Math.round(a + (VIRIDIS[low + 1][i] - a) * (place - low)));
+    const position = Math.min(Math.max(value, 0), 1) * (VIRIDIS.length - 1);
+    const low = Math.min(Math.floor(position), VIRIDIS.length - 2);
+    return VIRIDIS[low].map((a, i) => Math.round(a + (VIRIDIS[low + 1][i] - a) * (position - low)));
   }
 
   const css = ([r, g, b]) => `rgb(${r}, ${g}, ${b})`;

@@ -80,7 +80,8 @@ const study = (() => {
   async function load(path, names) {
     const chunk = await chunks.load(path);
     const missing = names.filter((name) => !(name in chunk));
-    if (missing.length) throw new Error(`${path} lacks ${missing.join(", ")}; build the atlas again`);
+    if (missing.length)
+      throw new Error(`${path} lacks ${missing.join(", ")}; build the atlas again`);
     return chunk;
   }
 
@@ -193,7 +194,8 @@ const study = (() => {
     const seed = dictionary.seed === null ? "" : `, seed ${dictionary.seed}`;
     return `${dictionary.variant}, width ${dictionary.width}${size}${seed}`;
   };
-  const place = (dictionary) =>
+  /** Where a dictionary's activations come from. */
+  const origin = (dictionary) =>
     `${dictionary.experiment}, ${dictionary.token}, layer ${dictionary.layer}`;
 
   /** The dictionary that has the wanted value of one attribute and shares most others. */
@@ -227,7 +229,7 @@ const study = (() => {
     thumbnail,
     imagePath,
     title,
-    place,
+    origin,
     nearest,
     same,
     get settings() {

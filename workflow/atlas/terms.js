@@ -67,10 +67,10 @@ const terms = (() => {
     const box = tip();
     box.textContent = text;
     box.hidden = false;
-    const place = anchor.getBoundingClientRect();
-    const left = Math.min(place.left, window.innerWidth - box.offsetWidth - 8);
-    const under = place.bottom + 6;
-    const above = place.top - box.offsetHeight - 6;
+    const edges = anchor.getBoundingClientRect();
+    const left = Math.min(edges.left, window.innerWidth - box.offsetWidth - 8);
+    const under = edges.bottom + 6;
+    const above = edges.top - box.offsetHeight - 6;
     const fits = under + box.offsetHeight < window.innerHeight || above < 0;
     box.style.left = `${Math.max(8, left)}px`;
     box.style.top = `${fits ? under : above}px`;

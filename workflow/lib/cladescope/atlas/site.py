@@ -149,20 +149,22 @@ def describe_tree(
     """
     tree = Tree.of(taxonomy)
     n = len(tree.node)
-    place = {int(node): i for i, node in enumerate(tree.node)}
+    position = {int(node): i for i, node in enumerate(tree.node)}
     aliases: list[list[str]] = [[] for _ in range(n)]
     above: list[set[int]] = [set() for _ in range(n)]
     for node, of in enumerate(taxonomy.representative):
-        i = place[int(of)]
+        i = position[int(of)]
         if node != of:
             aliases[i].append(taxonomy.names[node])
-        above[i] |= {place[int(taxonomy.representative[p])] for p in taxonomy.parents[node]} - {i}
+        above[i] |= {position[int(taxonomy.representative[p])] for p in taxonomy.parents[node]} - {
+            i
+        }
     depth = taxonomy.depth[tree.node]
     parents = [sorted(nodes, key=lambda p: (-depth[p], tree.n_leaves[p], p)) for nodes in above]
     members = [np.flatnonzero(column) for column in tree.covers.T]
     wnids = [taxonomy.nodes[node] for node in tree.node]
     own = [taxonomy.nodes.index(leaf) for leaf in taxonomy.leaves]
-    at_class = [place[int(taxonomy.representative[node])] for node in own]
+    at_class = [position[int(taxonomy.representative[node])] for node in own]
     size = np.bincount(labels, minlength=len(taxonomy.leaves))
     reasons = {}
     if drawn is not None:
@@ -187,11 +189,11 @@ def describe_tree(
 def _probe_matrix(table: pd.DataFrame, probes: pd.DataFrame, taxonomy: Taxonomy) -> np.ndarray:
     """float32 (dictionaries, nodes): the linear probe's MCC at the dictionary's layer, or NaN."""
     wnids = [taxonomy.nodes[node] for node in Tree.of(taxonomy).node]
-    by_place = probes.pivot_table(
+    by_layer = probes.pivot_table(
         index=["experiment", "token", "layer"], columns="wnid", values="probe_mcc"
     )
-    places = pd.MultiIndex.from_frame(table[["experiment", "token", "layer"]])
-    return by_place.reindex(index=places, columns=wnids).to_numpy(np.float32)
+    layers = pd.MultiIndex.from_frame(table[["experiment", "token", "layer"]])
+    return by_layer.reindex(index=layers, columns=wnids).to_numpy(np.float32)
 
 
 def _write_depth(

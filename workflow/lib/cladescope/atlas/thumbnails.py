@@ -29,11 +29,13 @@ def draw_thumbnails(index: ImageIndex, source: ImageSource, side: int, folder: s
     """
     with write_aside(folder) as aside:
         for row in progress(range(len(index)), len(index), "thumbnails"):
-            place = aside / str(row // IMAGES_PER_FOLDER)
+            subfolder = aside / str(row // IMAGES_PER_FOLDER)
             if row % IMAGES_PER_FOLDER == 0:
-                place.mkdir(parents=True)
-                write_chunk(place / "paths.js", paths=[*index.paths[row : row + IMAGES_PER_FOLDER]])
+                subfolder.mkdir(parents=True)
+                write_chunk(
+                    subfolder / "paths.js", paths=[*index.paths[row : row + IMAGES_PER_FOLDER]]
+                )
             image = decode_image(source.read_checked(index, row))
             square = min(side, *image.size)
             small = ImageOps.fit(image, (square, square), Image.Resampling.LANCZOS)
-            small.save(place / f"{row}.webp", quality=QUALITY, method=2)
+            small.save(subfolder / f"{row}.webp", quality=QUALITY, method=2)

@@ -90,13 +90,13 @@ def align(halves: Halves, tree: Tree, cutoffs: tuple[int, ...], threshold: float
     with np.errstate(invalid="ignore", divide="ignore"):
         best, best_internal = (
             BestNode(
-                node[kind],
-                mcc[kind],
-                cutoff[kind],
-                hits[kind] / cutoff[kind],
-                hits[kind] / sizes[node[kind]],
+                node[row],
+                mcc[row],
+                cutoff[row],
+                hits[row] / cutoff[row],
+                hits[row] / sizes[node[row]],
             )
-            for kind in range(2)
+            for row in range(2)
         )
     return Alignment(best, best_internal, node_latent, node_mcc, finders)
 

@@ -78,7 +78,7 @@ class Firings:
     def at_random(self, random: np.random.Generator) -> "Firings":
         """Replace each latent's images by as many random ones.
 
-        Latents take windows, at random places, of one random order of the images: each latent's
+        Latents take windows, at random offsets, of one random order of the images: each latent's
         images are a uniform draw without replacement.
         """
         order = random.permutation(len(self.labels)).astype(np.int32)
@@ -90,21 +90,23 @@ class Firings:
     def resampled(self, random: np.random.Generator) -> "Firings":
         """Draw the half's images anew with replacement, within each class.
 
-        Every copy of an image is an image of its own, at the place of one of its class.
+        Every copy of an image is an image of its own and takes the position of one of its class.
         """
         order = self._by_class
         size = self.class_size[self.labels[order]]
         first = (np.cumsum(self.class_size) - self.class_size)[self.labels[order]]
         drawn = order[first + (random.random(len(order)) * size).astype(np.int64)]
         copies = np.bincount(drawn, minlength=len(drawn))
-        places = order[np.argsort(drawn, kind="stable")]
+        positions = order[np.argsort(drawn, kind="stable")]
         times = copies[self.image]
         end = np.concatenate([[0], np.cumsum(times)])
         skipped = (np.cumsum(copies) - copies)[self.image] - end[:-1]
         return replace(
             self,
             start=end[self.start],
-            image=places[np.arange(end[-1]) + np.repeat(skipped, times)].astype(self.image.dtype),
+            image=positions[np.arange(end[-1]) + np.repeat(skipped, times)].astype(
+                self.image.dtype
+            ),
             activation=np.repeat(self.activation, times),
         )
 

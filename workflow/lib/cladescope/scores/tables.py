@@ -47,8 +47,8 @@ LATENT_SCHEMA = pa.schema(
         "effective_classes": pa.float64(),
         "top_class": pa.string(),
         "purity": pa.float64(),
-        **{f"lch_{name}": kind for name, kind in _LCH.items()},
-        **{f"lch_tau_{name}": kind for name, kind in _LCH.items()},
+        **{f"lch_{name}": dtype for name, dtype in _LCH.items()},
+        **{f"lch_tau_{name}": dtype for name, dtype in _LCH.items()},
         "coverage": pa.float64(),
         "coverage_tau": pa.float64(),
         "coverage_top": pa.float64(),
@@ -61,8 +61,8 @@ LATENT_SCHEMA = pa.schema(
         "significant": pa.bool_(),
         "coherent": pa.bool_(),
         "hierarchical": pa.bool_(),
-        **{f"best_{name}": kind for name, kind in _BEST.items()},
-        **{f"best_internal_{name}": kind for name, kind in _BEST.items()},
+        **{f"best_{name}": dtype for name, dtype in _BEST.items()},
+        **{f"best_internal_{name}": dtype for name, dtype in _BEST.items()},
     }
 )
 NODE_SCHEMA = pa.schema(

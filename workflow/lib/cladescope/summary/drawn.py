@@ -76,12 +76,12 @@ def _matched(
 
 def _difference(flag: np.ndarray, stratum: np.ndarray, values: np.ndarray) -> float:
     n = stratum.max() + 1
-    n_drawn, n_undrawn = (np.bincount(stratum[kind], minlength=n) for kind in (flag, ~flag))
+    n_drawn, n_undrawn = (np.bincount(stratum[part], minlength=n) for part in (flag, ~flag))
     both = (n_drawn > 0) & (n_undrawn > 0)
     if not both.any():
         return np.nan
     drawn, undrawn = (
-        np.bincount(stratum[kind], values[kind], minlength=n)[both] for kind in (flag, ~flag)
+        np.bincount(stratum[part], values[part], minlength=n)[both] for part in (flag, ~flag)
     )
     n_drawn, n_undrawn = n_drawn[both], n_undrawn[both]
     weight = n_drawn * n_undrawn / (n_drawn + n_undrawn)

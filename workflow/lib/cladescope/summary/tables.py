@@ -68,20 +68,19 @@ def tabulate(
         write_csv(parts, outputs[table])
 
 
-def gather_places(
+def gather_layers(
     files: Sequence[str],
-    places: Sequence[tuple[str, str, int]],
+    layers: Sequence[tuple[str, str, int]],
     made: pd.DataFrame,
     path: str | Path,
 ) -> None:
     """Put tables (Parquet) below each other, each with its experiment, token and layer in front.
 
-    `made` holds the places' provenance, by `{experiment}/{token}/L{layer}`, which goes behind.
+    `made` holds the layers' provenance, by `{experiment}/{token}/L{layer}`, which goes behind.
     """
     parts = []
-    for file, place in zip(files, places, strict=True):
+    for file, (experiment, token, layer) in zip(files, layers, strict=True):
         part = _read(file)
-        experiment, token, layer = place
         part.insert(0, "experiment", experiment)
         part.insert(1, "token", token)
         part.insert(2, "layer", layer)
@@ -130,10 +129,10 @@ def _recurrence_means(latents: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, f
     }
 
 
-def _with_recurrence(table: pd.DataFrame, kind: str, seeds: pd.DataFrame) -> pd.DataFrame:
-    if kind == "latents":
+def _with_recurrence(table: pd.DataFrame, name: str, seeds: pd.DataFrame) -> pd.DataFrame:
+    if name == "latents":
         return pd.concat([table, seeds.reindex(range(len(table)))], axis=1)
-    if kind == "nodes":
+    if name == "nodes":
         best = seeds["recurrence"].reindex(table["best_latent"].fillna(-1).astype(int))
         return table.assign(best_recurrence=best.to_numpy())
     return table

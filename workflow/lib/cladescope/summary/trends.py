@@ -62,7 +62,7 @@ def between_kinds(metrics: pd.DataFrame) -> pd.DataFrame:
     """
     rows: list[dict[str, object]] = []
     for key, layer in metrics.groupby([*ARM, "layer"], dropna=False, sort=False):
-        place = dict(zip([*ARM, "layer"], key, strict=True))
+        arm = dict(zip([*ARM, "layer"], key, strict=True))
         for fixed in (["variant", "width"], ["variant", "sparsity"]):
             kinds = [
                 (dict(zip(fixed, name, strict=True)), part)
@@ -72,7 +72,7 @@ def between_kinds(metrics: pd.DataFrame) -> pd.DataFrame:
                 if fixed[1] == "sparsity" and first["variant"] != second["variant"]:
                     continue
                 names = {"first": _name(first), "second": _name(second)}
-                rows += [place | names | row for row in _differences(a, b)]
+                rows += [arm | names | row for row in _differences(a, b)]
     columns = [*ARM, "layer", "first", "second", "score", "basis", "n_seeds"]
     return pd.DataFrame(rows, columns=[*columns, "difference", "min", "max"])
 
