@@ -140,7 +140,9 @@ const study = (() => {
   }
 
   const same = (a, b, but = []) =>
-    ["dataset", ...catalogue.format.attributes].every((name) => but.includes(name) || a[name] === b[name]);
+    ["dataset", ...catalogue.format.attributes].every(
+      (name) => but.includes(name) || a[name] === b[name],
+    );
 
   /** How a dictionary's latents recur in other seeds; null if there is no other. */
   async function recurrence(dictionary) {
