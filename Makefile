@@ -4,6 +4,7 @@ PYTHON ?= python3
 CORES ?= all
 CONFIG ?= config/config.yaml
 AGAIN ?= results/again
+AS ?= sse avx2
 FILE ?= study.tar.gz
 
 VENV := .venv
@@ -20,7 +21,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-s
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run plan layers verify status reproduce archive gallery unlock test test-fast test-saelens peers lint format lock planted-backbone clean
+.PHONY: help demo run plan layers verify status reproduce archive gallery unlock test test-fast test-processors test-saelens peers lint format lock wheels planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -70,6 +71,9 @@ test: $(VENV)/synced-dev ## run all tests
 test-fast: $(VENV)/synced-dev ## run the tests that take seconds
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
 
+test-processors: $(VENV)/synced-dev ## run the tests of what rounds with older instructions: AS="sse avx2"
+	$(BIN)/python tests/processors.py test $(AS)
+
 test-saelens: $(VENV)/synced-dev $(PEERS)/synced ## test the exchange with SAELens by the package itself
 	SAELENS_PYTHON=$(PEERS)/bin/python $(BIN)/pytest tests/dictionaries/test_saelens.py
 
@@ -97,6 +101,17 @@ lock: $(VENV)/uv ## resolve the requirements again and write the locks
 	cd envs && ../$(LOCK) requirements.in -c requirements-dev.txt -o requirements.txt
 	cd envs && ../$(LOCK) peers.in -c requirements-dev.txt -o peers.txt
 	$(BIN)/python envs/pin_conda.py
+	$(MAKE) wheels
+
+# Python alone is in connection-pool, which comes as source.
+wheels: $(VENV)/uv ## check that the locks install on every system that README names, without a compiler
+	@for system in x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin; do \
+		for version in 3.11 3.12 3.13; do for lock in requirements requirements-dev; do \
+			echo "$$system, Python $$version, $$lock" && MACOSX_DEPLOYMENT_TARGET=14.0 \
+			$(BIN)/uv pip install --quiet --dry-run --target $(VENV)/wheels --require-hashes --no-deps \
+				--only-binary :all: --no-binary connection-pool --python-platform $$system \
+				--python-version $$version --requirement envs/$$lock.txt || exit; \
+	done; done; done
 
 clean: ## remove the environments (results stay)
 	rm -rf $(VENV) $(PEERS)
