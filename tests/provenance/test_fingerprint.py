@@ -122,7 +122,7 @@ def test_place_of_the_checkout_does_not_count(library, tmp_path, monkeypatch):
     [
         ("extract_activations", {"ActivationWriter", "load_backbone"}, {"read_activations"}),
         ("extract_activations", {"WebDataset", "decode_image"}, {"list_tars", "read_label_file"}),
-        ("train_sae", {"ActivationStore", "train_dictionary"}, {"ActivationWriter", "Codes"}),
+        ("train_sae", {"ActivationStore", "train_dictionaries"}, {"ActivationWriter", "Codes"}),
         ("encode", {"Codes", "encode", "ActivationStore"}, {"ActivationWriter", "locate"}),
         ("score_dictionary", {"locate", "Codes"}, {"encode", "index_images", "build_taxonomy"}),
     ],

@@ -9,11 +9,13 @@ import pytest
 from cladescope import scores
 
 # What is no metric has no example.
-WITHOUT = {"halves", "passes", "score", "sensitivity", "spec", "tables"}
+WITHOUT = {"halves", "passes", "score", "sensitivity", "spec", "tables", "probes", "recurrence"}
 MODULES = sorted(module.name for module in pkgutil.iter_modules(scores.__path__))
 
 
-@pytest.mark.parametrize("module", ["codes.ranking", *(f"scores.{name}" for name in MODULES)])
+@pytest.mark.parametrize(
+    "module", ["codes.linear", "codes.ranking", *(f"scores.{name}" for name in MODULES)]
+)
 def test_examples_of(module: str) -> None:
     found = doctest.testmod(importlib.import_module(f"cladescope.{module}"))
     assert found.failed == 0

@@ -1,22 +1,15 @@
 """The example sheet: what is written beside its rows."""
 
-from io import BytesIO
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cladescope.summary.figures import sheet
 from cladescope.summary.figures.examples import plot_examples
+from cladescope.summary.relevancy import Maps
 
 
-def test_rows_are_titled_by_the_node_that_they_match(monkeypatch):
-    drawn = []
-    monkeypatch.setattr(sheet, "save", lambda figure, *_: drawn.append(figure))
-    content = BytesIO()
-    Image.new("RGB", (8, 8), (90, 60, 20)).save(content, "PNG")
-    source = SimpleNamespace(read_checked=lambda index, row: content.getvalue())
+def test_rows_are_titled_by_the_node_that_they_match():
+    image = Image.new("RGB", (8, 8), (90, 60, 20))
     rows = [("best", 3, "relevancy"), ("named", 5, "relevancy"), ("named", 7, "relevancy")]
     rows += [("random", 8, "relevancy"), ("best", 3, "shuffled")]
     maps = pd.DataFrame(rows, columns=["chosen", "latent", "method"])
@@ -38,8 +31,9 @@ def test_rows_are_titled_by_the_node_that_they_match(monkeypatch):
             "best_latent": [5, 7, 3],
         }
     )
-    plot_examples(maps, (2, 2), latents, nodes, ["n1", "n2"], None, source, "t", ["t.png"], 72)
-    (figure,) = drawn
+    figure = plot_examples(
+        Maps(maps, (2, 2)), latents, nodes, ["n1", "n2"], lambda row: image, title="t"
+    )
     titles = [text.get_text() for axis in figure.axes for text in axis.texts]
     assert titles == [
         "insect\nlatent 5, MCC 0.40\nbest latent for butterfly",

@@ -60,7 +60,17 @@ def nearest(
 
 
 def vote(labels: Int[np.ndarray, "n k"]) -> Int[np.ndarray, " n"]:
-    """Return the commonest label of each row; among equally common ones the first in the row."""
+    """Return the commonest label of each row; among equally common ones the first in the row.
+
+    See Also
+    --------
+    nearest : the neighbours that vote.
+
+    Examples
+    --------
+    >>> vote(np.array([[1, 2, 2], [3, 1, 2]])).tolist()
+    [2, 3]
+    """
     votes = (labels[:, :, None] == labels[:, None, :]).sum(2)
     return np.take_along_axis(labels, votes.argmax(1)[:, None], 1)[:, 0]
 
