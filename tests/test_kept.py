@@ -115,6 +115,18 @@ def test_those_made_before_one_fails_are_not_made_again(results):
     assert all(path.exists() for (path,) in paths)
 
 
+def test_what_cannot_be_linked_back_is_made_again(results, monkeypatch, caplog):
+    kept = keep(results)
+    delete(results)
+
+    def refuse(*arguments, **options):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert not kept.take()
+    assert "cannot be taken" in caplog.text
+
+
 def test_without_hard_links_nothing_is_kept(results, monkeypatch, caplog):
     def refuse(*arguments, **options):
         raise OSError(1, "Operation not permitted")

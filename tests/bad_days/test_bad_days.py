@@ -3,7 +3,6 @@
 Killed jobs are in test_faults.py, full disks in test_bad_input.py and below.
 """
 
-import ast
 import os
 import shutil
 import subprocess
@@ -13,24 +12,6 @@ from pathlib import Path
 import pytest
 
 from checkouts import SMALL, SUMMARY, Checkout, edit
-
-WRITERS = {
-    "open",
-    "save_file",
-    "savefig",
-    "to_csv",
-    "to_parquet",
-    "write_bytes",
-    "write_table",
-    "write_text",
-}
-# A lock is no result; a shard is renamed by hand, when its last batch has come; rendered images
-# are written into a folder that is renamed.
-NOT_ASIDE = {
-    ("files.py", "claim"),
-    ("activations/writer.py", "_PartialShard"),
-    ("rendering.py", "_write_png"),
-}
 
 
 @pytest.fixture
@@ -169,32 +150,3 @@ def test_full_disk_while_training_and_encoding(copy):
 def contents(folder):
     """The files of a dictionary, without what training keeps for a restart."""
     return {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
-
-
-def test_whatever_the_library_writes_is_renamed_into_place(root):
-    """So that no partial file ever has a result's name."""
-    seen = 0
-    for path in (root / "workflow").rglob("*.py"):
-        for scope in ast.parse(path.read_text()).body:
-            if (path.name, getattr(scope, "name", None)) in NOT_ASIDE:
-                continue
-            aside = {
-                id(node)
-                for block in ast.walk(scope)
-                if isinstance(block, ast.With)
-                and any("write_aside" in ast.unparse(item) for item in block.items)
-                for node in ast.walk(block)
-            }
-            for node in ast.walk(scope):
-                if isinstance(node, ast.Call) and writes(node):
-                    assert id(node) in aside, f"{path}:{node.lineno} writes in place"
-                    seen += 1
-    assert seen > 10
-
-
-def writes(call: ast.Call) -> bool:
-    """Whether a call writes a file, by the name of what is called and the mode of `open`."""
-    name = getattr(call.func, "attr", getattr(call.func, "id", None))
-    modes = [arg.value for arg in call.args if isinstance(arg, ast.Constant)]
-    reads = name == "open" and not any(mode in ("w", "wb", "a", "ab") for mode in modes)
-    return name in WRITERS and not reads

@@ -64,8 +64,13 @@ class Kept:
             if not second.exists() or _fresh_digest(second) != checksum:
                 logging.warning("%s is damaged and made again", second)
                 return False
-        for path in self._outputs:
-            _link(self._folder / path.name, path)
+        try:
+            for path in self._outputs:
+                _link(self._folder / path.name, path)
+        except OSError as error:
+            # Another file system has been put where the outputs go, for one.
+            logging.warning("%s cannot be taken (%s) and is made again", self._folder, error)
+            return False
         logging.info("kept from an earlier job: %s", ", ".join(map(str, self._outputs)))
         return True
 
