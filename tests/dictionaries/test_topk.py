@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.train import fit_dictionary
 from cladescope.dictionaries.training import kernels, reference
 from cladescope.dictionaries.training.batches import InMemory
+from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.optimiser import Adam
 from cladescope.dictionaries.training.processor import PARAMETERS, SparseTopK
@@ -284,7 +286,12 @@ def test_a_run_is_that_of_the_plain_implementation(x, monkeypatch):
     source, spec = InMemory(x), FitSpec(WIDTH, K, 0, recipe)
     fast = fit_dictionary("topk", source, spec)
     monkeypatch.setattr(
-        topk, "begin", lambda some, spec, steps, threads: Autograd.begin(TopK, some, spec, steps)
+        topk,
+        "train",
+        partial(
+            fit_trained,
+            lambda some, spec, steps, threads: Autograd.begin(TopK, some, spec, steps),
+        ),
     )
     plain = fit_dictionary("topk", source, spec)
     for name in PARAMETERS:

@@ -1,27 +1,21 @@
 """From activations to saved dictionaries of any variant."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import chain, zip_longest
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cladescope.activations.store import ActivationStore
-from cladescope.dictionaries.training.batches import InMemory, Source, Streamed, batches
+from cladescope.dictionaries.training.batches import InMemory, Source, Streamed
 from cladescope.dictionaries.training.checkpoint import Checkpoint
 from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.loop import Run, train
-from cladescope.dictionaries.training.schedule import n_steps
 from cladescope.dictionaries.training.spec import Fit, FitSpec
 from cladescope.dictionaries.variants import variant_module
 from cladescope.files import write_aside
-from cladescope.machines import has_gpu, machine, make_deterministic
+from cladescope.machines import has_gpu, machine
 from cladescope.sweep import TRAINED
-
-CALIBRATION_BATCHES = 64
-"""Batches of training data from which thresholds for inference are read."""
 
 
 @dataclass(frozen=True)
@@ -106,35 +100,12 @@ def fit_dictionaries(
         One for each, or none at all.
     """
     module = variant_module(variant)
-    stream = source.blocks()
-    rows = next(stream)
-    beginning = Beginning.of(rows)
-    if variant not in TRAINED:
-        for number, spec in enumerate(specs):
-            done(number, Fit(module.fit(beginning, spec), {}))
+    if variant in TRAINED:
+        module.train(source, specs, done, threads, checkpoints)
         return
-    make_deterministic()
-    runs = []
-    for spec, checkpoint in zip_longest(specs, checkpoints):
-        assert spec.recipe
-        learner = module.begin(beginning, spec, n_steps(spec.recipe, source), threads)
-        runs.append(Run(learner, source, spec, checkpoint))
-    from_first = chain([rows], stream)
-    # A block may take a good part of the memory.
-    del rows, beginning
-    train(
-        runs,
-        lambda block: source.blocks(block) if block else from_first,
-        lambda run: done(runs.index(run), _finish(run, source)),
-    )
-
-
-def _finish(run: Run, source: Source) -> Fit:
-    """Return the dictionary of a run that is over, with what inference needs."""
-    start, recipe = run.learner.start, run.recipe
-    first = batches(source, recipe.batch_size, run.seed, min(CALIBRATION_BATCHES, run.steps))
-    sample = (start.normalise(rows) for rows in first)
-    return Fit(replace(start, **run.learner.finished(sample)), run.log())
+    beginning = Beginning.of(next(source.blocks()))
+    for number, spec in enumerate(specs):
+        done(number, Fit(module.fit(beginning, spec), {}))
 
 
 def open_source(manifest: str | Path, threads: int = 1) -> Source:

@@ -12,6 +12,7 @@ here to 2.85 latents for 3.) `sparsity` is k.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.reference import Autoencoder, Autograd
 from cladescope.dictionaries.training.spec import FitSpec
@@ -27,6 +29,9 @@ from cladescope.dictionaries.training.spec import FitSpec
 def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Autograd:
     """Return the autoencoder before the first of so many steps."""
     return Autograd.begin(BatchTopK, beginning, spec, steps)
+
+
+train = partial(fit_trained, begin)
 
 
 class BatchTopK(Autoencoder):

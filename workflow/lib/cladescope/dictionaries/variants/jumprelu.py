@@ -13,6 +13,7 @@ logarithm hardly moves under Adam. The penalty rises during warm-up. `sparsity` 
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.reference import Autoencoder, Autograd
 from cladescope.dictionaries.training.spec import FitSpec
@@ -37,6 +39,9 @@ BANDWIDTH = 0.5
 def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Autograd:
     """Return the autoencoder before the first of so many steps."""
     return Autograd.begin(JumpRelu, beginning, spec, steps)
+
+
+train = partial(fit_trained, begin)
 
 
 class JumpRelu(Autoencoder):

@@ -8,10 +8,13 @@ The first latents must reconstruct on their own, so that early ones stay general
 The paper sums over M; Adam is blind to the factor. `sparsity` is k.
 """
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.reference import Autograd
 from cladescope.dictionaries.training.spec import FitSpec
@@ -23,6 +26,9 @@ PREFIXES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Autograd:
     """Return the autoencoder before the first of so many steps."""
     return Autograd.begin(Matryoshka, beginning, spec, steps)
+
+
+train = partial(fit_trained, begin)
 
 
 class Matryoshka(BatchTopK):

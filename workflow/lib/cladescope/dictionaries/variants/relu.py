@@ -10,9 +10,12 @@ freedom. Divided by d as the error is, so that λ means the same for every backb
 warm-up. `sparsity` is λ.
 """
 
+from functools import partial
+
 from jaxtyping import Float
 from torch import Tensor
 
+from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.reference import Autoencoder, Autograd
 from cladescope.dictionaries.training.spec import FitSpec
@@ -21,6 +24,9 @@ from cladescope.dictionaries.training.spec import FitSpec
 def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Autograd:
     """Return the autoencoder before the first of so many steps."""
     return Autograd.begin(Relu, beginning, spec, steps)
+
+
+train = partial(fit_trained, begin)
 
 
 class Relu(Autoencoder):

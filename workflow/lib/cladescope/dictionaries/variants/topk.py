@@ -10,7 +10,9 @@ normalised MSE. `sparsity` is k.
 """
 
 import logging
+from functools import partial
 
+from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
 from cladescope.dictionaries.training.loop import Learner
 from cladescope.dictionaries.training.processor import SparseTopK
@@ -42,3 +44,6 @@ def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Lear
         logging.info("the encoder is screened in bfloat16")
         screen = Screen(*start.encoder.shape)
     return SparseTopK(start, spec.recipe.aux_coefficient, adam_betas(steps), threads, screen)
+
+
+train = partial(fit_trained, begin)

@@ -1,0 +1,69 @@
+"""Dictionaries of a trained variant, from one reading of a source.
+
+The variants reach it, not `train.py`: a change of the training loop makes no baseline again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import chain, zip_longest
+
+from cladescope.dictionaries.training.batches import Source, batches
+from cladescope.dictionaries.training.checkpoint import Checkpoint
+from cladescope.dictionaries.training.initial import Beginning
+from cladescope.dictionaries.training.loop import Learner, Run, train
+from cladescope.dictionaries.training.schedule import n_steps
+from cladescope.dictionaries.training.spec import Fit, FitSpec
+from cladescope.machines import make_deterministic
+
+CALIBRATION_BATCHES = 64
+"""Batches of training data from which thresholds for inference are read."""
+
+Begin = Callable[[Beginning, FitSpec, int, int], Learner]
+"""Returns an autoencoder before its first step, given the number of steps and of threads."""
+
+
+def fit_trained(
+    begin: Begin,
+    source: Source,
+    specs: Sequence[FitSpec],
+    done: Callable[[int, Fit], None],
+    threads: int = 1,
+    checkpoints: Sequence[Checkpoint] = (),
+) -> None:
+    """Train dictionaries side by side; report each by its number as it ends.
+
+    Parameters
+    ----------
+    checkpoints
+        One for each, or none at all.
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss is not finite; the others are trained to their end first.
+    """
+    make_deterministic()
+    stream = source.blocks()
+    rows = next(stream)
+    beginning = Beginning.of(rows)
+    runs = []
+    for spec, checkpoint in zip_longest(specs, checkpoints):
+        assert spec.recipe
+        learner = begin(beginning, spec, n_steps(spec.recipe, source), threads)
+        runs.append(Run(learner, source, spec, checkpoint))
+    from_first = chain([rows], stream)
+    # A block may take a good part of the memory.
+    del rows, beginning
+    train(
+        runs,
+        lambda block: source.blocks(block) if block else from_first,
+        lambda run: done(runs.index(run), _finish(run, source)),
+    )
+
+
+def _finish(run: Run, source: Source) -> Fit:
+    """Return the dictionary of a run that is over, with what inference needs."""
+    start, recipe = run.learner.start, run.recipe
+    first = batches(source, recipe.batch_size, run.seed, min(CALIBRATION_BATCHES, run.steps))
+    sample = (start.normalise(rows) for rows in first)
+    return Fit(replace(start, **run.learner.finished(sample)), run.log())
