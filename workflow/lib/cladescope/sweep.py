@@ -126,10 +126,11 @@ def expand_packs(config: dict[str, Any], by_variant: bool) -> list[Pack]:
         Whether those of a pack have the variant in common, as training needs it.
     """
     groups: dict[tuple[Any, ...], list[DictionarySpec]] = {}
+    alone = alone_experiments(config)
     for entry in expand_sweep(config):
         variant = entry.variant if by_variant else None
         group = (entry.experiment, entry.token, entry.layer, variant)
-        if entry.experiment not in alone_experiments(config):
+        if entry.experiment not in alone:
             groups.setdefault(group, []).append(entry)
     packs = []
     for (experiment, _, _, variant), entries in groups.items():
