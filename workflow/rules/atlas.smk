@@ -4,18 +4,6 @@ ATLAS_SETTINGS = ("top_n", "tau", "rho", "mcc_threshold", "null_draws", "p_draws
 PAGE_OPTIONS = ("images", "classes", "neighbours", "latents")
 
 
-def shared_by_atlas():
-    """What the atlas says of each dataset, named by kind and dataset."""
-    inputs = {}
-    for dataset in used_datasets():
-        folder = f"<results>/{layout.DATASET.format(dataset=dataset)}"
-        inputs[f"taxonomy_{dataset}"] = f"{folder}/taxonomy.parquet"
-        inputs[f"index_{dataset}"] = f"{folder}/images/eval.parquet"
-        if DATASETS[dataset]["source"] == "planted":
-            inputs[f"drawn_{dataset}"] = DRAWN
-    return inputs
-
-
 rule draw_thumbnails:
     input:
         index=f"<results>/{layout.INDEX}".replace("{split}", "eval"),
@@ -32,22 +20,6 @@ rule draw_thumbnails:
         code=code_of("draw_thumbnails"),
     script:
         "../scripts/draw_thumbnails.py"
-
-
-def maps_of(pack):
-    """An input: the maps of a job's latents, if there are any, and what tells where they lie."""
-
-    def inputs(wildcards):
-        mapped = [entry for entry in members_of(pack, wildcards) if entry in MAPPED]
-        if not mapped:
-            return {}
-        split = layout.MANIFEST.format(split="eval", **vars(mapped[0]))
-        return {
-            "maps": [f"{RESULTS}/{entry.folder}/relevancy.parquet" for entry in mapped],
-            "manifest": f"{RESULTS}/{split}",
-        }
-
-    return inputs
 
 
 # Pages of dictionaries. What other seeds have in common with them is written by `build_atlas`: a

@@ -18,24 +18,6 @@ TRAINED_SWEEP = {
 }
 
 
-def figure(name, about):
-    """One figure in every format; the first one goes into the report."""
-    first, *others = (f"<results>/{layout.FIGURES}/{name}.{suffix}" for suffix in FORMATS)
-    shown = report(
-        first,
-        caption=f"../report/{name}.rst",
-        category="Figures",
-        subcategory=about,
-        labels={"figure": name.replace("_", " ")},
-    )
-    return [shown, *others]
-
-
-def shown_dataset():
-    """The dataset of the dictionary whose latents are shown as images."""
-    return EXPERIMENTS[SHOWN.experiment]["dataset"]
-
-
 rule plot_scores:
     input:
         metrics=rules.tabulate.output.metrics,

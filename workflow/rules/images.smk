@@ -1,23 +1,3 @@
-from cladescope.config import index_spec
-
-
-def index_spec_of(wildcards):
-    """What the index of a dataset's split is made from."""
-    rendered = f"{RESULTS}/{layout.RENDERED.format(**wildcards)}"
-    return index_spec(DATASETS[wildcards.dataset], wildcards.split, rendered)
-
-
-def index_inputs(wildcards):
-    """The files and folders that an index is made from, as far as they are the user's to name."""
-    spec = index_spec_of(wildcards)
-    named = (
-        spec["source"].get("folder"),
-        spec["listing"].get("label_file"),
-        spec.get("wnids", "imagenet-1k"),
-    )
-    return [path for path in named if path not in (None, "imagenet-1k")]
-
-
 rule render_planted:
     output:
         images=directory(f"<results>/{layout.RENDERED}"),

@@ -2,17 +2,6 @@ RELEVANCY = [f"<results>/{layout.TABLES}/relevancy.csv"] if MAPPED else []
 MAPPING = ("nodes", "latents", "random_latents", "images", "pairs_per_batch", "steps", "seed")
 
 
-def mapping_inputs(wildcards):
-    """The checkpoint, if it is a file, and the table with the objects' masks, if there is one."""
-    experiment = EXPERIMENTS[wildcards.experiment]
-    inputs = {}
-    if weights_kind(experiment["backbone"]) == "file":
-        inputs["backbone"] = experiment["backbone"]["weights"]
-    if DATASETS[experiment["dataset"]]["source"] == "planted":
-        inputs["factors"] = dataset_file("rendered/eval.parquet")(wildcards)
-    return inputs
-
-
 rule map_relevancy:
     input:
         unpack(mapping_inputs),

@@ -1,17 +1,3 @@
-def seed_groups(wildcards):
-    """Folders of a layer's dictionaries, those that differ in the seed only together."""
-    groups = {}
-    for folder, entry in SWEEP.items():
-        layer = (entry.experiment, entry.token, str(entry.layer))
-        if entry.seed is not None and layer == (
-            wildcards.experiment,
-            wildcards.token,
-            wildcards.layer,
-        ):
-            groups.setdefault((entry.variant, entry.width, entry.sparsity), []).append(folder)
-    return list(groups.values())
-
-
 for pack in PACKS:
 
     rule:

@@ -18,41 +18,7 @@ COSTS = f"<results>/{layout.COSTS}"
 RECORDS = {name: f"<results>/{layout.PROVENANCE.format(experiment=name)}" for name in EXPERIMENTS}
 
 
-def stages():
-    """Fingerprint of the code of every stage that numbers come from, by the stage's name."""
-    variants = {entry.variant for entry in SWEEP.values()}
-    drawings = ("plot_", "chart_", "draw_", "build_atlas", "record_provenance")
-    scripts = (script.stem for script in sorted((WORKFLOW / "scripts").glob("*.py")))
-    return {
-        **{script: code_of(script) for script in scripts if not script.startswith(drawings)},
-        **{
-            f"train_sae {variant}": code_of("train_sae", f"dictionaries/variants/{variant}.py")
-            for variant in sorted(variants)
-        },
-    }
-
-
 STAGES = stages()
-
-
-def skipped_images():
-    """The table of skipped images of every dataset and split that an experiment uses."""
-    return {
-        (
-            dataset,
-            split,
-        ): f"{RESULTS}/{layout.IMAGES.format(dataset=dataset, split=split)}_skipped.csv"
-        for dataset in used_datasets()
-        for split in SPLITS
-    }
-
-
-def of_layers(pattern, seeded=False):
-    """The file of every layer that dictionaries are of, or seeded ones."""
-    return [
-        f"<results>/{pattern.format(experiment=experiment, token=token, layer=layer)}"
-        for experiment, token, layer in swept_layers(seeded)
-    ]
 
 
 rule record_provenance:

@@ -1,0 +1,242 @@
+"""Functions that give rules their names, inputs and parameters."""
+
+from cladescope.config import index_spec
+
+
+def code_of(script, *modules):
+    """Fingerprint of a rule's script and of the library modules that it uses."""
+    return fingerprint(
+        WORKFLOW / "scripts" / f"{script}.py", *(PACKAGE / module for module in modules)
+    )
+
+
+def used_datasets():
+    """The datasets that an experiment uses."""
+    return list(dict.fromkeys(experiment["dataset"] for experiment in EXPERIMENTS.values()))
+
+
+def has_planted():
+    """Whether an experiment uses a planted world."""
+    return any(DATASETS[dataset]["source"] == "planted" for dataset in used_datasets())
+
+
+def dictionary_of(wildcards):
+    """The sweep's entry that a rule's wildcards stand for."""
+    folder = layout.DICTIONARY.format(**wildcards)
+    if folder not in SWEEP:
+        raise WorkflowError(f"{folder} is not in the sweep of this configuration")
+    return SWEEP[folder]
+
+
+def members_of(pack, wildcards):
+    """The dictionaries of a job."""
+    return pack.members if pack else [dictionary_of(wildcards)]
+
+
+def name_of(rule, pack):
+    """Name of a rule, for a pack one of its own."""
+    return f"{rule}_{pack.stem}" if pack else rule
+
+
+def stem_of(pack):
+    """Name of a job's log and benchmark."""
+    return pack.stem if pack else "<point>"
+
+
+def files_of(pack, name, pattern=layout.DICTIONARY):
+    """The file called `name` of each dictionary of a job; without a name the folder."""
+    places = [{"name": entry.name, **vars(entry)} for entry in pack.members] if pack else [None]
+    folders = [pattern.format(**place) if place else pattern for place in places]
+    return [f"<results>/{folder}/{name}".rstrip("/") for folder in folders]
+
+
+def swept_layers(seeded=False):
+    """Experiment, token and layer of every dictionary, or of every one that has a seed."""
+    return list(
+        dict.fromkeys(
+            (entry.experiment, entry.token, entry.layer)
+            for entry in SWEEP.values()
+            if entry.seed is not None or not seeded
+        )
+    )
+
+
+def of_sweep(name, experiment=None):
+    """The file called `name` of every dictionary, or of every one of an experiment."""
+    return [
+        f"{RESULTS}/{folder}/{name}"
+        for folder, entry in SWEEP.items()
+        if experiment in (None, entry.experiment)
+    ]
+
+
+def manifests_of(experiment):
+    """The manifests of the activations that an experiment's dictionaries use, of both splits."""
+    return [
+        f"{RESULTS}/"
+        + layout.MANIFEST.format(experiment=name, split=split, token=token, layer=layer)
+        for name, token, layer in swept_layers()
+        for split in SPLITS
+        if name == experiment
+    ]
+
+
+def manifest_of(pack, split):
+    """The manifest of the activations that a job's dictionaries belong to."""
+    pattern = layout.MANIFEST.replace("{split}", split)
+    return f"<results>/{pattern.format(**vars(pack.members[0])) if pack else pattern}"
+
+
+def dataset_file(name, pack=None):
+    """An input: a file of the dataset that a job's experiment uses."""
+
+    def path(wildcards):
+        experiment = EXPERIMENTS[pack.experiment if pack else wildcards.experiment]
+        return f"{RESULTS}/{layout.DATASET.format(dataset=experiment['dataset'])}/{name}"
+
+    return path
+
+
+def final_output():
+    """All that a run makes in the end, but the table of what it cost."""
+    return [*TABLES, *FIGURES, *RELEVANCY, *ATLAS]
+
+
+def identity_of(dictionary):
+    """The columns that say which dictionary a table's row is about."""
+    experiment = EXPERIMENTS[dictionary.experiment]
+    return {
+        "dictionary": dictionary.folder,
+        "experiment": dictionary.experiment,
+        "dataset": experiment["dataset"],
+        "model": experiment["backbone"]["model"],
+        "weights": weights_kind(experiment["backbone"]),
+        "token": dictionary.token,
+        "layer": dictionary.layer,
+        "variant": dictionary.variant,
+        "width": dictionary.width,
+        "sparsity": dictionary.sparsity,
+        "seed": dictionary.seed,
+    }
+
+
+def index_spec_of(wildcards):
+    """What the index of a dataset's split is made from."""
+    rendered = f"{RESULTS}/{layout.RENDERED.format(**wildcards)}"
+    return index_spec(DATASETS[wildcards.dataset], wildcards.split, rendered)
+
+
+def index_inputs(wildcards):
+    """The files and folders that an index is made from, as far as they are the user's to name."""
+    spec = index_spec_of(wildcards)
+    named = (
+        spec["source"].get("folder"),
+        spec["listing"].get("label_file"),
+        spec.get("wnids", "imagenet-1k"),
+    )
+    return [path for path in named if path not in (None, "imagenet-1k")]
+
+
+def seed_groups(wildcards):
+    """Folders of a layer's dictionaries, those that differ in the seed only together."""
+    groups = {}
+    for folder, entry in SWEEP.items():
+        layer = (entry.experiment, entry.token, str(entry.layer))
+        if entry.seed is not None and layer == (
+            wildcards.experiment,
+            wildcards.token,
+            wildcards.layer,
+        ):
+            groups.setdefault((entry.variant, entry.width, entry.sparsity), []).append(folder)
+    return list(groups.values())
+
+
+def of_layers(pattern, seeded=False):
+    """The file of every layer that dictionaries are of, or seeded ones."""
+    return [
+        f"<results>/{pattern.format(experiment=experiment, token=token, layer=layer)}"
+        for experiment, token, layer in swept_layers(seeded)
+    ]
+
+
+def skipped_images():
+    """The table of skipped images of every dataset and split that an experiment uses."""
+    return {
+        (
+            dataset,
+            split,
+        ): f"{RESULTS}/{layout.IMAGES.format(dataset=dataset, split=split)}_skipped.csv"
+        for dataset in used_datasets()
+        for split in SPLITS
+    }
+
+
+def stages():
+    """Fingerprint of the code of every stage that numbers come from, by the stage's name."""
+    variants = {entry.variant for entry in SWEEP.values()}
+    drawings = ("plot_", "chart_", "draw_", "build_atlas", "record_provenance")
+    scripts = (script.stem for script in sorted((WORKFLOW / "scripts").glob("*.py")))
+    return {
+        **{script: code_of(script) for script in scripts if not script.startswith(drawings)},
+        **{
+            f"train_sae {variant}": code_of("train_sae", f"dictionaries/variants/{variant}.py")
+            for variant in sorted(variants)
+        },
+    }
+
+
+def mapping_inputs(wildcards):
+    """The checkpoint, if it is a file, and the table with the objects' masks, if there is one."""
+    experiment = EXPERIMENTS[wildcards.experiment]
+    inputs = {}
+    if weights_kind(experiment["backbone"]) == "file":
+        inputs["backbone"] = experiment["backbone"]["weights"]
+    if DATASETS[experiment["dataset"]]["source"] == "planted":
+        inputs["factors"] = dataset_file("rendered/eval.parquet")(wildcards)
+    return inputs
+
+
+def shown_dataset():
+    """The dataset of the dictionary whose latents are shown as images."""
+    return EXPERIMENTS[SHOWN.experiment]["dataset"]
+
+
+def figure(name, about):
+    """One figure in every format; the first one goes into the report."""
+    first, *others = (f"<results>/{layout.FIGURES}/{name}.{suffix}" for suffix in FORMATS)
+    shown = report(
+        first,
+        caption=f"../report/{name}.rst",
+        category="Figures",
+        subcategory=about,
+        labels={"figure": name.replace("_", " ")},
+    )
+    return [shown, *others]
+
+
+def maps_of(pack):
+    """An input: the maps of a job's latents, if there are any, and what tells where they lie."""
+
+    def inputs(wildcards):
+        mapped = [entry for entry in members_of(pack, wildcards) if entry in MAPPED]
+        if not mapped:
+            return {}
+        split = layout.MANIFEST.format(split="eval", **vars(mapped[0]))
+        return {
+            "maps": [f"{RESULTS}/{entry.folder}/relevancy.parquet" for entry in mapped],
+            "manifest": f"{RESULTS}/{split}",
+        }
+
+    return inputs
+
+
+def shared_by_atlas():
+    """What the atlas says of each dataset, named by kind and dataset."""
+    inputs = {}
+    for dataset in used_datasets():
+        folder = f"<results>/{layout.DATASET.format(dataset=dataset)}"
+        inputs[f"taxonomy_{dataset}"] = f"{folder}/taxonomy.parquet"
+        inputs[f"index_{dataset}"] = f"{folder}/images/eval.parquet"
+        if DATASETS[dataset]["source"] == "planted":
+            inputs[f"drawn_{dataset}"] = DRAWN
+    return inputs
