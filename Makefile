@@ -21,7 +21,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-s
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run plan layers verify status reproduce archive gallery unlock test test-fast test-processors test-saelens peers lint format lock wheels planted-backbone clean
+.PHONY: help demo run bench-gpu plan layers verify status reproduce archive gallery unlock test test-fast test-processors test-saelens peers lint format lock wheels planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -66,7 +66,7 @@ unlock: $(VENV)/synced ## after a run was killed: wait for its Slurm jobs, then 
 	$(BIN)/snakemake --configfile $(CONFIG) --unlock
 
 test: $(VENV)/synced-dev ## run all tests
-	$(BIN)/pytest --numprocesses 3 --dist loadfile
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/synced-dev ## run the tests that take seconds
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
@@ -78,6 +78,9 @@ test-saelens: $(VENV)/synced-dev $(PEERS)/synced ## test the exchange with SAELe
 	SAELENS_PYTHON=$(PEERS)/bin/python $(BIN)/pytest tests/dictionaries/test_saelens.py
 
 peers: $(PEERS)/synced ## make .venv-peers, for benchmarks/sae.py: other libraries for autoencoders
+
+bench-gpu: $(VENV)/synced ## print the figures of docs/performance.md on this machine's GPU
+	$(BIN)/python benchmarks/gpu.py
 
 lint: $(VENV)/synced-dev ## check style, types and the workflow
 	$(BIN)/ruff check .

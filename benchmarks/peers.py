@@ -32,6 +32,8 @@ class Plan:
     """Learning rate, as a multiple of the contestant's own default."""
     sample: np.ndarray
     """float32 (rows, d): training data, for initialisations that use some."""
+    device: str = "cpu"
+    """Where the step is taken; x lies there already."""
 
     @property
     def warmup(self) -> int:
@@ -50,12 +52,12 @@ class Plain:
     def __init__(self, plan: Plan):
         generator = torch.Generator().manual_seed(plan.seed)
         rows = torch.randn(plan.width, plan.d, generator=generator)
-        rows /= rows.norm(dim=1, keepdim=True)
+        rows = (rows / rows.norm(dim=1, keepdim=True)).to(plan.device)
         self.k = plan.k
         self.encoder = torch.nn.Parameter(rows.clone())
         self.decoder = torch.nn.Parameter(rows.clone())
-        self.encoder_bias = torch.nn.Parameter(torch.zeros(plan.width))
-        self.decoder_bias = torch.nn.Parameter(torch.zeros(plan.d))
+        self.encoder_bias = torch.nn.Parameter(torch.zeros(plan.width, device=plan.device))
+        self.decoder_bias = torch.nn.Parameter(torch.zeros(plan.d, device=plan.device))
         parameters = [self.encoder, self.decoder, self.encoder_bias, self.decoder_bias]
         self.optimizer = torch.optim.Adam(
             parameters, lr=plan.rate * 2e-4 / (plan.width / 2**14) ** 0.5
@@ -85,19 +87,15 @@ class Cladescope:
     screens = True
 
     def __init__(self, plan: Plan):
-        from cladescope.config import load_schema
         from cladescope.dictionaries.training import schedule
         from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
         from cladescope.dictionaries.training.processor import SparseTopK
         from cladescope.dictionaries.training.screening import Screen
-        from cladescope.dictionaries.training.spec import FitSpec, Recipe
+        from cladescope.dictionaries.training.spec import FitSpec
         from cladescope.machines import fast_in_bfloat16
 
-        options = load_schema()["$defs"]["training"]["properties"]
-        defaults = {name: option["default"] for name, option in options.items()}
-        defaults |= {"images": plan.steps * plan.batch, "batch_size": plan.batch}
         self.plan = plan
-        self.recipe = Recipe(**defaults)
+        self.recipe = default_recipe(plan)
         self.schedule = schedule
         self.start = initial_dictionary(
             Beginning.of(plan.sample), FitSpec(plan.width, plan.k, plan.seed), plan.k
@@ -144,6 +142,56 @@ class CladescopeInFloat32(Cladescope):
     screens = False
 
 
+class CladescopeOnDevice:
+    """This project's step of a GPU, with the default recipe, as in a long run."""
+
+    def __init__(self, plan: Plan):
+        from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
+        from cladescope.dictionaries.training.reference import TopK
+        from cladescope.dictionaries.training.schedule import Pace
+        from cladescope.dictionaries.training.sparse import SparseLearner
+        from cladescope.dictionaries.training.spec import FitSpec
+
+        self.recipe = default_recipe(plan)
+        spec = FitSpec(plan.width, plan.k, plan.seed, self.recipe)
+        start = initial_dictionary(Beginning.of(plan.sample), spec, plan.k)
+        pace = Pace.of(spec, plan.steps)
+        self.learner = SparseLearner(TopK, start, spec, pace, torch.device(plan.device))
+        self.steps, self.taken = plan.steps, 0
+
+    def step(self, x):
+        # The timed steps may go on beyond the plan's end. A log's interval is one step here: the
+        # device is asked after each, which runs of more than a hundred steps do more rarely.
+        from cladescope.dictionaries.training.batches import Batches, Block
+
+        block = Block(np.empty((len(x), x.shape[1]), np.float32))
+        block._copy = x
+        batches = Batches(block, len(x), 0, 0)
+        list(self.learner.take(batches, range(1), min(self.taken, self.steps - 1)))
+        self.taken += 1
+
+    def reconstruct(self, x):
+        from dataclasses import replace
+
+        finished = replace(self.learner.start, **self.learner.finished([]))
+        z = finished.encode(finished.normalise(x.cpu().numpy()))
+        guess = finished.decode(z) * np.float32(finished.scale) + finished.mean
+        return torch.from_numpy(guess).to(x.device), torch.from_numpy(z).to(x.device)
+
+    def directions(self):
+        return self.learner.weights.decoder
+
+
+def default_recipe(plan: Plan):
+    """Return this project's default recipe for a plan."""
+    from cladescope.config import load_schema
+    from cladescope.dictionaries.training.spec import Recipe
+
+    options = load_schema()["$defs"]["training"]["properties"]
+    defaults = {name: option["default"] for name, option in options.items()}
+    return Recipe(**defaults | {"images": plan.steps * plan.batch, "batch_size": plan.batch})
+
+
 class Sparsify:
     """eai-sparsify: SparseCoder and the calls of its Trainer, schedule-free signum."""
 
@@ -155,12 +203,12 @@ class Sparsify:
 
         torch.manual_seed(plan.seed)
         config = SparseCoderConfig(num_latents=plan.width, k=plan.k)
-        self.sae = SparseCoder(plan.d, config, dtype=torch.float32)
-        self.sae.b_dec.data = torch.from_numpy(plan.sample.mean(0))
+        self.sae = SparseCoder(plan.d, config, device=plan.device, dtype=torch.float32)
+        self.sae.b_dec.data = torch.from_numpy(plan.sample.mean(0)).to(plan.device)
         rate = plan.rate * 5e-3 / (plan.width / 2**14) ** 0.5
         self.optimizer = ScheduleFreeWrapper(SignSGD(self.sae.parameters(), lr=rate), momentum=0.95)
         self.optimizer.train()
-        self.silent = torch.zeros(plan.width, dtype=torch.long)
+        self.silent = torch.zeros(plan.width, dtype=torch.long, device=plan.device)
         # Its default is ten million tokens, more than such a run has.
         self.dead_after = min(10_000_000, plan.steps * plan.batch // 10)
 
@@ -178,7 +226,7 @@ class Sparsify:
     def reconstruct(self, x):
         self.optimizer.eval()
         out = self.sae(x)
-        z = torch.zeros(len(x), len(self.silent))
+        z = torch.zeros(len(x), len(self.silent), device=x.device)
         return out.sae_out, z.scatter(1, out.latent_indices, out.latent_acts)
 
     def directions(self):
@@ -204,7 +252,7 @@ class DictionaryLearning:
             warmup_steps=plan.warmup,
             decay_start=plan.steps - plan.decay,
             seed=plan.seed,
-            device="cpu",
+            device=plan.device,
         )
         self.trainer.dead_feature_threshold = min(10_000_000, plan.steps * plan.batch // 10)
         self.taken = 0
@@ -234,13 +282,14 @@ class SAELens:
             d_sae=plan.width,
             k=plan.k,
             dtype="float32",
-            device="cpu",
+            device=plan.device,
             use_sparse_activations=True,
             rescale_acts_by_decoder_norm=False,
         )
         self.sae = TopKTrainingSAE(config)
-        self.sae.b_dec.data = torch.from_numpy(plan.sample.mean(0))
+        self.sae.b_dec.data = torch.from_numpy(plan.sample.mean(0)).to(plan.device)
         run = SAETrainerConfig(
+            device=plan.device,
             total_training_samples=plan.steps * plan.batch,
             train_batch_size_samples=plan.batch,
             lr=plan.rate * 3e-4,
@@ -272,7 +321,7 @@ class Overcomplete:
         from overcomplete.sae.losses import top_k_auxiliary_loss
 
         torch.manual_seed(plan.seed)
-        self.sae = TopKSAE(plan.d, nb_concepts=plan.width, top_k=plan.k)
+        self.sae = TopKSAE(plan.d, nb_concepts=plan.width, top_k=plan.k, device=plan.device)
         self.optimizer = torch.optim.Adam(self.sae.parameters(), lr=plan.rate * 5e-4)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer,
@@ -282,7 +331,14 @@ class Overcomplete:
 
     def step(self, x):
         self.train(
-            self.sae, [x], self.loss, self.optimizer, self.scheduler, nb_epochs=1, monitoring=0
+            self.sae,
+            [x],
+            self.loss,
+            self.optimizer,
+            self.scheduler,
+            nb_epochs=1,
+            monitoring=0,
+            device=x.device,
         )
 
     def reconstruct(self, x):
@@ -308,6 +364,7 @@ CONTESTANTS = {
     "plain": Plain,
     "cladescope": Cladescope,
     "cladescope_float32": CladescopeInFloat32,
+    "cladescope_device": CladescopeOnDevice,
     "sparsify": Sparsify,
     "dictionary_learning": DictionaryLearning,
     "sae_lens": SAELens,

@@ -37,7 +37,7 @@ import numpy as np
 
 TRAIN, HELD_OUT = 65_536, 16_384
 TRUE_LATENTS, TRUE_L0 = 4096, 24
-OURS = ("plain", "cladescope", "cladescope_float32")
+OURS = ("plain", "cladescope", "cladescope_float32", "cladescope_device")
 PEERS = ("sparsify", "dictionary_learning", "sae_lens", "overcomplete")
 SPEED_STEPS = 250
 """Length of the run whose first steps are timed: what is done about dead latents depends on it."""
@@ -105,34 +105,41 @@ def contest(pipe, name: str, plan: dict, paths: tuple[str, str]) -> None:
     plan["rate"] = plan.pop("rates").get(name, 1.0)
     # What imports and compilation take is no matter of size: pay it before the measurement.
     small = Plan(**{**plan, "width": 64, "k": 4}, sample=sample[:256])
-    CONTESTANTS[name](small).step(torch.from_numpy(sample[:256]))
-    before = _memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # The peak starts anew.
+    CONTESTANTS[name](small).step(torch.from_numpy(sample[:256]).to(small.device))
+    gpu = small.device == "cuda"
+    before = 0.0 if gpu else _memory("VmRSS")
+    if gpu:
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # The peak starts anew.
     contestant = CONTESTANTS[name](Plan(**plan, sample=sample))
     pipe.send("ready")
     while (command := pipe.recv()) is not None:
         if command == "score":
-            pipe.send(_score(contestant, held_out))
+            pipe.send(_score(contestant, held_out, small.device))
             continue
         if command == "directions":
-            pipe.send(contestant.directions().detach().numpy())
+            pipe.send(contestant.directions().detach().cpu().numpy())
             continue
         seconds = []
         for _ in range(command):
-            x = torch.from_numpy(train[np.sort(next(order))])
+            x = torch.from_numpy(train[np.sort(next(order))]).to(small.device)
             started = time.perf_counter()
             contestant.step(x)
+            if gpu:
+                torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)
-        pipe.send((median(seconds), _memory("VmHWM") - before))
+        peak = torch.cuda.max_memory_allocated() / 2**20 if gpu else _memory("VmHWM")
+        pipe.send((median(seconds), peak - before))
 
 
-def _score(contestant, x: np.ndarray) -> dict:
+def _score(contestant, x: np.ndarray, device: str) -> dict:
     import torch
 
     error, fires = 0.0, 0
     with torch.no_grad():
         for start in range(0, len(x), 2048):
-            rows = torch.from_numpy(np.array(x[start : start + 2048]))
+            rows = torch.from_numpy(np.array(x[start : start + 2048])).to(device)
             guess, z = contestant.reconstruct(rows)
             error += float((guess - rows).double().square().sum())
             fires = fires + (z > 0).sum(0)

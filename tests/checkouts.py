@@ -63,11 +63,17 @@ FIGURES = {
 ALL_FIGURES = FIGURES | COSTS | {"plot_training_curves": 1, "plot_top_images": 1}
 TABLES = {
     **dict.fromkeys(("record_provenance", "tabulate", "tabulate_probes", "tabulate_skipped"), 1),
-    **{"compare": 1, "contrast_drawn": 1},
+    **{"tabulate_trends": 1, "contrast_drawn": 1},
     **FIGURES,
     **COSTS,
 }
 SUMMARY = TABLES | {"plot_top_images": 1}
+CURVES = {"plot_training_curves": 1}
+
+
+def dictionaries(count: int) -> dict[str, int]:
+    """Return the jobs that make dictionaries and what is computed for each."""
+    return dict.fromkeys(("train_sae", "encode", "score_dictionary"), count)
 
 
 def edit(config: dict, changes: dict) -> dict:

@@ -3,6 +3,7 @@
 import copy
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,17 @@ SLOW_FIXTURES = {"finished", "checkout", "browser"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs Snakemake, Slurm or Chromium as slow; other slow tests carry the marker."""
+    """Mark what runs Snakemake, Slurm or Chromium as slow; other slow tests carry the marker.
+
+    Files that take minutes come first: no worker then ends with one while the others have nothing
+    left to do.
+    """
     for item in items:
         folder = item.path.relative_to(ROOT / "tests").parts[0]
         if folder in SLOW_FOLDERS or SLOW_FIXTURES & {*item.fixturenames}:
             item.add_marker(pytest.mark.slow)
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (item.path.parent.name != "slurm", -slow[item.path]))
 
 
 @pytest.fixture(scope="session")

@@ -12,16 +12,18 @@ import torch
 from cladescope import machines
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.train import fit_dictionary
-from cladescope.dictionaries.training import kernels, reference
+from cladescope.dictionaries.training import kernels, sparse
 from cladescope.dictionaries.training.batches import InMemory
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.optimiser import Adam
 from cladescope.dictionaries.training.processor import PARAMETERS, SparseTopK
 from cladescope.dictionaries.training.reference import Autograd, TopK, aux_loss
-from cladescope.dictionaries.training.schedule import ADAM_BETAS
+from cladescope.dictionaries.training.schedule import ADAM_BETAS, Pace
 from cladescope.dictionaries.training.screening import Screen
+from cladescope.dictionaries.training.sparse import SparseLearner
 from cladescope.dictionaries.training.spec import FitSpec, Recipe
+from cladescope.dictionaries.training.stepwise import Stepwise
 from cladescope.dictionaries.variants import topk
 
 WIDTH, D, K, BATCH = 300, 24, 5, 1100
@@ -275,10 +277,11 @@ def test_torch_trains_where_it_has_a_gpu(monkeypatch, tmp_path):
     rows = np.random.default_rng(2).standard_normal((64, 8), dtype=np.float32)
     beginning, recipe = Beginning.of(rows), Recipe(64, 32, 1e-4, 0, 0, 0, 0, 0.1)
     spec = FitSpec(16, 2, 0, recipe)
-    assert isinstance(topk.begin(beginning, spec, 2, 1), SparseTopK)
+    assert isinstance(topk.begin(beginning, spec, 2, 1).stepper, SparseTopK)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(reference, "torch_device", lambda: torch.device("cpu"))
-    assert isinstance(topk.begin(beginning, spec, 2, 1), Autograd)
+    monkeypatch.setattr(sparse, "torch_device", lambda: torch.device("meta"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
+    assert isinstance(topk.begin(beginning, spec, 2, 1), SparseLearner)
 
 
 def test_a_run_is_that_of_the_plain_implementation(x, monkeypatch):
@@ -290,7 +293,9 @@ def test_a_run_is_that_of_the_plain_implementation(x, monkeypatch):
         "train",
         partial(
             fit_trained,
-            lambda some, spec, steps, threads: Autograd.begin(TopK, some, spec, steps),
+            lambda some, spec, steps, threads: Stepwise(
+                Autograd.begin(TopK, some, spec, steps), Pace.of(spec, steps)
+            ),
         ),
     )
     plain = fit_dictionary("topk", source, spec)

@@ -13,7 +13,7 @@ from cladescope.activations.store import ActivationStore
 from cladescope.codes.encode import encode, image_blocks
 from cladescope.dictionaries.train import fit_dictionary, open_source
 from cladescope.dictionaries.training import schedule
-from cladescope.dictionaries.training.batches import InMemory, batches, batches_of_block
+from cladescope.dictionaries.training.batches import Batches, Block, InMemory, batches
 from cladescope.dictionaries.training.checkpoint import load_checkpoint, save_checkpoint
 from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
 from cladescope.dictionaries.training.schedule import ADAM_BETAS
@@ -140,9 +140,9 @@ def test_batches_from_the_middle_are_those_of_the_whole():
     assert len(whole) == 20
     for first in (1, 5, 16):
         block, skip = divmod(first, 5)
-        rest = batches_of_block(x, 4, 1, block, range(skip, 5))
-        for one, two in zip(rest, whole[first : 5 * (block + 1)], strict=True):
-            assert np.array_equal(one, two)
+        rest = Batches(Block(x), 4, 1, block)
+        for number, batch in enumerate(whole[first : 5 * (block + 1)], skip):
+            assert np.array_equal(rest[number], batch)
 
 
 def test_patch_tokens_are_rows():
@@ -163,9 +163,9 @@ def test_streamed_blocks_hold_every_token_and_start_anywhere(tmp_path, monkeypat
     assert epoch[:, 0].tolist() != sorted(epoch[:, 0])
     for first in (1, 14, 29):
         block, skip = divmod(first, 3)
-        rest = batches_of_block(next(source.blocks(block)), 10, 1, block, range(skip, 3))
-        for one, two in zip(rest, whole[first : 3 * (block + 1)], strict=True):
-            assert np.array_equal(one, two)
+        rest = Batches(Block(next(source.blocks(block))), 10, 1, block)
+        for number, batch in enumerate(whole[first : 3 * (block + 1)], skip):
+            assert np.array_equal(rest[number], batch)
 
 
 def test_seeds_shuffle_within_the_same_blocks(tmp_path, monkeypatch):
@@ -206,6 +206,8 @@ def test_aux_loss_revives_dead_latents(planted):
     """At the start 6 of 32 latents outdo the others everywhere; 24 directions are to be found."""
     from cladescope.dictionaries.training.loop import Run, train
     from cladescope.dictionaries.training.processor import SparseTopK
+    from cladescope.dictionaries.training.schedule import Pace, n_steps
+    from cladescope.dictionaries.training.stepwise import Stepwise
 
     source = InMemory(planted[0])
     start = initial_dictionary(Beginning.of(planted[0]), FitSpec(32, 3, 0), k=3)
@@ -214,8 +216,10 @@ def test_aux_loss_revives_dead_latents(planted):
     for coefficient in (0.0, 1 / 32):
         # A share above 1: never.
         recipe = Recipe(**{**vars(RECIPE), "aux_coefficient": coefficient, "lift_share": 2})
-        learner = SparseTopK(start, coefficient, ADAM_BETAS)
-        run = Run(learner, source, FitSpec(32, 3, 0, recipe))
+        spec = FitSpec(32, 3, 0, recipe)
+        stepper = SparseTopK(start, coefficient, ADAM_BETAS)
+        learner = Stepwise(stepper, Pace.of(spec, n_steps(recipe, source)))
+        run = Run(learner, source, spec)
         train([run], source.blocks, lambda run: None)
         silent[coefficient] = run.log()["dead_share"][-1]
     assert silent[0.0] > 0.4

@@ -219,7 +219,7 @@ def test_jobs_that_outlive_snakemake_are_waited_for(cluster, submitted, finished
     assert run.returncode == 0, output
     assert jobs_of(cluster, submitted, "train_sae") == [*earlier, *orphans], "none is doubled"
     assert_same_results(submitted, finished)
-    assert_one_allocation(submitted, "tabulate*.log", "compare.log")
+    assert_one_allocation(submitted, "tabulate*.log", "tabulate_trends.log")
 
 
 def test_node_without_the_environment(cluster, submitted):

@@ -1,27 +1,14 @@
 """What reruns after each kind of edit: docs/incremental.md, row by row.
 
-On the small experiment, which has run once (`finished`), and on the paper's, whose files are
-pretended to be made. Each test edits the configuration or the code, asks `snakemake -n` what would
-run, and the edit is undone.
+On the small experiment, which has run once (`finished`). Each test edits the configuration or the
+code, asks `snakemake -n` what would run, and the edit is undone.
 """
 
-import re
-
 import pytest
-import yaml
-from benchmarks import dag
 
-from checkouts import ALL_FIGURES, COSTS, SMALL, SUMMARY, TABLES, edit
+from checkouts import ALL_FIGURES, COSTS, CURVES, SMALL, SUMMARY, TABLES, dictionaries, edit
 
-CURVES = {"plot_training_curves": 1}
 MATCHED = {"match_seeds": 2}
-
-
-def dictionaries(count: int) -> dict[str, int]:
-    """What makes dictionaries and what is computed for each."""
-    return dict.fromkeys(("train_sae", "encode", "score_dictionary"), count)
-
-
 PROBED = {"probe_layer": 2}
 EXTRACTED = {f"extract_activations_trained_{split}_0": 1 for split in ("train", "eval")}
 FROM_ACTIVATIONS = dictionaries(6) | PROBED | MATCHED | CURVES | SUMMARY
@@ -213,61 +200,16 @@ def test_shared_jobs_make_only_what_is_new(checkout):
     grid = {f"{TOPK}.sparsity": [2, 4, 8], f"{VARIANTS}.pca": {}}
     # From a first shared run on: what it keeps has second names in this folder.
     checkout.write(edit(SMALL, SHARING | {"training.batch_size": 128}))
-    result = checkout.run()
+    result = checkout.run("--", "scores")
     assert result.returncode == 0, result.stdout + result.stderr
     before = {path: path.stat().st_ino for path in folder.rglob("*") if path.is_file()}
     contents = {path: path.read_bytes() for path in before}
     checkout.write(edit(SMALL, SHARING | {"training.batch_size": 128} | grid))
-    result = checkout.run()
+    result = checkout.run("--", "scores")
     assert result.returncode == 0, result.stdout + result.stderr
     after = {path: path.stat().st_ino for path in folder.rglob("*") if path.is_file()}
     assert {path: after[path] for path in before} == before
     assert all(path.read_bytes() == content for path, content in contents.items())
     new = {path.relative_to(folder).parts[1:4:2] for path in after.keys() - before.keys()}
     assert new == {(layer, name) for layer in ("L2", "L8") for name in ("w48_k8_s0", "full")}
-    assert checkout.planned() == {}
-
-
-# The paper's experiment: 40 blocks, 256 image shards.
-
-
-@pytest.fixture(scope="module")
-def paper(tmp_path_factory):
-    """A folder where the paper's experiment is made for one width and sparsity."""
-    folder = tmp_path_factory.mktemp("paper")
-    dag.write_inputs(folder, dag.paper_config(SMALL_GRID))
-    dag.pretend_finished(folder)
-    return folder
-
-
-SMALL_GRID, _, FULL_GRID = dag.GRIDS
-PAPER_TABLES = {rule: 1 for rule in TABLES if rule != "contrast_drawn"}
-
-
-def planned(folder, config) -> dict[str, int]:
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    _, printed = dag.dry_run(folder, "--quiet", "rules")
-    counts = dict(re.findall(r"^(\w+) +(\d+)$", printed.partition("total")[0], re.MULTILINE))
-    return {rule: int(count) for rule, count in counts.items() if rule != "all"}
-
-
-def test_papers_experiment_without_an_edit(paper):
-    assert planned(paper, dag.paper_config(SMALL_GRID)) == {}
-
-
-def test_papers_experiment_grows_to_its_full_grid(paper, root):
-    """48 instead of 3 TopK dictionaries in each of 40 blocks, and nothing is extracted."""
-    expected = dictionaries(40 * 45) | {"match_seeds": 40} | CURVES | PAPER_TABLES
-    expected |= {"plot_top_images": 1}
-    config = dag.paper_config(FULL_GRID)
-    assert config == yaml.safe_load((root / "config" / "dinov2_imagenet.yaml").read_text())
-    assert planned(paper, config) == expected
-
-
-def test_papers_experiment_with_other_scores_and_a_layer_less(paper):
-    config = edit(dag.paper_config(SMALL_GRID), {"scores.null_draws": 50})
-    layers = [layer for layer in range(1, 41) if layer != 20]
-    config["experiments"]["dinov2"]["sweep"]["layers"] = layers
-    # A block has three TopK dictionaries, an untrained one, neurons and PCA; six have a random one.
-    expected = {"score_dictionary": 39 * 6 + 6} | CURVES | PAPER_TABLES | {"plot_top_images": 1}
-    assert planned(paper, config) == expected | {"record_provenance": 2}
+    assert checkout.planned("--", "scores") == {}

@@ -78,7 +78,7 @@ rule tabulate:
         "../scripts/tabulate.py"
 
 
-rule compare:
+rule tabulate_trends:
     input:
         metrics=rules.tabulate.output.metrics,
     output:
@@ -90,16 +90,16 @@ rule compare:
         ),
         comparisons=f"<results>/{layout.TABLES}/comparisons.csv",
     log:
-        "<logs>/compare.log",
+        "<logs>/tabulate_trends.log",
     benchmark:
-        "<benchmarks>/compare.tsv"
+        "<benchmarks>/tabulate_trends.tsv"
     conda:
         ENVIRONMENT
     params:
         spec={"level": config["scores"]["fdr"]},
-        code=code_of("compare"),
+        code=code_of("tabulate_trends"),
     script:
-        "../scripts/compare.py"
+        "../scripts/tabulate_trends.py"
 
 
 rule contrast_drawn:

@@ -44,6 +44,8 @@ def make_deterministic() -> None:
     # Without it cuBLAS may add in another order, and torch refuses to run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Memory is written before it is read here; torch would fill it with NaN first.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def fast_in_bfloat16() -> bool:

@@ -8,15 +8,21 @@ train from one reading of a source, each as if alone.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from jaxtyping import Int, Shaped
 
 from cladescope.activations.store import ActivationStore
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 BLOCK_ROWS = 2**18
 """Rows of a streamed block; with 1536 dimensions in float16 they take 0.8 GB."""
+DEVICE_SHARE = 0.5
+"""Share of a device's free memory that a block may take to lie there as a whole."""
 BLOCK_ORDER = 0
 """Seed of the order of streamed blocks, the same for all dictionaries."""
 
@@ -106,17 +112,44 @@ def batches_per_block(source: Source, size: int) -> int:
     return source.rows_per_block // size
 
 
-def batches_of_block(
-    rows: Shaped[np.ndarray, "rows d"], size: int, seed: int, number: int, some: range
-) -> Iterator[Shaped[np.ndarray, "batch d"]]:
-    """Yield some of the batches that a block is cut into, by their numbers in the block.
+class Block:
+    """Rows in memory and, once a learner has asked for them there, on its device."""
 
-    Its rows come in a random order, which depends on the seed and the block's number alone; those
-    that do not fill a batch are left out of this pass.
+    def __init__(self, rows: Shaped[np.ndarray, "rows d"]):
+        self.rows = rows
+        self._copy: Tensor | None = None
+
+    def on(self, device: "torch.device") -> "Tensor | None":
+        """Return the rows on a device; None if they take more than half of what is free there."""
+        import torch
+
+        if self._copy is None:
+            if device.type == "cuda":
+                free, _ = torch.cuda.mem_get_info(device)
+                if self.rows.nbytes > DEVICE_SHARE * free:
+                    return None
+            self._copy = torch.from_numpy(self.rows).to(device)
+        return self._copy
+
+
+class Batches:
+    """One block in the order in which a run takes its rows.
+
+    The order is random and depends on the seed and the block's number alone; rows that do not fill
+    a batch are left out of this pass.
     """
-    order = shuffled(len(rows), seed, number)
-    for batch in some:
-        yield rows[np.sort(order[batch * size : (batch + 1) * size])]
+
+    def __init__(self, block: Block, size: int, seed: int, number: int):
+        self.block = block
+        self.size = size
+        self.order = shuffled(len(block.rows), seed, number)
+
+    def places(self, batch: int) -> Int[np.ndarray, " batch"]:
+        """Return which rows a batch takes, in increasing order."""
+        return np.sort(self.order[batch * self.size : (batch + 1) * self.size])
+
+    def __getitem__(self, batch: int) -> Shaped[np.ndarray, "batch d"]:
+        return self.block.rows[self.places(batch)]
 
 
 def batches(
@@ -125,8 +158,8 @@ def batches(
     """Yield the first n batches of a run."""
     per_block = batches_per_block(source, size)
     for number, rows in enumerate(source.blocks()):
-        some = range(min(per_block, n - number * per_block))
-        yield from batches_of_block(rows, size, seed, number, some)
+        block = Batches(Block(rows), size, seed, number)
+        yield from (block[batch] for batch in range(min(per_block, n - number * per_block)))
         if (number + 1) * per_block >= n:
             return
 

@@ -10,16 +10,17 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Shaped
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.training.batches import Source, batches_of_block, batches_per_block
+from cladescope.dictionaries.training.batches import Batches, Block, Source, batches_per_block
 from cladescope.dictionaries.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from cladescope.dictionaries.training.schedule import lift, n_steps, peak_rate, schedule
-from cladescope.dictionaries.training.spec import FitSpec, Step
+from cladescope.dictionaries.training.schedule import Pace, n_steps
+from cladescope.dictionaries.training.spec import FitSpec, Stretch
 from cladescope.jobs import progress
 
 LOGGED_STEPS = 100
@@ -30,18 +31,16 @@ CHECKPOINT_SECONDS = 300.0
 
 
 class Learner(Protocol):
-    """A dictionary in training."""
+    """A dictionary in training, with what it keeps count of on the way."""
 
     start: Dictionary
     """As it was before the first step."""
 
-    def step(
-        self, x: Float[np.ndarray, "batch d"], rate: float, dead: Bool[np.ndarray, " width"]
-    ) -> Step:
-        """Take one step on normalised activations; AuxK works on the latents marked dead."""
+    def take(self, batches: Batches, some: range, step: int) -> Iterator[Stretch]:
+        """Take a step on each of some batches, the first being the run's step of that number.
 
-    def lift(self, latents: Bool[np.ndarray, " width"], by: float) -> None:
-        """Raise the encoder bias of some latents."""
+        Yields as often as it suits the learner.
+        """
 
     def state(self) -> dict[str, np.ndarray]:
         """Return everything that later steps depend on."""
@@ -89,10 +88,13 @@ def _steps(
     if not going:
         return
     first = min(run.block for run in going)
+    block = None
     for number, rows in enumerate(blocks(first), first):
+        # The same rows again stay where they are.
+        block = block if block and block.rows is rows else Block(rows)
         for run in [run for run in going if run.block == number]:
             try:
-                yield from run.through(rows)
+                yield from run.through(block)
             except FloatingPointError as error:
                 failures.append(error)
                 going.remove(run)
@@ -105,7 +107,7 @@ def _steps(
 
 
 class Run:
-    """One dictionary on its way: how far it is, which latents are silent, what was logged.
+    """One dictionary on its way: how far it is and what was logged.
 
     It continues from its checkpoint, if there is one of this run, and leaves its state there.
     """
@@ -124,15 +126,13 @@ class Run:
         self.step = 0
         self._tokens = source.tokens
         self._per_block = batches_per_block(source, spec.recipe.batch_size)
-        self._peak = peak_rate(spec.recipe, spec.width, self.steps)
-        self._silent = np.zeros(spec.width, np.int64)
+        self._pace = Pace.of(spec, self.steps)
         self._log = Log(spec.width, source.d)
         self._checkpoint = checkpoint
         self._seconds, self._steps_here = 0.0, 0
         self._saved = time.monotonic()
         if checkpoint and (found := load_checkpoint(*checkpoint)):
             self.step, state = found
-            self._silent = state.pop("silent")
             self._log.restore(state)
             learner.restore(state)
             logging.info("continuing from step %d of %d", self.step, self.steps)
@@ -147,28 +147,32 @@ class Run:
         """The source's block that the next step is in."""
         return self.step // self._per_block
 
-    def through(self, rows: Shaped[np.ndarray, "rows d"]) -> Iterator[None]:
-        """Take the steps of the block that the next one is in, given its rows; yield after each.
+    def through(self, block: Block) -> Iterator[None]:
+        """Take the steps of the block that the next one is in; yield once for each.
 
         Raises
         ------
         FloatingPointError
             If the loss is not finite or explodes; names the step, the loss and the learning rate.
         """
-        skip = self.step % self._per_block
-        last = min(self._per_block, skip + self.steps - self.step)
-        size, block = self.recipe.batch_size, self.block
-        for batch in batches_of_block(rows, size, self.seed, block, range(skip, last)):
+        batches = Batches(block, self.recipe.batch_size, self.seed, self.block)
+        batch = self.step % self._per_block
+        last = min(self._per_block, batch + self.steps - self.step)
+        while batch < last:
+            some = range(batch, min(last, batch + self._until_logged()))
             started = time.monotonic()
-            self._take_step(self.learner.start.normalise(batch))
-            now = time.monotonic()
-            self._seconds += now - started
-            self._steps_here += 1
-            if self._checkpoint and now - self._saved >= CHECKPOINT_SECONDS:
-                state = {**self.learner.state(), **self._log.state(), "silent": self._silent}
-                save_checkpoint(*self._checkpoint, self.step, state)
-                self._saved = now
-            yield
+            for stretch in self.learner.take(batches, some, self.step):
+                self._take_in(stretch)
+                now = time.monotonic()
+                self._seconds += now - started
+                self._steps_here += stretch.steps
+                if self._checkpoint and now - self._saved >= CHECKPOINT_SECONDS:
+                    state = {**self.learner.state(), **self._log.state()}
+                    save_checkpoint(*self._checkpoint, self.step, state)
+                    self._saved = now
+                yield from repeat(None, stretch.steps)
+                started = time.monotonic()
+            batch = some.stop
 
     def log(self) -> dict[str, np.ndarray]:
         """Return the columns of the log so far, and tell the job's log how it went."""
@@ -183,28 +187,25 @@ class Run:
         )
         return columns
 
-    def _take_step(self, x: Float[np.ndarray, "batch d"]) -> None:
-        recipe, rows_in_run = self.recipe, self.steps * self.recipe.batch_size
-        rate = self._peak * schedule(self.step, self.steps, recipe)
-        dead = self._silent >= recipe.dead_share * rows_in_run
-        report = self.learner.step(x, rate, dead)
-        self._log.add(report, len(x))
-        error = report.squared_error / x.size
-        if not math.isfinite(error + report.gradient_norm) or (
-            error > DIVERGED and self.step > recipe.warmup_share * self.steps
-        ):
+    def _until_logged(self) -> int:
+        """Return the steps to the next row of the log."""
+        interval = max(1, self.steps // LOGGED_STEPS)
+        return interval - self.step % interval
+
+    def _take_in(self, stretch: Stretch) -> None:
+        recipe = self.recipe
+        self._log.add(stretch, recipe.batch_size)
+        after_warmup = self.step > recipe.warmup_share * self.steps
+        self.step += stretch.steps
+        if not math.isfinite(stretch.worst) or (stretch.worst > DIVERGED and after_warmup):
             raise FloatingPointError(
-                f"training diverged at step {self.step + 1}: normalised error {error:g}, learning "
-                f"rate {rate:g}; lower training.learning_rate"
+                f"training diverged at step {self.step}: normalised error {stretch.worst:g}, "
+                f"learning rate {self._pace.rate(self.step - 1):g}; lower training.learning_rate"
             )
-        self._silent += len(x)
-        self._silent[report.firing > 0] = 0
-        silent = self._silent >= recipe.lift_share * rows_in_run
-        self.learner.lift(silent, lift(rate, self.steps))
-        self.step += 1
         if self.step % max(1, self.steps // LOGGED_STEPS) == 0 or self.over:
             images = self.step * recipe.batch_size // self._tokens
-            self._log.close_interval(self.step, images, float(dead.mean()), rate)
+            rate = self._pace.rate(self.step - 1)
+            self._log.close_interval(self.step, images, stretch.dead_share, rate)
 
 
 class Log:
@@ -216,11 +217,13 @@ class Log:
         self._sums: dict[str, float] = {}
         self._firing = np.zeros(width, np.int64)
 
-    def add(self, report: Step, n: int) -> None:
-        """Take in the report of one step on n rows."""
+    def add(self, stretch: Stretch, batch: int) -> None:
+        """Take in what some steps on `batch` rows each report."""
+        report = stretch.total
         values = {f"mean.{name}": value for name, value in report.losses.items()}
         values |= {"mean.gradient_norm": report.gradient_norm}
-        values |= {"squared_error": report.squared_error, "rows": float(n), "steps": 1.0}
+        values |= {"squared_error": report.squared_error}
+        values |= {"rows": float(stretch.steps * batch), "steps": float(stretch.steps)}
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._firing += report.firing

@@ -4,8 +4,8 @@ It states the mathematics. `training.processor` computes the same for TopK on a 
 times faster, and is tested against it.
 """
 
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -21,11 +21,22 @@ from cladescope.dictionaries.training.spec import FitSpec, Step
 from cladescope.machines import torch_device
 
 
+class Keeping(NamedTuple):
+    """Which latents a variant keeps, and what they must reconstruct: the k largest."""
+
+    of_batch: bool
+    """Whether k · rows of a batch are kept, or else k of each row."""
+    ends: Callable[[int], list[int]]
+    """Given the width, the ends of the nested parts that each must reconstruct."""
+
+
 class Autoencoder(torch.nn.Module):
     """Parameters of a sparse autoencoder; a variant says how latents fire and what they cost."""
 
     revives: ClassVar[bool] = True
     """Whether silent latents are lifted and trained on the residual (AuxK)."""
+    keeping: ClassVar[Keeping | None] = None
+    """Where few latents are kept, which; `training.sparse` then takes the step on a GPU."""
 
     def __init__(self, start: Dictionary, sparsity: float):
         super().__init__()
@@ -64,6 +75,8 @@ class Autoencoder(torch.nn.Module):
 
 class TopK(Autoencoder):
     """Keeps the k largest positive pre-activations of each row."""
+
+    keeping = Keeping(of_batch=False, ends=lambda width: [width])
 
     def activate(self, pre: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
         """Return TopK_k(ReLU(pre))."""

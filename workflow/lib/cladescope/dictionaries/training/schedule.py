@@ -3,8 +3,11 @@
 Measured; docs/dictionaries.md says how.
 """
 
+import math
+from dataclasses import dataclass
+
 from cladescope.dictionaries.training.batches import Source
-from cladescope.dictionaries.training.spec import Recipe
+from cladescope.dictionaries.training.spec import FitSpec, Recipe
 
 REFERENCE_WIDTH = 2**14
 REFERENCE_STEPS = 250
@@ -61,3 +64,31 @@ def schedule(step: int, steps: int, recipe: Recipe) -> float:
     rise = (step + 1) / warmup if warmup else 1.0
     fall = (steps - step) / decay if decay else 1.0
     return min(1.0, rise, fall)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The rates of one run at each of its steps, and how long a latent may be silent."""
+
+    recipe: Recipe
+    width: int
+    steps: int
+
+    @classmethod
+    def of(cls, spec: FitSpec, steps: int) -> "Pace":
+        """Return the pace of a trained dictionary's run."""
+        assert spec.recipe and spec.width
+        return cls(spec.recipe, spec.width, steps)
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        peak = peak_rate(self.recipe, self.width, self.steps)
+        return peak * schedule(step, self.steps, self.recipe)
+
+    def lift(self, step: int) -> float:
+        """Return how far a silent latent's bias rises in a step."""
+        return lift(self.rate(step), self.steps)
+
+    def after(self, share: float) -> int:
+        """Return a share of the run in rows, rounded up."""
+        return math.ceil(share * (self.steps * self.recipe.batch_size))

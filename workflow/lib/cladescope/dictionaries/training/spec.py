@@ -57,3 +57,15 @@ class Step(NamedTuple):
     firing: Int[np.ndarray, " width"]
     """Rows on which each latent fired."""
     gradient_norm: float
+
+
+class Stretch(NamedTuple):
+    """What some steps in a row report."""
+
+    total: Step
+    """Sums over the steps."""
+    steps: int
+    worst: float
+    """The largest normalised squared error of a step; not finite if anything was not."""
+    dead_share: float
+    """Share of latents that were dead before the last step."""

@@ -22,13 +22,15 @@ from torch import Tensor
 
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.reference import Autoencoder, Autograd
+from cladescope.dictionaries.training.loop import Learner
+from cladescope.dictionaries.training.reference import Autoencoder, Keeping
+from cladescope.dictionaries.training.sparse import begin_on_device
 from cladescope.dictionaries.training.spec import FitSpec
 
 
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Autograd:
+def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
     """Return the autoencoder before the first of so many steps."""
-    return Autograd.begin(BatchTopK, beginning, spec, steps)
+    return begin_on_device(BatchTopK, beginning, spec, steps)
 
 
 train = partial(fit_trained, begin)
@@ -36,6 +38,8 @@ train = partial(fit_trained, begin)
 
 class BatchTopK(Autoencoder):
     """Keeps the k·B largest positive pre-activations of a batch."""
+
+    keeping = Keeping(of_batch=True, ends=lambda width: [width])
 
     def activate(self, pre: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
         """Return BatchTopK_{kB}(ReLU(pre))."""

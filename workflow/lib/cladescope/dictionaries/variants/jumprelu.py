@@ -23,7 +23,9 @@ from torch import Tensor
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.reference import Autoencoder, Autograd
+from cladescope.dictionaries.training.loop import Learner
+from cladescope.dictionaries.training.reference import Autoencoder
+from cladescope.dictionaries.training.sparse import begin_on_device
 from cladescope.dictionaries.training.spec import FitSpec
 
 THRESHOLD = 0.03
@@ -36,9 +38,9 @@ BANDWIDTH = 0.5
 """ε, in the units of x' (variance 1 per dimension). From 0.1 to 1 FVE differs by .002."""
 
 
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Autograd:
+def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
     """Return the autoencoder before the first of so many steps."""
-    return Autograd.begin(JumpRelu, beginning, spec, steps)
+    return begin_on_device(JumpRelu, beginning, spec, steps)
 
 
 train = partial(fit_trained, begin)

@@ -16,23 +16,32 @@ from torch import Tensor
 
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.reference import Autograd
+from cladescope.dictionaries.training.loop import Learner
+from cladescope.dictionaries.training.reference import Keeping
+from cladescope.dictionaries.training.sparse import begin_on_device
 from cladescope.dictionaries.training.spec import FitSpec
 from cladescope.dictionaries.variants.batchtopk import BatchTopK
 
 PREFIXES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 
 
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Autograd:
+def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
     """Return the autoencoder before the first of so many steps."""
-    return Autograd.begin(Matryoshka, beginning, spec, steps)
+    return begin_on_device(Matryoshka, beginning, spec, steps)
 
 
 train = partial(fit_trained, begin)
 
 
+def prefix_sizes(width: int) -> list[int]:
+    """Return the number of latents of each prefix, each at least one."""
+    return sorted({max(1, round(share * width)) for share in PREFIXES})
+
+
 class Matryoshka(BatchTopK):
     """BatchTopK with a loss for every prefix of the dictionary."""
+
+    keeping = Keeping(of_batch=True, ends=prefix_sizes)
 
     def loss(self, x: Float[Tensor, "batch d"], z: Float[Tensor, "batch width"]) -> Tensor:
         """Return the mean over the prefixes of the normalised squared error."""
@@ -44,8 +53,3 @@ class Matryoshka(BatchTopK):
             errors.append(error.square().mean())
             used = size
         return torch.stack(errors).mean()
-
-
-def prefix_sizes(width: int) -> list[int]:
-    """Return the number of latents of each prefix, each at least one."""
-    return sorted({max(1, round(share * width)) for share in PREFIXES})

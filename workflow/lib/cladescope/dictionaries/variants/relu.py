@@ -17,13 +17,15 @@ from torch import Tensor
 
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.reference import Autoencoder, Autograd
+from cladescope.dictionaries.training.loop import Learner
+from cladescope.dictionaries.training.reference import Autoencoder
+from cladescope.dictionaries.training.sparse import begin_on_device
 from cladescope.dictionaries.training.spec import FitSpec
 
 
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Autograd:
+def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
     """Return the autoencoder before the first of so many steps."""
-    return Autograd.begin(Relu, beginning, spec, steps)
+    return begin_on_device(Relu, beginning, spec, steps)
 
 
 train = partial(fit_trained, begin)

@@ -16,8 +16,9 @@ from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
 from cladescope.dictionaries.training.loop import Learner
 from cladescope.dictionaries.training.processor import SparseTopK
-from cladescope.dictionaries.training.schedule import adam_betas
+from cladescope.dictionaries.training.schedule import Pace, adam_betas
 from cladescope.dictionaries.training.spec import FitSpec
+from cladescope.dictionaries.training.stepwise import Stepwise
 from cladescope.machines import fast_in_bfloat16, has_gpu
 
 LONG_WORK = 2e12
@@ -32,9 +33,10 @@ def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Lear
     """
     assert spec.recipe and spec.sparsity
     if has_gpu():
-        from cladescope.dictionaries.training.reference import Autograd, TopK
+        from cladescope.dictionaries.training.reference import TopK
+        from cladescope.dictionaries.training.sparse import begin_on_device
 
-        return Autograd.begin(TopK, beginning, spec, steps)
+        return begin_on_device(TopK, beginning, spec, steps)
     start = initial_dictionary(beginning, spec, k=int(spec.sparsity))
     work = 2 * steps * spec.recipe.batch_size * start.encoder.size
     screen = None
@@ -43,7 +45,8 @@ def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Lear
 
         logging.info("the encoder is screened in bfloat16")
         screen = Screen(*start.encoder.shape)
-    return SparseTopK(start, spec.recipe.aux_coefficient, adam_betas(steps), threads, screen)
+    stepper = SparseTopK(start, spec.recipe.aux_coefficient, adam_betas(steps), threads, screen)
+    return Stepwise(stepper, Pace.of(spec, steps))
 
 
 train = partial(fit_trained, begin)

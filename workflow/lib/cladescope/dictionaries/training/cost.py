@@ -1,0 +1,103 @@
+"""What a sparse training step costs on a GPU, by count: operations, bytes and memory.
+
+Nothing of it has been measured: `benchmarks/gpu.py` holds a step to it where there is a GPU.
+"""
+
+from dataclasses import dataclass
+
+FLOAT, HALF, INDEX = 4, 2, 8
+"""Bytes of a number."""
+ADAM_ARRAYS = 3
+"""A parameter and its two moments."""
+BATCH_ARRAYS = 6
+"""Arrays of the batch's size that exist at a time, about."""
+ATTAINED = 0.5
+"""Share of a card's peak rates that is assumed until measured."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Peak rates of a GPU, of its maker's data sheet, without sparsity."""
+
+    bfloat16: float
+    """TFLOP/s of matrix products."""
+    float32: float
+    """TFLOP/s, without tensor cores."""
+    bandwidth: float
+    """TB/s of its memory."""
+    memory: float
+    """GB."""
+
+
+CARDS = {
+    "H200": Card(989, 67, 4.8, 141),
+    "H100": Card(989, 67, 3.35, 80),
+    "A100": Card(312, 19.5, 2.04, 80),
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a part of a step computes and moves."""
+
+    part: str
+    operations: float
+    bytes: float
+    in_bfloat16: bool = False
+
+    def seconds(self, card: Card) -> float:
+        """Return the time that it takes at the share of a card's peaks that is assumed."""
+        rate = card.bfloat16 if self.in_bfloat16 else card.float32
+        limits = self.operations / (rate * 1e12), self.bytes / (card.bandwidth * 1e12)
+        return max(limits) / ATTAINED
+
+
+def sparse_step(d: int, width: int, k: int, batch: int) -> list[Cost]:
+    """Count a TopK step as if nothing stayed in a cache, without AuxK.
+
+    The selection's passes over a row find it in the cache, but for the first and the one that
+    writes what is kept.
+    """
+    entries, parameters = batch * k, 2 * width * d
+    pre = batch * width * HALF
+    return [
+        Cost("encoder in bfloat16", 0, width * d * (FLOAT + HALF)),
+        Cost("product", 2.0 * batch * d * width, pre + (batch + width) * d * HALF, True),
+        Cost("selection", 17.0 * batch * width, 2 * pre + entries * INDEX),
+        Cost("order", 0, 4 * entries * (INDEX + FLOAT)),
+        Cost("values", 2.0 * entries * d, entries * d * FLOAT),
+        Cost("decoding", 2.0 * entries * d, (entries + 4 * batch) * d * FLOAT),
+        Cost("gradient of values", 2.0 * entries * d, entries * d * FLOAT),
+        Cost("gradient of weights", 4.0 * entries * d, 2 * entries * d * FLOAT),
+        Cost("Adam", 12.0 * parameters, 2 * ADAM_ARRAYS * parameters * FLOAT),
+    ]
+
+
+def dense_step(d: int, width: int, batch: int) -> list[Cost]:
+    """Count a step of the plain implementation: seven products in float32, passes over the codes.
+
+    The encoder's forward, the decoder's twice, and two backward for each of encoder and decoder.
+    """
+    parameters, codes = 2 * width * d, batch * width * FLOAT
+    return [
+        Cost("products", 14.0 * batch * d * width, 14 * codes),
+        Cost("codes", 0, 12 * codes),
+        Cost("Adam", 12.0 * parameters, 2 * ADAM_ARRAYS * parameters * FLOAT),
+    ]
+
+
+def device_memory(width: int, d: int, batch: int) -> int:
+    """Return the bytes that one dictionary needs on the device while it trains sparsely.
+
+    Parameters and two moments, the encoder in bfloat16, the batch's pre-activations in bfloat16
+    and some arrays of the batch's size. Activations come on top where they fit.
+    """
+    parameters = width * d * (2 * ADAM_ARRAYS * FLOAT + HALF)
+    return parameters + batch * (width * HALF + BATCH_ARRAYS * d * FLOAT)
+
+
+def widest(memory: float, d: int, batch: int) -> int:
+    """Return the largest width, in whole thousands, whose `device_memory` is at most `memory`."""
+    without = device_memory(0, d, batch)
+    per_latent = device_memory(1, d, batch) - without
+    return int((memory - without) / per_latent) // 1000 * 1000
