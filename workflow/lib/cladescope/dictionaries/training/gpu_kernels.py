@@ -97,7 +97,7 @@ def select_rows(pre: Tensor, k: int) -> Tensor:
     """Equal `expressions.select_rows` for bfloat16: `pre.sort(...).indices[:, :k]`, in order."""
     rows, width = pre.shape
     bits, (bound, above) = _bits(pre), torch.empty(2, rows, dtype=torch.int32, device=pre.device)
-    _row_bounds[(rows,)](bits, bound, above, width, k, CHUNK=_chunk(width))
+    _row_bounds[(rows,)](bits, bound, above, width, k, **_chunks(width))
     offset = torch.arange(rows, device=pre.device) * k
     return _compacted(bits, bound, k - above, offset, rows * k)
 
@@ -117,7 +117,7 @@ def select_batch(pre: Tensor, n: int) -> Tensor:
     digit = upper
     for fine in (False, True):
         grid, counted = (rows,), counts[int(fine)]
-        _digit_counts[grid](bits, upper, counted, width, FINE=fine, CHUNK=_chunk(width))
+        _digit_counts[grid](bits, upper, counted, width, FINE=fine, **_chunks(width))
         total = counted.sum(0)
         reaching = total.flip(0).cumsum(0).flip(0)
         # The largest digit that enough keys reach.
@@ -136,7 +136,7 @@ def select_batch(pre: Tensor, n: int) -> Tensor:
 def _compacted(bits: Tensor, bound: Tensor, ties: Tensor, offset: Tensor, n: int) -> Tensor:
     rows, width = bits.shape
     positions = torch.empty(n, dtype=torch.int64, device=bits.device)
-    _compact[(rows,)](bits, bound, ties, offset, positions, width, CHUNK=_chunk(width))
+    _compact[(rows,)](bits, bound, ties, offset, positions, width, **_chunks(width))
     return positions
 
 
@@ -145,8 +145,15 @@ def _bits(pre: Tensor) -> Tensor:
     return pre.contiguous().view(torch.int16)
 
 
-def _chunk(width: int) -> int:
-    return min(CHUNK, triton.next_power_of_2(width))
+def _chunks(width: int) -> dict[str, int]:
+    """Return how many of so many columns are looked at together, and by how many warps."""
+    chunk = min(CHUNK, triton.next_power_of_2(width))
+    return {"CHUNK": chunk, "num_warps": _warps(chunk)}
+
+
+def _warps(columns: int) -> int:
+    """Return the warps of a program; with fewer a thread's columns do not fit its registers."""
+    return min(8, max(1, columns // 256))
 
 
 @triton.jit
@@ -192,12 +199,13 @@ def decode(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Equal `expressions.decode`: `(encoder[latent] * centred[row]).sum(1)`, and on from there."""
     rows, d = centred.shape
+    columns = triton.next_power_of_2(d)
     values, slopes = centred.new_empty(2, len(entries.latent))
     squares, pull = centred.new_empty(rows, parts), centred.new_empty(parts, rows, d)
     _decode[(rows,)](
         centred, weights.encoder, weights.encoder_bias, weights.decoder, entries.latent,
         entries.bounds, values, slopes, squares, pull, d, rows, scale,
-        PARTS=parts, D=triton.next_power_of_2(d),
+        PARTS=parts, D=columns, num_warps=_warps(columns),
     )  # fmt: skip
     return values, slopes, squares, pull
 
@@ -273,7 +281,7 @@ def update(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Equal `expressions.update`: `up.index_add_(0, latent, slopes * centred[row])`, and so on."""
     (rows, d), width = centred.shape, len(weights.encoder)
-    blocks = triton.cdiv(width, LATENTS)
+    blocks, columns = triton.cdiv(width, LATENTS), triton.next_power_of_2(d)
     squared, through = centred.new_empty(blocks), centred.new_empty(blocks, d)
     firing = torch.empty(width, dtype=torch.int64, device=centred.device)
     moments = [
@@ -285,6 +293,6 @@ def update(
         centred, pull, entries.row, values, slopes, entries.places, entries.starts, part_of,
         extra.position, extra.encoder, extra.decoder, extra.encoder_bias,
         *moments, adam, squared, through, firing, width, rows, d,
-        LATENTS=LATENTS, D=triton.next_power_of_2(d),
+        LATENTS=LATENTS, D=columns, num_warps=_warps(columns),
     )  # fmt: skip
     return squared, through, firing
