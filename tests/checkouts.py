@@ -2,11 +2,14 @@
 
 import ast
 import copy
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -88,6 +91,29 @@ def edit(config: dict, changes: dict) -> dict:
     return config
 
 
+@cache
+def snakemake_server() -> subprocess.Popen:
+    """Return a process that has imported Snakemake and runs it; it ends with this one."""
+    path = Path(__file__).with_name("snakemake_server.py")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    # -P: no module of the tests is in reach of what it runs.
+    return subprocess.Popen([sys.executable, "-P", path], text=True, **pipes)
+
+
+def run_snakemake(
+    arguments: tuple[str, ...], folder: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess:
+    """Run Snakemake in a folder."""
+    server = snakemake_server()
+    with tempfile.TemporaryDirectory() as scratch:
+        written = {name: Path(scratch) / name for name in ("stdout", "stderr")}
+        order = {"arguments": arguments, "cwd": folder, "environment": environment, **written}
+        print(json.dumps(order, default=str), file=server.stdin, flush=True)
+        code = int(server.stdout.readline())
+        printed = {name: path.read_text() for name, path in written.items()}
+    return subprocess.CompletedProcess(["snakemake", *arguments], code, **printed)
+
+
 class Checkout:
     """A copy of the checkout with a configuration of its own."""
 
@@ -102,8 +128,11 @@ class Checkout:
     def run(self, *arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
         """Run Snakemake, as an argument of the command `prefix` if there is one."""
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        arguments = ("--cores", "2", "--configfile", str(self.config), *arguments)
+        if not prefix:
+            return run_snakemake(arguments, self.folder, environment)
         return subprocess.run(
-            [*prefix, SNAKEMAKE, "--cores", "2", "--configfile", str(self.config), *arguments],
+            [*prefix, SNAKEMAKE, *arguments],
             cwd=self.folder,
             env=environment,
             capture_output=True,

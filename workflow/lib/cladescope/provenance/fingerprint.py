@@ -7,7 +7,6 @@ dictionaries, though they share a module with it. Comments and docstrings do not
 
 import ast
 import hashlib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -37,25 +36,64 @@ def fingerprint(script: Path, *modules: Path) -> str:
             queue.extend(_uses(*definition))
     digest = hashlib.sha256()
     for source, name in sorted(reached, key=lambda item: (item[0].as_posix(), item[1])):
-        digest.update(_text(source, name))
+        for text in _definitions(source)[name].texts:
+            digest.update(f"{source.name}\0{name}\0{text}\0".encode())
     return digest.hexdigest()[:16]
 
 
-@cache
-def _text(source: Path, name: str) -> bytes:
-    """Return what a definition adds to a fingerprint; many scripts reach the same definitions."""
-    nodes = _definitions(source)[name]
-    return "".join(f"{source.name}\0{name}\0{_shape(node)}\0" for node in nodes).encode()
+class _Definition:
+    """What a name of a file stands for, read in one walk through its statements."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        """Of each statement, as `_shape` writes it."""
+        self.names: set[str] = set()
+        """Names that it uses."""
+        self.imports: list[ast.Import | ast.ImportFrom] = []
+        """Imports inside."""
+
+    def add(self, statement: ast.stmt) -> None:
+        """Take in one of its statements."""
+        self.texts.append(self._shape(statement))
+
+    def _shape(self, node: object) -> str:
+        """Write a syntax tree as text that is the same for every version of Python we support.
+
+        `ast.dump` and `ast.unparse` are not: versions add empty fields and quote differently.
+        Docstrings are left out, those of fields too; the parser has dropped comments.
+        """
+        if isinstance(node, list):
+            return f"[{','.join(map(self._shape, node))}]"
+        if not isinstance(node, ast.AST):
+            return repr(node)
+        if isinstance(node, ast.Name):
+            self.names.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            self.imports.append(node)
+        inner = []
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if name == "body" and isinstance(value, list):
+                value = [statement for statement in value if not _is_text(statement)]
+                value = value or [ast.Pass()]
+            if value is not None and value != []:
+                inner.append(f"{name}={self._shape(value)}")
+        return f"{type(node).__name__}({','.join(inner)})"
 
 
 @cache
-def _definitions(source: Path) -> dict[str, list[ast.stmt]]:
+def _statements(source: Path) -> list[ast.stmt]:
+    """Return a file's top-level statements, without its docstrings."""
+    return [node for node in ast.parse(source.read_text()).body if not _is_text(node)]
+
+
+@cache
+def _definitions(source: Path) -> dict[str, _Definition]:
     """Return a file's top-level statements by the name they define; the others under ''."""
-    tree = _without_prose(ast.parse(source.read_text()))
-    found: dict[str, list[ast.stmt]] = {"": []}
-    for node in tree.body:
+    found = {"": _Definition()}
+    for node in _statements(source):
         for name in _defined_names(node):
-            found.setdefault(name, []).append(node)
+            found.setdefault(name, _Definition()).add(node)
     return found
 
 
@@ -73,79 +111,58 @@ def _defined_names(node: ast.stmt) -> list[str]:
 @cache
 def _uses(source: Path, name: str) -> list[tuple[Path, str]]:
     """Return the definitions that one definition names, in its own file or in the library's."""
-    nodes = [inner for node in _definitions(source)[name] for inner in ast.walk(node)]
-    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    definition = _definitions(source)[name]
+    names = definition.names
     uses = [(source, other) for other in _definitions(source) if other in names or not other]
-    for node in (*_imports(source), *nodes):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            for alias in node.names:
-                inside = node in nodes
-                if inside or (alias.asname or alias.name) in names:
-                    uses.extend(_imported(node.module, alias.name))
-        elif isinstance(node, ast.Import):
-            # Without a name to follow, and perhaps for the import's effect.
-            for alias in node.names:
-                uses.extend(_imported(alias.name))
+    for inside, nodes in ((False, _imports(source)), (True, definition.imports)):
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                # Without a name to follow, and perhaps for the import's effect.
+                for alias in node.names:
+                    uses.extend(_imported(alias.name))
+            elif node.module and not node.level:
+                for alias in node.names:
+                    if inside or (alias.asname or alias.name) in names:
+                        uses.extend(_imported(node.module, alias.name))
     return uses
 
 
 @cache
 def _imports(source: Path) -> list[ast.Import | ast.ImportFrom]:
-    tree = ast.parse(source.read_text())
-    return [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    nodes = _statements(source)
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
-def _imported(module: str, name: str | None = None) -> Iterator[tuple[Path, str]]:
-    """Yield the definitions that an import of the library brings: one by name, or all."""
+@cache
+def _imported(module: str, name: str | None = None) -> list[tuple[Path, str]]:
+    """Return the definitions that an import of the library brings: one by name, or all."""
     if module.split(".")[0] != LIBRARY.name:
-        return
+        return []
     source = _file_of(module)
     submodule = _file_of(f"{module}.{name}") if name else None
     if submodule is not None:
         source, name = submodule, None
     if source is None or source.name in WATCHING:
-        return
+        return []
     definitions = _definitions(source)
     if name in definitions:
-        yield from ((source, name), (source, ""))
-    elif name in {alias.asname or alias.name for node in _imports(source) for alias in node.names}:
-        # Re-exported: follow it to where it is defined.
-        for node in _imports(source):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                for alias in node.names:
-                    if name == (alias.asname or alias.name):
-                        yield from _imported(node.module, alias.name)
-    else:
-        yield from ((source, other) for other in definitions)
+        return [(source, name), (source, "")]
+    # Re-exported: follow it to where it is defined.
+    return [
+        found
+        for node in _imports(source)
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+        if name == (alias.asname or alias.name)
+        for found in _imported(node.module, alias.name)
+    ] or [(source, other) for other in definitions]
 
 
+@cache
 def _file_of(module: str) -> Path | None:
     stem = LIBRARY.parent.joinpath(*module.split("."))
     candidates = (stem.with_suffix(".py"), stem / "__init__.py")
     return next((path for path in candidates if path.is_file()), None)
-
-
-def _without_prose(tree: ast.Module) -> ast.Module:
-    """Remove docstrings, those of fields and constants too; the parser has dropped comments."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            kept = [statement for statement in node.body if not _is_text(statement)]
-            node.body = kept if kept or isinstance(node, ast.Module) else [ast.Pass()]
-    return tree
-
-
-def _shape(node: object) -> str:
-    """Write a syntax tree as text that is the same for every version of Python that we support.
-
-    `ast.dump` and `ast.unparse` are not: versions add empty fields and quote differently.
-    """
-    if isinstance(node, list):
-        return f"[{','.join(map(_shape, node))}]"
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
-    inner = ",".join(f"{name}={_shape(value)}" for name, value in fields)
-    return f"{type(node).__name__}({inner})"
 
 
 def _is_text(node: ast.stmt) -> bool:
