@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+import torch
 
 from cladescope.codes.codes import Codes
 from cladescope.codes.encode import encode
 from cladescope.codes.linear import Ridge, nearest, unit_rows, vote
 from cladescope.codes.quality import Reconstruction, redundant_share
 from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.dictionaries.on_device import OnDevice
 from cladescope.dictionaries.train import fit_dictionary
 from cladescope.dictionaries.training.batches import InMemory
 from cladescope.dictionaries.training.spec import FitSpec
@@ -40,8 +42,16 @@ def labels(n):
 PER_LATENT = np.linspace(0, 4, 20, dtype=np.float32)
 
 
+@pytest.fixture(params=["numpy", "torch"])
+def way(request, monkeypatch):
+    """What encodes. A mock: with torch the processor stands for a GPU."""
+    if request.param == "torch":
+        monkeypatch.setattr("cladescope.codes.encode.has_gpu", lambda: True)
+
+
 @pytest.mark.parametrize("k", [1, 3, 20, None])
 @pytest.mark.parametrize("threshold", [None, np.array([1.5], np.float32), PER_LATENT])
+@pytest.mark.usefixtures("way")
 def test_encoding_equals_a_loop_in_float64(x, k, threshold):
     subject = dictionary(k, threshold=threshold)
     codes, _ = encode(subject, [x[:, None]], labels(len(x)))
@@ -87,7 +97,11 @@ def test_ties_go_to_the_lower_latent():
     zeros = np.zeros(1, np.float32)
     ones = np.ones((4, 1), np.float32)
     subject = Dictionary(ones, np.zeros(4, np.float32), ones, zeros, zeros, 1.0, k=2)
-    assert subject.encode(np.array([[2.0], [-1.0]])).tolist() == [[2, 2, 0, 0], [0, 0, 0, 0]]
+    x = np.array([[2.0], [-1.0]], np.float32)
+    assert subject.encode(x).tolist() == [[2, 2, 0, 0], [0, 0, 0, 0]]
+    z, guess = OnDevice(subject, torch.device("cpu")).reconstruct(x)
+    assert z.tolist() == [[2, 2, 0, 0], [0, 0, 0, 0]]
+    assert guess.tolist() == [[4], [0]]
 
 
 @pytest.mark.parametrize("threshold", [None, PER_LATENT])

@@ -5,7 +5,7 @@ from cladescope.files import write_json
 from cladescope.images.index import ImageIndex
 from cladescope.jobs import start_log
 from cladescope.kept import unfinished
-from cladescope.machines import machine
+from cladescope.machines import has_gpu, machine
 
 start_log(snakemake.log[0])
 inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
@@ -18,4 +18,4 @@ read = [
 for n in unfinished(params.results, written, read, made_by=params.code):
     codes, quality = encode(Dictionary.load(inputs.weights[n]), image_blocks(store), labels)
     codes.save(outputs.codes[n])
-    write_json(outputs.quality[n], {**quality, "machine": machine(snakemake.threads)})
+    write_json(outputs.quality[n], {**quality, "machine": machine(snakemake.threads, has_gpu())})

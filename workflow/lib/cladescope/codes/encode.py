@@ -1,6 +1,6 @@
-"""From activations to sparse codes and their quality. Needs numpy only: no job waits for torch."""
+"""From activations to sparse codes and their quality; no job without a GPU waits for torch."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from cladescope.activations.store import ActivationStore
 from cladescope.codes.codes import Codes
 from cladescope.codes.quality import Reconstruction, downstream_accuracy, redundant_share
 from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.machines import has_gpu
 
 ROWS = 4096
 """Tokens that are dense at a time."""
@@ -32,7 +33,7 @@ def encode(
     labels
         Class of each image.
     """
-    quality = Reconstruction(dictionary.width)
+    quality, reconstruct = Reconstruction(dictionary.width), _reconstruction(dictionary)
     parts = []
     original, reconstruction = np.empty((2, len(labels), len(dictionary.mean)), np.float32)
     start = 0
@@ -40,8 +41,7 @@ def encode(
         _, tokens, d = x.shape
         images = slice(start, start + len(x))
         target = dictionary.normalise(x.reshape(-1, d))
-        z = dictionary.encode(target)
-        guess = dictionary.decode(z)
+        z, guess = reconstruct(target)
         quality.add(target, guess, z)
         original[images] = target.reshape(-1, tokens, d).mean(1)
         reconstruction[images] = guess.reshape(-1, tokens, d).mean(1)
@@ -58,6 +58,23 @@ def encode(
         "redundant_share": redundant_share(dictionary.decoder),
         **downstream_accuracy(original, reconstruction, labels),
     }
+
+
+def _reconstruction(
+    dictionary: Dictionary,
+) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Return what gives codes and reconstruction of normalised activations, on a GPU if it can."""
+    if has_gpu():
+        from cladescope.dictionaries.on_device import OnDevice
+        from cladescope.machines import torch_device
+
+        return OnDevice(dictionary, torch_device()).reconstruct
+
+    def reconstruct(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        z = dictionary.encode(x)
+        return z, dictionary.decode(z)
+
+    return reconstruct
 
 
 def image_blocks(store: ActivationStore) -> Iterator[Shaped[np.ndarray, "images tokens d"]]:

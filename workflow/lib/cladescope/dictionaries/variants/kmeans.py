@@ -1,11 +1,15 @@
 """Baseline: directions of k-means clusters of the activations, read like a TopK dictionary."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.spec import FitSpec
+from cladescope.machines import has_gpu, make_deterministic, torch_device
 
 ROUNDS = 25
 _BLOCK_ROWS = 8192
@@ -25,8 +29,9 @@ def fit(beginning: Beginning, spec: FitSpec) -> Dictionary:
     x = (x.astype(np.float32) - mean) / np.float32(scale)
     random = np.random.default_rng(spec.seed)
     centres = x[random.choice(len(x), spec.width, replace=False)]
+    nearest_to = _search(x)
     for _ in range(ROUNDS):
-        nearest = _nearest(x, centres)
+        nearest = nearest_to(centres)
         order = np.argsort(nearest, kind="stable")
         size = np.bincount(nearest, minlength=spec.width)
         sums = np.add.reduceat(x[order], np.minimum(np.cumsum(size) - size, len(x) - 1))
@@ -39,12 +44,32 @@ def fit(beginning: Beginning, spec: FitSpec) -> Dictionary:
     return Dictionary(rows, zeros[0], rows, zeros[1], mean, scale, int(spec.sparsity))
 
 
-def _nearest(
-    x: Float[np.ndarray, "images d"], centres: Float[np.ndarray, "width d"]
-) -> Int[np.ndarray, " images"]:
-    """Return the centre with the smallest distance to each row, block by block."""
-    half_norm = np.square(centres).sum(1) / 2
-    blocks = range(0, len(x), _BLOCK_ROWS)
-    return np.concatenate(
-        [(x[i : i + _BLOCK_ROWS] @ centres.T - half_norm).argmax(1) for i in blocks]
-    )
+def _search(x: Float[np.ndarray, "images d"]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what gives the nearest centre of each row, on a GPU if there is one."""
+    blocks = [x[i : i + _BLOCK_ROWS] for i in range(0, len(x), _BLOCK_ROWS)]
+    if not has_gpu():
+        return lambda centres: np.concatenate(
+            [nearest_centres(block, centres.T, np.square(centres).sum(1) / 2) for block in blocks]
+        )
+    import torch
+
+    make_deterministic()
+    device = torch_device()
+    there = [torch.from_numpy(block).to(device) for block in blocks]
+
+    def search(centres: np.ndarray) -> np.ndarray:
+        columns, half_norm = centres.T, np.square(centres).sum(1) / 2
+        # After the first round the centres are float64.
+        moved = [torch.from_numpy(array).to(there[0]) for array in (columns, half_norm)]
+        found = [nearest_centres(block, *moved) for block in there]
+        return torch.cat(found).cpu().numpy()
+
+    return search
+
+
+def nearest_centres(rows: Any, columns: Any, half_norm: Any) -> Any:
+    """Return the centre at the smallest distance of each row: arrays of numpy or of torch.
+
+    ‖x − c‖² / 2 is ‖c‖² / 2 − ⟨x, c⟩ and what all centres have in common.
+    """
+    return (rows @ columns - half_norm).argmax(1)
