@@ -1,6 +1,9 @@
 """The house: one folder a stage, and a byte flows one way through them."""
 
 import ast
+import re
+import subprocess
+import sys
 from collections import defaultdict
 
 import pytest
@@ -81,3 +84,17 @@ def test_scripts_are_short(root):
     for script in (root / "workflow" / "scripts").glob("*.py"):
         assert len(script.read_text().splitlines()) <= 40, script.name
         assert "def " not in script.read_text(), script.name
+
+
+def test_rules_are_read_without_the_libraries_of_jobs(root):
+    """So that `snakemake --lint` and a plan need Snakemake alone."""
+    named = re.findall(
+        r"^from (cladescope\S*) import",
+        "".join(path.read_text() for path in (root / "workflow" / "rules").glob("*.smk")),
+        re.MULTILINE,
+    )
+    assert len(named) > 5
+    blocked = "import sys; sys.modules |= dict.fromkeys(('numpy', 'pandas', 'torch', 'zarr'))"
+    program = "\n".join([blocked, *(f"import {module}" for module in named)])
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -10,12 +10,12 @@ import pytest
 
 from checkouts import SMALL
 from cladescope.config import complete_config
+from cladescope.provenance.identity import plan_record
 from cladescope.provenance.record import (
     COLUMNS,
     combine,
     describe_checkout,
     describe_environment,
-    plan_record,
     read_records,
     stamp,
 )

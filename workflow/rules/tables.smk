@@ -1,4 +1,4 @@
-from cladescope.provenance.record import plan_record
+from cladescope.provenance.identity import plan_record
 
 TABLES = [
     f"<results>/{layout.TABLES}/{name}"
