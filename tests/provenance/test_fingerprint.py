@@ -44,14 +44,9 @@ def library(tmp_path, monkeypatch) -> Path:
 
 
 def code(library: Path, *modules: Path) -> str:
-    for cached in (
-        module.fingerprint,
-        module._definitions,
-        module._imports,
-        module._uses,
-        module._text,
-    ):
-        cached.cache_clear()
+    for function in vars(module).values():
+        if hasattr(function, "cache_clear"):
+            function.cache_clear()
     return module.fingerprint(library.parents[1] / "script.py", *modules)
 
 
