@@ -107,8 +107,8 @@ def test_killed_workflow_job_and_worker(extraction, tmp_path):
     assert checkout.planned("--", *targets) == {}
 
 
-def hold(folder, held, release):
-    with claim(folder):
+def hold(folder, held, release, part=None):
+    with claim(folder, part):
         held.set()
         release.wait(30)
 
@@ -129,6 +129,29 @@ def test_second_process_waits_for_the_first(tmp_path):
     release.set()
     for process in (first, second):
         process.join(30)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "waits"),
+    [
+        (range(4), range(4, 6), False),
+        (range(4, 6), range(1), False),
+        (range(4), range(3, 6), True),
+        (range(1, 2), None, True),
+        (None, range(300, 301), True),
+    ],
+)
+def test_processes_with_the_same_numbers_wait(tmp_path, first, second, waits):
+    # A forked process would hold its parent's lock.
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    with claim(tmp_path / "f", first):
+        other = context.Process(target=hold, args=(tmp_path / "f", held, release, second))
+        other.start()
+        assert held.wait(1 if waits else 30) is not waits
+    assert held.wait(30)
+    release.set()
+    other.join(30)
 
 
 def test_claim_of_a_folder_that_its_holder_removed(tmp_path):
