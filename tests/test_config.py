@@ -8,7 +8,7 @@ from cladescope.config import ConfigError, complete_config, index_spec, load_sch
 from cladescope.images.sources import make_source
 from cladescope.images.sources.huggingface import HuggingFace
 from cladescope.images.sources.webdataset import WebDataset
-from cladescope.sweep import expand_sweep
+from cladescope.sweep import expand_passes, expand_sweep
 
 SPLITS = {"train": "a", "eval": "b"}
 
@@ -355,3 +355,36 @@ def test_sweep_is_the_product_of_its_axes(default_config):
     assert "trained/dictionaries/cls/L8/topk/w256_k8_s1" in {d.folder for d in trained}
     assert "trained/dictionaries/cls/L8/pca/full" in {d.folder for d in sweep}
     assert len({d.folder for d in sweep}) == len(sweep)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "parts"),
+    [
+        (None, ["0-9"]),
+        ({"eval": 3}, ["0-9"]),
+        ({"train": 3}, ["0-2", "3-5", "6-9"]),
+        ({"train": 64}, [f"{shard}-{shard}" for shard in range(10)]),
+    ],
+)
+def test_shards_are_spread_over_jobs(default_config, jobs, parts):
+    """One after the other, as evenly as can be, and no job without one."""
+    extraction = default_config["experiments"]["trained"]["extraction"]
+    extraction["shards"] = {"train": 10, "eval": 1}
+    if jobs is not None:
+        extraction["jobs"] = jobs
+    train, evaluation = expand_passes(complete_config(default_config))[:2]
+    assert (train.split, train.parts()) == ("train", parts)
+    assert (evaluation.split, evaluation.parts()) == ("eval", ["0-0"])
+
+
+@pytest.mark.parametrize(
+    ("jobs", "message"),
+    [
+        ({"train": 0}, "extraction.jobs.train: 0 is out of range; the nearest valid value is 1"),
+        ({"trian": 2}, "extraction.jobs: unknown key 'trian'; did you mean 'train'?"),
+        (4, "extraction.jobs: 4 should be of type object"),
+    ],
+)
+def test_a_wrong_number_of_extraction_jobs_is_named(default_config, jobs, message):
+    default_config["experiments"]["trained"]["extraction"]["jobs"] = jobs
+    assert f"experiments.trained.{message}" in faults_of(default_config)

@@ -1,6 +1,11 @@
 """What is recorded of the machine, and what is known of its processor."""
 
+import multiprocessing
+from contextlib import ExitStack
+from types import SimpleNamespace
+
 import pytest
+import torch
 
 from cladescope import machines
 
@@ -35,3 +40,60 @@ def test_a_processor_without_a_name_is_called_by_its_architecture(monkeypatch, t
     monkeypatch.setattr(machines.platform, "machine", lambda: "aarch64")
     assert not machines.fast_in_bfloat16()
     assert machines.machine(2) == "CPU aarch64, 2 threads"
+
+
+@pytest.fixture
+def gpus(monkeypatch, tmp_path):
+    """Four GPUs of which CUDA_VISIBLE_DEVICES leaves the last two; for torch only, and faked."""
+    names = ["GPU-c", "GPU-d"]
+    chosen = []
+    monkeypatch.setattr(machines, "has_gpu", lambda: True)
+    monkeypatch.setattr(machines, "GPU_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(machines.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(names))
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda number: SimpleNamespace(uuid=names[number])
+    )
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    return names, chosen
+
+
+def hold_gpu(queue, release):
+    with machines.own_device() as device:
+        queue.put(device.index)
+        release.wait(30)
+
+
+def test_jobs_take_a_gpu_each_and_wait_for_one(gpus):
+    names, chosen = gpus
+    context = multiprocessing.get_context("fork")
+    queue, release, never = context.Queue(), context.Event(), context.Event()
+    first = context.Process(target=hold_gpu, args=(queue, never))
+    first.start()
+    assert queue.get(timeout=30) == 0
+    second = context.Process(target=hold_gpu, args=(queue, release))
+    second.start()
+    assert queue.get(timeout=30) == 1
+    third = context.Process(target=hold_gpu, args=(queue, release))
+    third.start()
+    third.join(0.3)
+    assert third.is_alive() and queue.empty(), "both are taken"
+    first.kill()
+    assert queue.get(timeout=30) == 0, "a killed job has none"
+    # The same GPU, under the number that it has for a job that sees only this one.
+    names[:] = ["GPU-b", "GPU-d"]
+    with machines.own_device() as device:
+        assert device == torch.device("cuda", 0)
+    assert chosen == [0]
+    release.set()
+    for process in (first, second, third):
+        process.join(30)
+
+
+def test_without_a_gpu_nothing_is_taken(monkeypatch, tmp_path):
+    monkeypatch.setattr(machines, "has_gpu", lambda: False)
+    monkeypatch.setattr(machines.tempfile, "gettempdir", lambda: str(tmp_path))
+    with ExitStack() as jobs:
+        devices = {jobs.enter_context(machines.own_device()) for _ in range(2)}
+    assert devices == {torch.device("cpu")}
+    assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,14 @@ import pytest
 import torch
 import zarr
 
-from cladescope.activations.extract import ExtractionSpec, PatchSample, extract_activations
+from cladescope.activations import writer as writer_module
+from cladescope.activations.extract import (
+    ExtractionSpec,
+    PatchSample,
+    extract_activations,
+    extract_shards,
+    join_shards,
+)
 from cladescope.activations.store import read_activations
 from cladescope.backbone.backbone import BackboneSpec, load_backbone
 from cladescope.images.index import decode_image
@@ -217,3 +225,122 @@ def test_killed_at_random_moments_ends_in_the_same_bytes(shipped, images, tmp_pa
     extract_activations(*images, shipped, spec, manifests)
     found = {path: content for path, content in tree(tmp_path).items() if path.parts[0] != "timed"}
     assert found == tree(undisturbed)
+
+
+PLACES = [(layer, token) for layer in (2, 8) for token in ("cls", "patches")]
+
+
+def partials_of(folder, shards):
+    name = f"{shards.start}-{shards[-1]}"
+    return {(layer, token): folder / token / f".L{layer}.{name}.json" for layer, token in PLACES}
+
+
+def partials_by_manifest(folder, parts):
+    return {
+        folder / token / f"L{layer}.json": [partials_of(folder, p)[layer, token] for p in parts]
+        for layer, token in PLACES
+    }
+
+
+def join(index, folder, parts):
+    """Play the job that joins, and Snakemake, which deletes what it has joined."""
+    partials = partials_by_manifest(folder, parts)
+    join_shards(index, partials)
+    for path in (path for paths in partials.values() for path in paths):
+        path.unlink()
+
+
+@pytest.mark.parametrize("cuts", [(0, 3), (0, 1, 3), (0, 1, 2, 3)])
+def test_any_number_of_jobs_makes_the_same_bytes(shipped, images, tmp_path, undisturbed, cuts):
+    spec = spec_of(patches=PatchSample(4, 0))
+    parts = [range(*ends) for ends in pairwise(cuts)]
+    for shards in reversed(parts):
+        extract_shards(*images, shipped, spec, partials_of(tmp_path, shards), shards)
+    assert not list(tmp_path.glob("*/L*")), "nothing looks complete"
+    join(images[0], tmp_path, parts)
+    assert tree(tmp_path) == tree(undisturbed)
+
+
+def test_jobs_side_by_side_of_which_one_is_killed(shipped, images, tmp_path, undisturbed):
+    """The others are not disturbed, and another number of jobs goes on with what is there."""
+    spec = spec_of(patches=PatchSample(4, 0), batch_size=4)
+    expected = tmp_path / "expected"
+    extract_activations(*images, shipped, spec, manifests_of(expected, [2, 8], ["cls", "patches"]))
+    folder = tmp_path / "parts"
+    context = multiprocessing.get_context("fork")
+
+    def start(shards):
+        arguments = (*images, shipped, spec, partials_of(folder, shards), shards)
+        child = context.Process(target=extract_shards, args=arguments)
+        child.start()
+        return child
+
+    killed = start(range(2))
+    sidecars = [folder / token / f".L{layer}.partial/0.json" for layer, token in PLACES]
+    while not all(path.exists() for path in sidecars):
+        time.sleep(0.01)
+        assert killed.is_alive()
+    # Not gone yet, and with all that it holds.
+    os.kill(killed.pid, signal.SIGSTOP)
+    made = {path: path.stat().st_mtime_ns for path in sidecars}
+    survivor = start(range(2, 3))
+    survivor.join(60)
+    finished = survivor.exitcode
+    killed.kill()
+    killed.join()
+    assert finished == 0, "it waits for no other"
+    assert not any(path.exists() for path in partials_of(folder, range(2)).values())
+    again = [range(1), range(1, 2), range(2, 3)]
+    for child in [start(shards) for shards in again]:
+        child.join()
+        assert child.exitcode == 0
+    assert {path: path.stat().st_mtime_ns for path in sidecars} == made, "shard 0 was kept"
+    join(images[0], folder, again)
+    assert tree(folder) == tree(expected)
+
+
+@pytest.mark.parametrize("link", [os.link, os.replace], ids=["linked", "moved"])
+def test_join_that_was_killed_is_done_again(
+    shipped, images, tmp_path, undisturbed, monkeypatch, link
+):
+    """Killed amid a store's shards, and when all stores are done but Snakemake does not know."""
+    spec = spec_of(patches=PatchSample(4, 0))
+    parts = [range(1), range(1, 3)]
+    for shards in parts:
+        extract_shards(*images, shipped, spec, partials_of(tmp_path, shards), shards)
+    partials = partials_by_manifest(tmp_path, parts)
+    linked = []
+
+    def link_once(source, target):
+        if linked:
+            raise KeyboardInterrupt
+        linked.append(target)
+        link(source, target)
+
+    monkeypatch.setattr(writer_module, "_link", link_once)
+    with pytest.raises(KeyboardInterrupt):
+        join_shards(images[0], partials)
+    assert len(linked) == 1 and not list(tmp_path.glob("*/L*.json"))
+    monkeypatch.setattr(writer_module, "_link", link)
+    join_shards(images[0], partials)
+    assert not list(tmp_path.glob("*/.L*.partial"))
+    for manifest in partials:
+        manifest.unlink()
+    join(images[0], tmp_path, parts)
+    assert tree(tmp_path) == tree(undisturbed)
+
+
+def test_shards_that_do_not_belong_together_are_not_joined(shipped, images, tmp_path):
+    spec = spec_of(patches=PatchSample(4, 0))
+    parts = [range(2), range(2, 3)]
+    for shards, batch_size in zip(parts, (8, 16), strict=True):
+        spec = spec_of(patches=PatchSample(4, 0), batch_size=batch_size)
+        extract_shards(*images, shipped, spec, partials_of(tmp_path, shards), shards)
+    with pytest.raises(ValueError, match=r"made by different .* delete .*\.L2\.0-1\.json"):
+        join(images[0], tmp_path, parts)
+    extract_shards(*images, shipped, spec, partials_of(tmp_path, parts[0]), parts[0])
+    lost = tmp_path / "cls" / ".L2.partial" / "1"
+    lost.unlink()
+    with pytest.raises(ValueError, match=rf"{lost}: gone; delete .*\.L2\.\*-\*\.json"):
+        join(images[0], tmp_path, parts)
+    assert not list(tmp_path.glob("*/L*.json"))

@@ -33,8 +33,9 @@ def extraction(checkout, config, tmp_path):
         "threads": 2,
     }
 
-    def configure(name):
+    def configure(name, jobs=1):
         config["results"] = str(tmp_path / name)
+        experiment["extraction"]["jobs"] = {"train": jobs}
         checkout.write(config)
         datasets = tmp_path / name / "datasets"
         shutil.copytree(checkout.folder / "results" / "small" / "datasets", datasets)
@@ -52,8 +53,8 @@ def stores(folder):
 
 
 def start(checkout, targets):
-    """Start Snakemake in a process group of its own."""
-    command = [SNAKEMAKE, "--cores", "2", "--configfile", str(checkout.config), "--", *targets]
+    """Start Snakemake, for two jobs at a time, in a process group of its own."""
+    command = [SNAKEMAKE, "--cores", "4", "--configfile", str(checkout.config), "--", *targets]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     return subprocess.Popen(
         command,
@@ -66,21 +67,23 @@ def start(checkout, targets):
 
 
 def job_of(workflow):
-    """The extraction job and its decoding workers, once the job computes."""
+    """An extraction job and its decoding workers, once the job computes."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and workflow.poll() is None:
         time.sleep(0.02)
         # Processes come and go meanwhile.
         with contextlib.suppress(psutil.Error):
             for process in psutil.Process(workflow.pid).children(recursive=True):
-                is_job = "extract_activations" in " ".join(process.cmdline()[-2:])
+                is_job = "extract_" in " ".join(process.cmdline()[-2:])
                 workers = process.children() if "python" in process.name() and is_job else []
                 if workers:
                     return process, workers
     raise AssertionError("no extraction job was seen at work")
 
 
-def test_killed_workflow_job_and_worker(extraction, tmp_path):
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_killed_workflow_job_and_worker(extraction, tmp_path, jobs):
+    """Whether one job extracts or several, of which one is killed or outlives its workflow."""
     checkout, configure = extraction
     targets = configure("undisturbed")
     result = checkout.run("--", *targets)
@@ -88,7 +91,7 @@ def test_killed_workflow_job_and_worker(extraction, tmp_path):
     expected = stores(tmp_path / "undisturbed")
     assert len(expected) > 60
 
-    targets = configure("disturbed")
+    targets = configure("disturbed", jobs)
     rng = random.Random(0)
     for victim in ("workflow", "job", "worker", "workflow"):
         workflow = start(checkout, targets)
@@ -105,10 +108,15 @@ def test_killed_workflow_job_and_worker(extraction, tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
     assert stores(tmp_path / "disturbed") == expected
     assert checkout.planned("--", *targets) == {}
+    chunk = tmp_path / "disturbed/trained/activations/train/cls/L8.zarr/values/c/9/0/0"
+    chunk.unlink()
+    repaired = checkout.command("verify", "small.yaml", "--repair")
+    assert "1 of" in repaired.stdout, repaired.stdout + repaired.stderr
+    assert stores(tmp_path / "disturbed") == expected
 
 
-def hold(folder, held, release):
-    with claim(folder):
+def hold(folder, held, release, part=None):
+    with claim(folder, part):
         held.set()
         release.wait(30)
 
@@ -129,6 +137,29 @@ def test_second_process_waits_for_the_first(tmp_path):
     release.set()
     for process in (first, second):
         process.join(30)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "waits"),
+    [
+        (range(4), range(4, 6), False),
+        (range(4, 6), range(1), False),
+        (range(4), range(3, 6), True),
+        (range(1, 2), None, True),
+        (None, range(300, 301), True),
+    ],
+)
+def test_processes_with_the_same_numbers_wait(tmp_path, first, second, waits):
+    # A forked process would hold its parent's lock.
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    with claim(tmp_path / "f", first):
+        other = context.Process(target=hold, args=(tmp_path / "f", held, release, second))
+        other.start()
+        assert held.wait(1 if waits else 30) is not waits
+    assert held.wait(30)
+    release.set()
+    other.join(30)
 
 
 def test_claim_of_a_folder_that_its_holder_removed(tmp_path):

@@ -1,5 +1,6 @@
 """Commands beside the workflow: layers, plan, verify."""
 
+import copy
 import re
 import shutil
 from collections import Counter
@@ -56,6 +57,24 @@ def test_plan_of_the_papers_experiment(giant, root):
     assert f"extract_activations {ceil(2 * hours * 60 + 10)}" in text
 
 
+def test_plan_of_an_extraction_by_several_jobs(giant, root):
+    """16 for the training images, 256 shards: as many hours together, a sixteenth for each."""
+    several = copy.deepcopy(giant)
+    several["experiments"]["dinov2"]["extraction"]["jobs"] = {"train": 16, "eval": 1}
+    several["experiments"]["random"]["extraction"]["jobs"] = {"train": 16, "eval": 1}
+    one, plan = make_plan(giant), make_plan(several)
+    assert [job.jobs for job in plan.passes] == [16, 1, 16, 1]
+    assert [job.flops for job in plan.passes] == [job.flops for job in one.passes]
+    counts = plan.jobs - one.jobs
+    assert counts == {"extract_shards": 32, "join_shards": 2}
+    assert one.jobs - plan.jobs == {"extract_activations": 2}
+    text = "\n".join(describe_plan(plan, 100, Grouping.load(root / PROFILE)))
+    hours = max(plan.passes[0].flops / 16, plan.passes[1].flops) / 100e12 / 3600
+    assert f"extract_activations {ceil(2 * hours * 60 + 10)}," in text
+    assert "extraction: 34 jobs" in text
+    assert re.search(r"Slurm jobs .*\b32 extract_shards, 2 join_shards\b", text)
+
+
 def test_plan_names_the_right_number_of_blocks():
     experiment = SMALL["experiments"]["trained"]
     wrong = {**experiment, "backbone": {**experiment["backbone"], "blocks": 12}}
@@ -76,6 +95,7 @@ def test_plan_counts_the_jobs_that_are_submitted(checkout, config):
     """The plan against a dry run through the profile, which groups jobs as a real one does."""
     config["results"] = "results/none"
     config["relevancy"] = {}
+    config["experiments"]["trained"]["extraction"]["jobs"] = {"train": 2}
     config["experiments"]["untrained"] = {
         **config["experiments"]["trained"],
         "backbone": {"model": "vit_planted", "weights": "random", "blocks": 8, "seed": 0},

@@ -1,4 +1,4 @@
-"""A private Slurm of three nodes: no systemd, no terminal, everything in one folder."""
+"""A private Slurm of four nodes: no systemd, no terminal, everything in one folder."""
 
 import os
 import re
@@ -15,9 +15,10 @@ import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
 PLUGINS = Path(f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}/slurm-wlm")
-NODES = ("n1", "n2", "g1")
-# Node g1 has two GPUs for Slurm and none for torch: any device file will do. Memory limits are
-# enforced by sampling, so no control groups are needed. What is lost is noticed within seconds.
+NODES = ("n1", "n2", "g1", "g2")
+# Nodes g1 and g2 have two GPUs each for Slurm and none for torch: any device file will do. Memory
+# limits are enforced by sampling, so no control groups are needed. What is lost is noticed within
+# seconds.
 SLURM_CONF = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -41,7 +42,7 @@ AccountingStorageType=accounting_storage/none
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 JobRequeue=0
-MinJobAge=300
+MinJobAge=3600
 KillWait=2
 SlurmdTimeout=10
 ReturnToService=1
@@ -51,12 +52,12 @@ GresTypes=gpu
 {nodes}
 PartitionName=cpu Nodes=n1,n2 Default=YES LLN=YES PriorityTier=1
 PartitionName=urgent Nodes=n1,n2 PriorityTier=2
-PartitionName=gpu Nodes=g1
+PartitionName=gpu Nodes=g1,g2 LLN=YES
 """
 GRES_CONF = """\
 AutoDetect=off
-NodeName=g1 Name=gpu Type=h200 File=/dev/null
-NodeName=g1 Name=gpu Type=h200 File=/dev/zero
+NodeName=g1,g2 Name=gpu Type=h200 File=/dev/null
+NodeName=g1,g2 Name=gpu Type=h200 File=/dev/zero
 """
 # Snakemake's jobs call srun without SLURM_CONF, which the executor takes from their environment.
 SRUN = """\
@@ -191,14 +192,14 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def running_cluster(folder: Path) -> Iterator[Cluster]:
-    """Start munge, the controller and three nodes; stop them all in the end."""
+    """Start munge, the controller and the nodes; stop them all in the end."""
     for name in ("munge", "state", *NODES):
         (folder / name).mkdir()
     host = socket.gethostname()
     port, *ports = free_ports(1 + len(NODES))
     nodes = [
         f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={node_port} CPUs=64 "
-        f"RealMemory=256000{' Gres=gpu:h200:2' if node == 'g1' else ''}"
+        f"RealMemory=256000{' Gres=gpu:h200:2' if node.startswith('g') else ''}"
         for node, node_port in zip(NODES, ports, strict=True)
     ]
     (folder / "slurm.conf").write_text(

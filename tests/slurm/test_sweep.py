@@ -13,7 +13,7 @@ import sys
 import pytest
 import yaml
 
-from checkouts import SNAKEMAKE, Checkout
+from checkouts import SMALL, SNAKEMAKE, Checkout, edit
 from cluster import missing, running_cluster
 
 REASON = missing()
@@ -137,8 +137,9 @@ def test_sweep_survives_what_happens_on_a_cluster(cluster, submitted, finished):
 
     # A slurmd dies.
     extraction = newest(cluster, submitted, "extract_activations")
-    assert cluster.field(extraction, "NodeList") == "g1"
-    cluster.kill("g1")
+    lost = cluster.field(extraction, "NodeList")
+    assert lost in ("g1", "g2")
+    cluster.kill(lost)
 
     # A job is out of memory, is submitted again with more, and then has to make way.
     large = "train_sae_wildcards_trained_cls_8_topk_w48_k4"
@@ -150,9 +151,9 @@ def test_sweep_survives_what_happens_on_a_cluster(cluster, submitted, finished):
     wait_for_restart(cluster, preempted, "the job makes way")
 
     # The slurmd comes back. Its job went on without it, or starts again: both are in order.
-    cluster.wait(lambda: "DOWN" in cluster.node_state("g1"), "the dead slurmd is noticed")
-    cluster.start_node("g1")
-    cluster.wait(lambda: "DOWN" not in cluster.node_state("g1"), "the node is back")
+    cluster.wait(lambda: "DOWN" in cluster.node_state(lost), "the dead slurmd is noticed")
+    cluster.start_node(lost)
+    cluster.wait(lambda: "DOWN" not in cluster.node_state(lost), "the node is back")
 
     # A node goes down when one of a group's jobs is at work.
     moved = newest(cluster, submitted, "rule_score")
@@ -193,6 +194,50 @@ def test_sweep_survives_what_happens_on_a_cluster(cluster, submitted, finished):
             assert "CUDA_VISIBLE_DEVICES" not in given
             assert given["OMP_NUM_THREADS"] == "1"
     assert_one_allocation(submitted, "encode/*", "score_dictionary/*")
+
+
+def test_extraction_over_several_gpu_nodes(cluster, submitted, finished):
+    """Two jobs, each on a node of its own; one is cancelled, the other loses its node."""
+    remove(submitted, "logs", "trained/activations/train")
+    submitted.write(edit(SMALL, {"experiments.trained.extraction.jobs": {"train": 2}}))
+    manifests = [f"results/small/trained/activations/train/cls/L{layer}.json" for layer in (2, 8)]
+    earlier = jobs_of(cluster, submitted, "extract_shards")
+    run = submit(cluster, submitted, "--", *manifests)
+
+    def running():
+        jobs = jobs_of(cluster, submitted, "extract_shards", "running")
+        return [job for job in jobs if job not in earlier]
+
+    cluster.wait(lambda: len(running()) == 2, "both jobs extract")
+    cancelled, moved = running()
+    nodes = {job: cluster.field(job, "NodeList") for job in (cancelled, moved)}
+    assert set(nodes.values()) == {"g1", "g2"}
+    cluster("scancel", cancelled)
+    cluster("scontrol", "update", f"nodename={nodes[moved]}", "state=down", "reason=test")
+    wait_for_restart(cluster, moved, "the job leaves the node that is down")
+    output, _ = run.communicate(timeout=240)
+    cluster("scontrol", "update", f"nodename={nodes[moved]}", "state=idle")
+    assert run.returncode == 0, output
+    folder = "trained/activations/train/**/*"
+    assert results(submitted, folder) == results(finished, folder)
+
+    states = dict(cluster.jobs("%i", "%T"))
+    *_, again = jobs_of(cluster, submitted, "extract_shards")
+    assert (states[cancelled], states[moved], states[again]) == (
+        "CANCELLED",
+        "COMPLETED",
+        "COMPLETED",
+    )
+    assert cluster.field(moved, "NodeList") == nodes[cancelled]
+    for given in allotted(submitted, "extract_shards/*"):
+        assert given["SLURM_JOB_PARTITION"] == "gpu"
+        assert given["CUDA_VISIBLE_DEVICES"] in ("0", "1")
+    (joined,) = allotted(submitted, "join_shards/*")
+    assert joined["SLURM_JOB_PARTITION"] == "cpu"
+    assert "CUDA_VISIBLE_DEVICES" not in joined
+    assert submitted.planned("--", *manifests) == {}
+    submitted.write(SMALL)
+    assert submitted.planned("--", *manifests) == {}
 
 
 def test_jobs_that_outlive_snakemake_are_waited_for(cluster, submitted, finished):

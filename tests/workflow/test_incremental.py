@@ -4,6 +4,9 @@ On the small experiment, which has run once (`finished`). Each test edits the co
 code, asks `snakemake -n` what would run, and the edit is undone.
 """
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from checkouts import ALL_FIGURES, COSTS, CURVES, SMALL, SUMMARY, TABLES, dictionaries, edit
@@ -24,6 +27,11 @@ NEUTRAL = {
     "nothing": {},
     "passes regrouped": {PASSES: [{"layers": [8]}, {"layers": [2]}]},
     "threads": {"experiments.trained.extraction.threads": 2},
+    "extraction by several jobs": {"experiments.trained.extraction.jobs": {"train": 2}},
+    "passes regrouped, by several jobs": {
+        PASSES: [{"layers": [8]}, {"layers": [2]}],
+        "experiments.trained.extraction.jobs": {"train": 2},
+    },
     "token extracted that no dictionary uses": {
         PASSES: [{"layers": [2, 8]}, {"layers": [8], "tokens": ["patches"]}],
         "experiments.trained.extraction.patches": {"per_image": 4, "seed": 0},
@@ -95,6 +103,68 @@ def test_edit_of_the_configuration(checkout, name):
     changes, expected = EDITS[name]
     checkout.write(edit(SMALL, changes))
     assert checkout.planned() == expected
+
+
+EXTRACTION_JOBS = "experiments.trained.extraction.jobs"
+
+
+def by_two_jobs(expected):
+    """The same with the training images' extraction spread over two jobs and a join."""
+    counts = {}
+    for rule, count in expected.items():
+        if rule.startswith("extract_activations_trained_train"):
+            job = rule.removeprefix("extract_activations")
+            counts |= {f"extract_shards{job}": 2, f"join_shards{job}": 1}
+        else:
+            counts[rule] = count
+    return counts
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_edit_of_the_configuration_with_several_extraction_jobs(checkout, name):
+    changes, expected = EDITS[name]
+    checkout.write(edit(SMALL, {EXTRACTION_JOBS: {"train": 2}} | changes))
+    assert checkout.planned() == by_two_jobs(expected)
+
+
+def test_number_of_extraction_jobs_recomputes_nothing_whatever_came_before(
+    checkout, config, tmp_path
+):
+    """Not even if an earlier run with that number of jobs was made from something else."""
+    config["results"] = str(tmp_path / "results")
+    extraction = config["experiments"]["trained"]["extraction"]
+    extraction["shards"]["train"] = 4
+    datasets = checkout.folder / "results" / "small" / "datasets"
+    shutil.copytree(datasets, tmp_path / "results" / "datasets")
+    manifest = str(tmp_path / "results/trained/activations/train/cls/L8.json")
+
+    def planned(jobs):
+        extraction["jobs"] = {"train": jobs}
+        checkout.write(config)
+        return checkout.planned("--", manifest)
+
+    def run(jobs):
+        assert planned(jobs), "there is something to do"
+        result = checkout.run("--", manifest)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+    run(3)
+    assert [planned(jobs) for jobs in (1, 2, 3, 4)] == [{}] * 4
+    extraction["precision"] = "float32"
+    again = {"extract_shards_trained_train_0": 2, "join_shards_trained_train_0": 1}
+    assert planned(2) == again
+    run(1)
+    (tmp_path / "results/datasets/planted/images/train.parquet").touch()
+    assert [planned(jobs) for jobs in (1, 2, 3, 4)] == [{}] * 4
+    checkout.change("activations/extract.py", "join_shards")
+    assert planned(1) == {"extract_activations_trained_train_0": 1}
+    assert planned(2) == again
+    touched = checkout.run("--touch", "--forceall", "--", manifest)
+    assert touched.returncode == 0, touched.stdout + touched.stderr
+    assert [planned(jobs) for jobs in (1, 2, 3, 4)] == [{}] * 4
+    Path(manifest).unlink()
+    run(4)
+    assert [planned(jobs) for jobs in (1, 2, 3, 4)] == [{}] * 4
 
 
 CODE = {

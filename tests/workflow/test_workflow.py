@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pandas as pd
+import pytest
 
 from checkouts import SMALL
 from cladescope.provenance.record import COLUMNS
@@ -84,14 +85,19 @@ def test_second_run_elsewhere_makes_the_same_bytes(finished, tmp_path, config):
         assert first.read_bytes() == (tmp_path / "again" / "tables" / name).read_bytes()
 
 
-def test_protected_pass_cannot_be_edited_in_place(checkout, config, tmp_path):
+@pytest.mark.parametrize(
+    ("split", "rule"),
+    [("eval", "extract_activations_trained_eval_0"), ("train", "join_shards_trained_train_0")],
+)
+def test_protected_pass_cannot_be_edited_in_place(checkout, config, tmp_path, split, rule):
+    """By one job or several: of those, none begins."""
     config["results"] = str(tmp_path / "results")
     trained = config["experiments"]["trained"]
-    trained["extraction"]["protect"] = True
+    trained["extraction"] |= {"protect": True, "jobs": {"train": 2}}
     checkout.write(config)
     datasets = checkout.folder / "results" / "small" / "datasets"
     shutil.copytree(datasets, tmp_path / "results" / "datasets")
-    cls = tmp_path / "results/trained/activations/eval/cls"
+    cls = tmp_path / "results/trained/activations" / split / "cls"
     result = checkout.run("--", str(cls / "L8.json"))
     assert result.returncode == 0, result.stderr
     before = {path: path.read_bytes() for path in cls.rglob("*") if path.is_file()}
@@ -102,8 +108,7 @@ def test_protected_pass_cannot_be_edited_in_place(checkout, config, tmp_path):
     prefix = mortal if os.geteuid() == 0 else ()
     result = checkout.run("--", str(cls / "L5.json"), prefix=prefix)
     assert result.returncode != 0
-    message = "Write-protected output files for rule extract_activations_trained_eval_0"
-    assert message in result.stdout + result.stderr
+    assert f"Write-protected output files for rule {rule}" in result.stdout + result.stderr
     assert {path: path.read_bytes() for path in cls.rglob("*") if path.is_file()} == before
     trained["extraction"]["passes"] = [{"layers": [2, 8]}, {"layers": [5]}]
     checkout.write(config)

@@ -20,6 +20,7 @@ from cladescope.layout import SPLITS
 from cladescope.operations.snakemake_internals import (
     has_module_prefix,
     is_forced,
+    part_of,
     resources_of,
     threads_of,
 )
@@ -81,3 +82,4 @@ wildcard_constraints:
     variant="|".join(sorted({dictionary.variant for dictionary in SWEEP.values()})),
     name="|".join(sorted({dictionary.name for dictionary in SWEEP.values()})),
     seed=r"\d+",
+    shards=r"\d+-\d+",

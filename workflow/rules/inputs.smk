@@ -10,6 +10,20 @@ def code_of(script, *modules):
     )
 
 
+def extraction_code():
+    """Fingerprint of extraction, by one job or several: it is the same for both."""
+    scripts = (WORKFLOW / "scripts" / f"{verb}_shards.py" for verb in ("extract", "join"))
+    return code_of("extract_activations", *scripts)
+
+
+def parts_of(job, shards):
+    """The manifests of some shards of a pass, each marked as part of the whole one."""
+    return [
+        part_of(f"{RESULTS}/{job.manifest(place)}", f"<results>/{job.partial(place, shards)}")
+        for place in job.places
+    ]
+
+
 def used_datasets():
     """The datasets that an experiment uses."""
     return list(dict.fromkeys(experiment["dataset"] for experiment in EXPERIMENTS.values()))

@@ -5,6 +5,7 @@ from cladescope.backbone.backbone import BackboneSpec
 from cladescope.images.index import ImageIndex
 from cladescope.images.sources import open_source
 from cladescope.jobs import start_log
+from cladescope.layout import place_of
 
 start_log(snakemake.log[0])
 spec = snakemake.params.spec
@@ -13,10 +14,7 @@ extract_activations(
     open_source(snakemake.input.index),
     BackboneSpec(**spec["backbone"]),
     ExtractionSpec.of(spec["extraction"]),
-    manifests={
-        (int(Path(path).stem[1:]), Path(path).parent.name): Path(path)
-        for path in snakemake.output.manifests
-    },
+    manifests={place_of(path): Path(path) for path in snakemake.output.manifests},
     code=snakemake.params.code,
     threads=snakemake.threads,
 )

@@ -44,21 +44,29 @@ def write_aside(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def claim(folder: str | Path) -> Iterator[Path]:
+def claim(folder: str | Path, part: range | None = None) -> Iterator[Path]:
     """Hold a folder, made if need be, for this process alone; wait while another one holds it.
 
     A job that outlived the workflow that started it may still be at work when it is started again.
     On a file system without locks nothing is waited for.
+
+    Parameters
+    ----------
+    part
+        Numbers that what is written has there; None holds all of the folder. Processes whose
+        numbers differ do not wait for each other.
     """
     lock = Path(folder) / "lock"
+    # A lock on bytes of the file, one a number; a length of 0 means to its end, however long.
+    held = (len(part), part.start) if part else (0, 0)
     while True:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with lock.open("w") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *held)
             except BlockingIOError:
                 logging.warning("waiting for another process that writes to %s", folder)
-                fcntl.flock(file, fcntl.LOCK_EX)
+                fcntl.lockf(file, fcntl.LOCK_EX, *held)
             except OSError as error:
                 logging.warning("%s cannot be locked (%s)", folder, error)
             # Whoever held the lock may have removed the folder, and the lock with it.

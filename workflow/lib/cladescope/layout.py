@@ -3,6 +3,8 @@
 Patterns with names in braces, which rules use as wildcards and code fills in with `format`.
 """
 
+import re
+
 SPLITS = ("train", "eval")
 
 DATASET = "datasets/{dataset}"
@@ -19,6 +21,8 @@ BACKBONE = "backbones/{dataset}/s{seed}"
 LAYER = "{token}/L{layer}"
 MANIFEST = "{experiment}/activations/{split}/" + LAYER + ".json"
 """Of a store of activations, which lies beside it as `.zarr`."""
+PARTIAL = "{experiment}/activations/{split}/{token}/.L{layer}.{shards}.json"
+"""The same of some of a store's shards (`0-15`), until all are there."""
 POINT = LAYER + "/{variant}/{name}"
 """One dictionary of an experiment's sweep."""
 DICTIONARY = "{experiment}/dictionaries/" + POINT
@@ -44,3 +48,15 @@ RESERVED = ("datasets", "backbones", TABLES, FIGURES, ATLAS, LOGS, BENCHMARKS)
 def page_folder(dictionary: str) -> str:
     """Return where the pages of a dictionary lie below the atlas's `dictionaries`."""
     return dictionary.replace("/dictionaries/", "/", 1)
+
+
+def place_of(manifest: str) -> tuple[int, str]:
+    """Return layer and token of the store that a manifest is of, whole or partial."""
+    *_, token, name = manifest.split("/")
+    return int(re.findall(r"L(\d+)\.", name)[0]), token
+
+
+def whole(partial: str) -> str:
+    """Return the manifest of a store, of some of whose shards `partial` is."""
+    folder, _, name = partial.rpartition("/")
+    return f"{folder}/{name.split('.')[1]}.json"

@@ -1,9 +1,14 @@
 """What a job runs on: results are the same to the last bit on the same hardware only."""
 
+import fcntl
 import os
 import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
@@ -11,6 +16,7 @@ if TYPE_CHECKING:
 GPU = "GPU"
 DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/kfd"))
 """One of these is there where torch can find a GPU, of NVIDIA's or AMD's."""
+GPU_POLL_SECONDS = 1
 _CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -28,6 +34,45 @@ def torch_device() -> "torch.device":
     import torch
 
     return torch.device("cuda" if has_gpu() else "cpu")
+
+
+@contextmanager
+def own_device() -> Iterator["torch.device"]:
+    """Yield what torch computes on; among several GPUs, one that no other job has.
+
+    Of those that CUDA_VISIBLE_DEVICES leaves, which under Slurm is the one that the job was given.
+    Waits while other jobs of this user, which take theirs in the same way, have them all.
+    """
+    import torch
+
+    if not has_gpu():
+        yield torch.device("cpu")
+        return
+    # Numbers depend on CUDA_VISIBLE_DEVICES, names do not.
+    names = [
+        str(torch.cuda.get_device_properties(number).uuid)
+        for number in range(torch.cuda.device_count())
+    ]
+    while True:
+        for number, name in enumerate(names):
+            if lock := _lock_gpu(name):
+                with lock:
+                    torch.cuda.set_device(number)
+                    yield torch.device("cuda", number)
+                return
+        time.sleep(GPU_POLL_SECONDS)
+
+
+def _lock_gpu(name: str) -> IO[str] | None:
+    """Return an open file that holds a GPU until it is closed; None if another process has it."""
+    path = Path(tempfile.gettempdir()) / f"cladescope-{os.getuid()}-{name}.lock"
+    file = path.open("w")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 def make_deterministic() -> None:

@@ -1,7 +1,7 @@
 """What a configuration asks for, spelt out: extraction passes, dictionaries, who shares a job."""
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 from cladescope import layout
@@ -67,7 +67,7 @@ class Pack:
 
 @dataclass(frozen=True)
 class PassSpec:
-    """One extraction job: layers and tokens of one split that share a forward pass."""
+    """One pass over the images: layers and tokens of one split that share the forward."""
 
     experiment: str
     split: str
@@ -78,12 +78,14 @@ class PassSpec:
     """How activations are computed and stored, as far as it concerns this pass."""
     places: tuple[tuple[int, str], ...]
     """Layers and tokens."""
+    jobs: int
+    """How many share its shards; in no path and no parameter, so that it changes no result."""
     threads: int
     protect: bool
 
     @property
     def stem(self) -> str:
-        """Name of the job."""
+        """Name of its jobs."""
         return f"{self.experiment}_{self.split}_{self.number}"
 
     @property
@@ -96,6 +98,19 @@ class PassSpec:
         layer, token = place
         return layout.MANIFEST.format(
             experiment=self.experiment, split=self.split, token=token, layer=layer
+        )
+
+    def parts(self) -> list[str]:
+        """First and last shard of each job (`0-15`); every job has one more or one less."""
+        shards = self.extraction["shards"]
+        bounds = [shards * number // self.jobs for number in range(self.jobs + 1)]
+        return [f"{first}-{end - 1}" for first, end in pairwise(bounds)]
+
+    def partial(self, place: tuple[int, str], shards: str) -> str:
+        """Manifest of some shards of one layer and token, below the results folder."""
+        layer, token = place
+        return layout.PARTIAL.format(
+            experiment=self.experiment, split=self.split, token=token, layer=layer, shards=shards
         )
 
     def sampled(self, place: tuple[int, str]) -> bool:
@@ -150,7 +165,7 @@ def alone_experiments(config: dict[str, Any]) -> list[str]:
 
 
 def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
-    """Return every extraction job of every experiment."""
+    """Return every extraction pass of every experiment."""
     return [
         PassSpec(
             experiment=name,
@@ -160,6 +175,8 @@ def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
             backbone=experiment["backbone"],
             extraction=_extraction_of(experiment["extraction"], split, part["tokens"]),
             places=tuple(product(part["layers"], part["tokens"])),
+            # No job without a shard.
+            jobs=min(experiment["extraction"][key][split] for key in ("jobs", "shards")),
             threads=experiment["extraction"]["threads"],
             protect=experiment["extraction"]["protect"],
         )

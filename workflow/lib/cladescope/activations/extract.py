@@ -3,8 +3,9 @@
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,15 +17,16 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from cladescope import layout
 from cladescope.activations.statistics import Statistics, measure
 from cladescope.activations.store import ShardPlan
-from cladescope.activations.writer import ActivationWriter, scratch_of
+from cladescope.activations.writer import ActivationWriter, assemble, scratch_of
 from cladescope.backbone.backbone import MODEL_WEIGHTS, Backbone, BackboneSpec, load_backbone
-from cladescope.files import claim
+from cladescope.files import claim, read_json, write_json
 from cladescope.images.index import ImageIndex, decode_image
 from cladescope.images.sources import ImageSource
 from cladescope.jobs import progress
-from cladescope.machines import make_deterministic, torch_device
+from cladescope.machines import make_deterministic, own_device
 
 Place = tuple[int, str]
 """Layer (from 1) and token kind: what one store holds."""
@@ -129,6 +131,105 @@ def extract_activations(
         From the backbone (checkpoint, layers, tokens); if an image is not the indexed one; or if a
         value does not fit the precision (names layer, image and value). No manifest is written.
     """
+    with _extracted(
+        index, source, backbone_spec, spec, manifests, range(spec.shards), code, threads
+    ) as (backbone, made):
+        for place, (writer, made_from) in made.items():
+            positions = _positions(backbone, spec, place, range(len(index)))
+            writer.finish(made_from, index, positions)
+
+
+def extract_shards(
+    index: ImageIndex,
+    source: ImageSource,
+    backbone_spec: BackboneSpec,
+    spec: ExtractionSpec,
+    partials: dict[Place, Path],
+    shards: range,
+    code: str = "",
+    threads: int = 1,
+) -> None:
+    """Compute a part of what `extract_activations` does: some shards of every store.
+
+    Jobs that compute other shards of the same stores may run at the same time.
+
+    Parameters
+    ----------
+    partials
+        Where each store's manifest of these shards goes: `layout.PARTIAL`, beside its manifest.
+
+    Raises
+    ------
+    ValueError
+        As `extract_activations`.
+    """
+    manifests = {place: Path(layout.whole(str(path))) for place, path in partials.items()}
+    with _extracted(index, source, backbone_spec, spec, manifests, shards, code, threads) as (
+        backbone,
+        made,
+    ):
+        for place, (writer, made_from) in made.items():
+            layer, token = place
+            part = {
+                "first": shards.start,
+                "shards": [writer.done[shard] for shard in shards],
+                "made_from": made_from,
+                "layer_tokens": backbone.layers[layer - 1].tokens[token],
+            }
+            write_json(partials[place], part)
+
+
+def join_shards(index: ImageIndex, partials: dict[Path, list[Path]]) -> None:
+    """Assemble stores whose shards are all there: files are linked, not read.
+
+    Parameters
+    ----------
+    partials
+        What `extract_shards` wrote of each store, by where the store's manifest goes.
+
+    Raises
+    ------
+    ValueError
+        If the parts are not all the shards of one store, or a shard is gone.
+    """
+    with ExitStack() as claims:
+        for manifest in sorted(partials):
+            claims.enter_context(claim(scratch_of(manifest)))
+        for manifest, paths in partials.items():
+            parts = sorted(map(read_json, paths), key=lambda part: part["first"])
+            shards = [shard for part in parts for shard in part["shards"]]
+            plan = ShardPlan(len(index), len(shards))
+            made_from = parts[0]["made_from"]
+            if any(part["made_from"] != made_from for part in parts):
+                raise ValueError(
+                    f"{manifest}: shards were made by different models, images or libraries; "
+                    f"delete {' '.join(map(str, paths))} and start again"
+                )
+            positions = None
+            if "patches" in made_from:
+                sample = PatchSample(**made_from["patches"])
+                positions = sample.positions(range(len(index)), parts[0]["layer_tokens"])
+            assemble(manifest, plan, shards, made_from, index, positions)
+        # Not before all are there: a job that is killed here starts again with the same parts.
+        for manifest in partials:
+            shutil.rmtree(scratch_of(manifest))
+
+
+@contextmanager
+def _extracted(
+    index: ImageIndex,
+    source: ImageSource,
+    backbone_spec: BackboneSpec,
+    spec: ExtractionSpec,
+    manifests: dict[Place, Path],
+    shards: range,
+    code: str,
+    threads: int,
+) -> Iterator[tuple[Backbone, dict[Place, tuple[ActivationWriter, dict[str, Any]]]]]:
+    """Compute shards, unless they are there; yield each store's writer and what made it.
+
+    The shards are this process's until the block ends.
+    """
     plan = ShardPlan(len(index), spec.shards)
     backbone = load_backbone(backbone_spec)
     backbone.check_tokens(sorted({token for _, token in manifests}))
@@ -139,12 +240,10 @@ def extract_activations(
             identities[place] = _identity(place, backbone, backbone_spec, spec, data)
             about = json.dumps([identities[place], asdict(spec), code], sort_keys=True)
             key = hashlib.sha256(about.encode()).hexdigest()
-            claims.enter_context(claim(scratch_of(manifest)))
-            writers[place] = ActivationWriter(manifest, plan, key, threads)
+            claims.enter_context(claim(scratch_of(manifest), shards))
+            writers[place] = ActivationWriter(manifest, plan, key, threads, shards)
         _compute(index, source, backbone, spec, writers, threads)
-        for place, writer in writers.items():
-            positions = _positions(backbone, spec, place, range(len(index)))
-            writer.finish(identities[place], index, positions)
+        yield backbone, {place: (writers[place], identities[place]) for place in writers}
 
 
 def repair_activations(
@@ -173,8 +272,7 @@ def repair_activations(
     with ExitStack() as claims:
         for place, (manifest, shards) in sorted(damaged.items()):
             claims.enter_context(claim(scratch_of(manifest)))
-            writers[place] = ActivationWriter(manifest, plan, "repair")
-            writers[place].done = {shard: {} for shard in range(spec.shards) if shard not in shards}
+            writers[place] = ActivationWriter(manifest, plan, "repair", shards=shards)
         _compute(index, source, backbone, spec, writers, threads)
         for place, (_, shards) in damaged.items():
             faults += writers[place].replace(shards)
@@ -190,14 +288,9 @@ def _compute(
     threads: int,
 ) -> None:
     """Compute the shards that the writers lack."""
-    make_deterministic()
-    device = torch_device()
-    workers = threads - 1 if device.type == "cuda" else min(threads - 1, 1)
-    torch.set_num_threads(max(1, threads - workers))
-    backbone.model.to(device)
     plan = ShardPlan(len(index), spec.shards)
     todo = {
-        shard: [place for place, writer in writers.items() if shard not in writer.done]
+        shard: [place for place, writer in writers.items() if writer.lacks(shard)]
         for shard in range(spec.shards)
     }
     batches = [
@@ -207,23 +300,31 @@ def _compute(
         for rows in _cut(plan.rows(shard), spec.batch_size)
     ]
     logging.info("%d of %d shards to compute", sum(map(bool, todo.values())), spec.shards)
-    loader = DataLoader(
-        _Images(index, source, backbone),
-        batch_sampler=[list(rows) for _, rows in batches],
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-    )
-    images = progress(loader, len(batches), "extracting")
-    work = (
-        (shard, rows, batch, todo[shard])
-        for (shard, rows), batch in zip(batches, images, strict=True)
-    )
-    for shard, rows, computed in _one_behind(_launch(backbone, spec, device, work)):
-        for place in todo[shard]:
-            values, statistics = computed[place].arrive(place, rows, spec.precision)
-            writers[place].append(shard, values, statistics)
-        if rows.stop == plan.rows(shard).stop:
-            logging.info("shard %d of %d: %d images", shard + 1, spec.shards, len(plan.rows(shard)))
+    if not batches:
+        return
+    make_deterministic()
+    with own_device() as device:
+        workers = threads - 1 if device.type == "cuda" else min(threads - 1, 1)
+        torch.set_num_threads(max(1, threads - workers))
+        backbone.model.to(device)
+        loader = DataLoader(
+            _Images(index, source, backbone),
+            batch_sampler=[list(rows) for _, rows in batches],
+            num_workers=workers,
+            pin_memory=device.type == "cuda",
+        )
+        images = progress(loader, len(batches), "extracting")
+        work = (
+            (shard, rows, batch, todo[shard])
+            for (shard, rows), batch in zip(batches, images, strict=True)
+        )
+        for shard, rows, computed in _one_behind(_launch(backbone, spec, device, work)):
+            for place in todo[shard]:
+                values, statistics = computed[place].arrive(place, rows, spec.precision)
+                writers[place].append(shard, values, statistics)
+            if rows.stop == plan.rows(shard).stop:
+                size = len(plan.rows(shard))
+                logging.info("shard %d of %d: %d images", shard + 1, spec.shards, size)
 
 
 @dataclass(frozen=True)
@@ -353,4 +454,5 @@ def _identity(
     }
     if token == "patches" and spec.patches is not None:
         identity["patches"] = asdict(spec.patches)
-    return identity
+    # As it is read from a file, so that a store does not tell whether its parts were joined.
+    return json.loads(json.dumps(identity, sort_keys=True))

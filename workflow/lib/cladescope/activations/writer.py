@@ -2,13 +2,14 @@
 
 A shard is first written to a scratch folder, with a sidecar file that says what it was made from.
 When a killed job runs again, it finds its finished shards there and computes only the others. Once
-all are there, they are linked into the store, the manifest declares the store complete, and the
-scratch folder is removed. Snakemake only knows the manifest, and deletes it before it runs a job
-again.
+all are there, from one job or several, they are linked into the store, the manifest declares the
+store complete, and the scratch folder is removed. Snakemake only knows the manifest, and deletes it
+before it runs a job again.
 """
 
 import os
 import shutil
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,9 +32,16 @@ def scratch_of(manifest: Path) -> Path:
 
 
 class ActivationWriter:
-    """Writes one layer's activations of one token kind; its scratch folder must be claimed."""
+    """Writes one layer's activations of one token kind; its shards must be claimed."""
 
-    def __init__(self, manifest: Path, plan: ShardPlan, key: str, threads: int = 1):
+    def __init__(
+        self,
+        manifest: Path,
+        plan: ShardPlan,
+        key: str,
+        threads: int = 1,
+        shards: Collection[int] | None = None,
+    ):
         """Find the shards that an earlier job finished.
 
         Parameters
@@ -45,6 +53,8 @@ class ActivationWriter:
             were made from something else, or are damaged, are dropped.
         threads
             Of the job; the manifest states them.
+        shards
+            Those to write, if not all; the files of others are left alone.
         """
         self.manifest = manifest
         self.plan = plan
@@ -56,14 +66,22 @@ class ActivationWriter:
         if not manifest.exists():
             # What is left of an earlier store, whose manifest Snakemake has deleted.
             shutil.rmtree(manifest.with_suffix(".zarr"), ignore_errors=True)
-        for shard in range(plan.n_shards):
+        self.shards = range(plan.n_shards) if shards is None else shards
+        for shard in self.shards:
             sidecar = self._finished(shard)
             if sidecar:
                 self.done[shard] = sidecar
         kept = {path for shard in self.done for path in self._paths(shard)}
+        others = {str(shard) for shard in range(plan.n_shards) if shard not in self.shards}
         for path in self.scratch.iterdir():
-            if path not in kept and path.name != "lock":
-                path.unlink()
+            # `7`, `7.json`, and both while they are written: `7.partial`, `.7.json.partial`.
+            about = path.name.removeprefix(".").partition(".")[0]
+            if path not in kept and about not in {"lock", *others}:
+                path.unlink(missing_ok=True)
+
+    def lacks(self, shard: int) -> bool:
+        """Say whether a shard is to be written."""
+        return shard in self.shards and shard not in self.done
 
     def append(
         self, shard: int, values: Shaped[np.ndarray, "rows tokens width"], statistics: Statistics
@@ -92,47 +110,9 @@ class ActivationWriter:
         index: ImageIndex,
         positions: Shaped[np.ndarray, "images tokens"] | None,
     ) -> None:
-        """Assemble the store from the finished shards, then write the manifest.
-
-        The manifest holds no dates, so that the same activations make the same manifest.
-        """
+        """Assemble the store, all of whose shards this writer has, and clear up."""
         shards = [self.done[shard] for shard in range(self.plan.n_shards)]
-        tokens, width = shards[0]["shape"]
-        shape, dtype = (self.plan.n_images, tokens, width), shards[0]["dtype"]
-        folder = self.manifest.with_suffix(".zarr")
-        shutil.rmtree(folder, ignore_errors=True)
-        attributes = {"format": FORMAT, "made_from": made_from, "wnids": index.wnids}
-        group = zarr.create_group(folder, attributes=attributes)
-        _create_array(group, "values", shape, (self.plan.rows_per_shard, tokens, width), dtype)
-        _write_array(group, "image", np.arange(self.plan.n_images, dtype=np.int32))
-        _write_array(group, "label", index.labels.astype(np.int32))
-        if positions is not None:
-            _write_array(group, "position", positions)
-        for shard in range(self.plan.n_shards):
-            chunk = folder / chunk_name(shard)
-            chunk.parent.mkdir(parents=True)
-            _link(self._paths(shard)[0], chunk)
-        statistics = Statistics.from_json(shards[0]["statistics"])
-        for about in shards[1:]:
-            statistics = statistics.merge(Statistics.from_json(about["statistics"]))
-        write_json(
-            self.manifest,
-            {
-                "format": FORMAT,
-                "array": folder.name,
-                "dtype": dtype,
-                "shape": shape,
-                "rows_per_shard": self.plan.rows_per_shard,
-                "shards": [
-                    {"rows": len(self.plan.rows(shard)), "crc32c": about["crc32c"]}
-                    for shard, about in enumerate(shards)
-                ],
-                "statistics": statistics.summary(),
-                "made_from": made_from,
-                # More than one, if an interrupted job went on on another machine.
-                "machines": sorted({about["machine"] for about in shards}),
-            },
-        )
+        assemble(self.manifest, self.plan, shards, made_from, index, positions)
         shutil.rmtree(self.scratch)
 
     def replace(self, shards: list[int]) -> list[str]:
@@ -164,14 +144,81 @@ class ActivationWriter:
     def _finished(self, shard: int) -> dict[str, Any] | None:
         """Return a shard's sidecar if the shard is complete, undamaged and made from the same."""
         data, sidecar = self._paths(shard)
-        if not (data.is_file() and sidecar.is_file()):
+        if not sidecar.is_file():
             return None
         about = read_json(sidecar)
-        if about["key"] != self.key:
-            return None
-        # A machine that died may have lost what it had not yet written to the disk.
-        payload = data.read_bytes()[:-CHECKSUM_BYTES]
-        return about if f"{google_crc32c.value(payload):08x}" == about["crc32c"] else None
+        return about if about["key"] == self.key and _is_whole(data, about) else None
+
+
+def assemble(
+    manifest: Path,
+    plan: ShardPlan,
+    shards: Sequence[dict[str, Any]],
+    made_from: dict[str, Any],
+    index: ImageIndex,
+    positions: Shaped[np.ndarray, "images tokens"] | None,
+) -> None:
+    """Put a store together from the shards in its scratch folder, then write the manifest.
+
+    The manifest holds no dates, so that the same activations make the same manifest.
+
+    Parameters
+    ----------
+    shards
+        What the writer's `done` says of each shard, in order.
+
+    Raises
+    ------
+    ValueError
+        If a shard is gone from the scratch folder.
+    """
+    tokens, width = shards[0]["shape"]
+    shape, dtype = (plan.n_images, tokens, width), shards[0]["dtype"]
+    folder = manifest.with_suffix(".zarr")
+    sources = [scratch_of(manifest) / str(shard) for shard in range(plan.n_shards)]
+    chunks = [folder / chunk_name(shard) for shard in range(plan.n_shards)]
+    for source, chunk, about in zip(sources, chunks, shards, strict=True):
+        # Moved there by a job that was killed before it had written the manifest.
+        if not source.exists() and _is_whole(chunk, about):
+            chunk.replace(source)
+    gone = [str(source) for source in sources if not source.exists()]
+    if gone:
+        raise ValueError(
+            f"{', '.join(gone)}: gone; delete {manifest.with_name(f'.{manifest.stem}.*-*.json')} "
+            "and start again"
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+    attributes = {"format": FORMAT, "made_from": made_from, "wnids": index.wnids}
+    group = zarr.create_group(folder, attributes=attributes)
+    _create_array(group, "values", shape, (plan.rows_per_shard, tokens, width), dtype)
+    _write_array(group, "image", np.arange(plan.n_images, dtype=np.int32))
+    _write_array(group, "label", index.labels.astype(np.int32))
+    if positions is not None:
+        _write_array(group, "position", positions)
+    for source, chunk in zip(sources, chunks, strict=True):
+        chunk.parent.mkdir(parents=True)
+        _link(source, chunk)
+    statistics = Statistics.from_json(shards[0]["statistics"])
+    for about in shards[1:]:
+        statistics = statistics.merge(Statistics.from_json(about["statistics"]))
+    write_json(
+        manifest,
+        {
+            "format": FORMAT,
+            "array": folder.name,
+            "dtype": dtype,
+            "shape": shape,
+            "rows_per_shard": plan.rows_per_shard,
+            "shards": [
+                {"rows": len(plan.rows(shard)), "crc32c": about["crc32c"]}
+                for shard, about in enumerate(shards)
+            ],
+            "statistics": statistics.summary(),
+            "made_from": made_from,
+            # More than one, if jobs ran on several machines, or one went on on another.
+            "machines": sorted({about["machine"] for about in shards}),
+        },
+    )
 
 
 class _PartialShard:
@@ -236,6 +283,14 @@ def zarr_fault(folder: Path) -> str | None:
     except (OSError, ValueError, KeyError) as error:
         return f"{folder} cannot be read by zarr ({error})"
     return None
+
+
+def _is_whole(data: Path, about: dict[str, Any]) -> bool:
+    """Read a shard: a machine that died may have lost what it had not yet written to the disk."""
+    if not data.is_file():
+        return False
+    payload = data.read_bytes()[:-CHECKSUM_BYTES]
+    return f"{google_crc32c.value(payload):08x}" == about["crc32c"]
 
 
 def _create_array(

@@ -34,9 +34,10 @@ PROFILE = Path("profiles") / "slurm" / "config.yaml"
 
 @dataclass(frozen=True)
 class PassPlan:
-    """One extraction job."""
+    """One extraction pass."""
 
     name: str
+    jobs: int
     images: int
     layers: int
     flops: float
@@ -133,7 +134,7 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
     datasets = {experiment["dataset"] for experiment in experiments}
     planted = [name for name in datasets if config["datasets"][name]["source"] == "planted"]
     backbones = {str(experiment["backbone"]["weights"]) for experiment in experiments}
-    sweep = expand_sweep(config)
+    passes, sweep = expand_passes(config), expand_sweep(config)
     place_of = [(entry.experiment, entry.token, entry.layer) for entry in sweep]
     counts = Counter(
         render_planted=len(planted) * len(SPLITS),
@@ -142,7 +143,9 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
         train_planted_backbone=sum(
             path.startswith(f"{config['results']}/backbones/") for path in backbones
         ),
-        extract_activations=len(expand_passes(config)),
+        extract_activations=sum(job.jobs == 1 for job in passes),
+        extract_shards=sum(job.jobs for job in passes if job.jobs > 1),
+        join_shards=sum(job.jobs > 1 for job in passes),
         train_sae=len(sweep),
         encode=len(sweep),
         score_dictionary=len(sweep),
@@ -182,6 +185,7 @@ def _plan_pass(job: PassSpec, layers: list[Layer], images: int) -> PassPlan:
     working = extraction["batch_size"] * (held + 8 * widest) * BYTES["float32"]
     return PassPlan(
         name=job.stem,
+        jobs=job.jobs,
         images=images,
         layers=len(read),
         flops=float(cost.flops) * images,
@@ -220,17 +224,19 @@ def describe_plan(plan: Plan, teraflops: float, grouping: Grouping) -> Iterator[
     grouping
         How the Slurm profile groups jobs.
     """
-    yield f"{'extraction job':<28}{'images':>10}{'layers':>8}{'PFLOP':>12}{'hours':>8}{'disk':>10}"
+    heads = f"{'images':>10}{'layers':>8}{'jobs':>6}{'PFLOP':>12}{'hours':>8}{'disk':>10}"
+    yield f"{'extraction pass':<28}{heads}"
     for job in plan.passes:
         yield (
-            f"{job.name:<28}{job.images:>10}{job.layers:>8}{job.flops / 1e15:>12.3g}"
+            f"{job.name:<28}{job.images:>10}{job.layers:>8}{job.jobs:>6}{job.flops / 1e15:>12.3g}"
             f"{job.flops / teraflops / 3.6e15:>8.2g}{_size(job.disk):>10}"
         )
     hours = plan.training_flops / teraflops / 3.6e15
     extraction = sum(job.flops for job in plan.passes)
     yield ""
     yield f"hours assume {teraflops:g} sustained TFLOP/s; `--teraflops` sets another speed"
-    yield f"extraction: {len(plan.passes)} jobs, {extraction / teraflops / 3.6e15:.2g} hours"
+    jobs = sum(job.jobs for job in plan.passes)
+    yield f"extraction: {jobs} jobs, {extraction / teraflops / 3.6e15:.2g} hours together"
     yield (
         f"dictionaries: {plan.dictionaries}, each one job of training, of encoding and of scoring; "
         f"training at most {plan.training_flops / 1e15:.3g} PFLOP, {hours:.2g} hours"
@@ -243,7 +249,7 @@ def describe_plan(plan: Plan, teraflops: float, grouping: Grouping) -> Iterator[
     counts = ", ".join(f"{n:,} {name}" for name, n in submitted.items() if n)
     yield f"Slurm jobs through profiles/slurm: {submitted.total():,} ({counts})"
     longest = {
-        "extract_activations": max(job.flops for job in plan.passes),
+        "extract_activations": max(job.flops / job.jobs for job in plan.passes),
         "train_sae": plan.longest_training_flops,
     }
     limits = ", ".join(

@@ -4,7 +4,13 @@ The test suite fails here first after an upgrade.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from snakemake.io import IOFile, flag, get_flag_value, is_flagged
+from snakemake.persistence import MetadataRecord, PersistenceBase
+
+PART = "part_of"
 
 
 def has_module_prefix(workflow: Any) -> bool:
@@ -42,3 +48,29 @@ def resources_of(workflow: Any, rule: str) -> dict[str, Callable[..., Any]]:
 def is_forced(arguments: list[str]) -> bool:
     """Say whether Snakemake was told to make everything again."""
     return bool({"--forceall", "-F"} & {*arguments})
+
+
+def part_of(whole: str, path: str) -> str:
+    """Mark a temporary file as part of what is made from it, in however many parts.
+
+    Snakemake then plans the same for any number of parts: it records no part as an input of the
+    whole, and what it knows of the whole holds for a part that is gone.
+    """
+    return flag(path, PART, whole)
+
+
+_inputs, _record = PersistenceBase._input, PersistenceBase.metadata
+
+
+def _inputs_without_parts(self: PersistenceBase, job: Any) -> list[str]:
+    parts = {str(path) for path in job.input if is_flagged(path, PART)}
+    return [path for path in _inputs(self, job) if str(path) not in parts]
+
+
+def _record_of_whole(self: PersistenceBase, path: Any) -> MetadataRecord | None:
+    whole = get_flag_value(path, PART)
+    gone = whole is not None and not Path(path).exists()
+    return _record(self, IOFile(whole, rule=path.rule) if gone else path)
+
+
+PersistenceBase._input, PersistenceBase.metadata = _inputs_without_parts, _record_of_whole

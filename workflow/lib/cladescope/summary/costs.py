@@ -11,6 +11,7 @@ from cladescope.summary.tables import write_csv
 
 STAGES = {
     "extract_activations": "extracted_on",
+    "extract_shards": "extracted_on",
     "train_sae": "trained_on",
     "encode": "encoded_on",
     "score_dictionary": "scored_on",
