@@ -38,7 +38,7 @@ run: $(VENV)/synced ## run CONFIG=... (default: config/config.yaml)
 	$(SNAKEMAKE) --configfile $(CONFIG)
 
 plan: $(VENV)/synced ## what CONFIG=... will cost: hours, memory, disk, files, Slurm jobs
-	$(BIN)/cladescope plan $(CONFIG) $(if $(TERAFLOPS),--teraflops $(TERAFLOPS))
+	$(BIN)/cladescope plan $(CONFIG) $(if $(CARD),--card $(CARD))
 
 layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224]
 	$(BIN)/cladescope layers $(MODEL) $(if $(SIZE),--image-size $(SIZE))

@@ -379,6 +379,9 @@ def test_a_width_beyond_the_device_is_refused(rows, monkeypatch):
         ValueError, match=f"{WIDTH} latents over {D} dimensions.*batch_size {BATCH}"
     ):
         sparse.begin_on_device(TopK, Beginning.of(rows), SPEC, STEPS)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (need - 1, 2 * need))
+    with pytest.raises(ValueError, match="lower sweep"):
+        sparse.begin_on_device(TopK, Beginning.of(rows), SPEC, STEPS)
     card = 80e9
     width = cost.widest(card, 1536, 4096)
     assert cost.device_memory(width, 1536, 4096) <= card

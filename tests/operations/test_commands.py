@@ -11,6 +11,7 @@ import yaml
 
 from checkouts import SMALL
 from cladescope.config import complete_config
+from cladescope.dictionaries.training.cost import CARDS
 from cladescope.operations.plan import PROFILE, Grouping, describe_plan, make_plan
 from cladescope.operations.snakemake_records import check_interpreter
 from cladescope.operations.verify import verify_activations
@@ -46,30 +47,52 @@ def test_plan_of_the_papers_experiment(giant, root):
     # timm's model card: 291 G multiply-adds at 224 pixels.
     assert train.flops / train.images == pytest.approx(2 * 291e9, rel=0.04)
     assert plan.dictionaries == 40 * (4 * 4 * 3 + 3) + 6
-    text = "\n".join(describe_plan(plan, 100, Grouping.load(root / PROFILE)))
-    hours = train.flops / 100e12 / 3600
+    text = "\n".join(describe_plan(plan, "A100", Grouping.load(root / PROFILE)))
+    # Half of the 312 TFLOP/s of the data sheet, in bfloat16.
+    hours = train.flops / 156e12 / 3600
     assert f"{hours:.2g}" in re.search(r"^dinov2_train_0 .*$", text, re.MULTILINE).group()
     assert "157 GB" in text
-    # Eight dictionaries are scored in one job.
-    assert re.search(
-        rf"{plan.dictionaries:,} train_sae\b.* {ceil(plan.dictionaries / 8)} score,", text
+    # All dictionaries of a block and variant are trained in one job, scored with the others.
+    assert "160 train_sae (of several)" in text
+    assert "40 score_dictionary (of several)" in text
+    assert f"extract_activations {ceil(2 * hours / 8 * 60 + 10)}," in text
+    # Block 1: 48 TopK dictionaries of 2441 steps.
+    job = plan.training[0]
+    assert [steps for steps, _ in job.costs] == [2441] * 48
+    product = sum(2 * 4096 * 1536 * w for w in (4096, 8192, 16384, 24576)) * 12 * 2441
+    assert sum(n * part.operations for n, step in job.costs for part in step[1:2]) == pytest.approx(
+        product
     )
-    assert f"extract_activations {ceil(2 * hours * 60 + 10)}" in text
+    gpu_hours = sum(job.seconds(CARDS["A100"]) for job in plan.training) / 3600
+    assert f"training: 46 jobs, {gpu_hours:.2g} GPU-hours" in text
+    # All activations, and parameters with two moments in float32 and a copy in bfloat16.
+    parameters = 1536 * 12 * (4096 + 8192 + 16384 + 24576) * 26
+    assert job.memory > 1_281_167 * 1536 * 2 + parameters
+    with pytest.raises(ValueError, match="H1000: known are H200, H100, A100"):
+        list(describe_plan(plan, "H1000", Grouping.load(root / PROFILE)))
+
+
+def test_plan_says_when_a_job_needs_more_memory_than_the_card_has(giant, root):
+    variants = giant["experiments"]["dinov2"]["sweep"]["variants"]
+    variants["topk"]["width"] = [400_000]
+    text = "\n".join(describe_plan(make_plan(giant), "H100", Grouping.load(root / PROFILE)))
+    assert "MORE THAN A H100 HAS (80 GB): lower sweep.dictionaries_per_job" in text
 
 
 def test_plan_of_an_extraction_by_several_jobs(giant, root):
     """16 for the training images, 256 shards: as many hours together, a sixteenth for each."""
     several = copy.deepcopy(giant)
-    several["experiments"]["dinov2"]["extraction"]["jobs"] = {"train": 16, "eval": 1}
-    several["experiments"]["random"]["extraction"]["jobs"] = {"train": 16, "eval": 1}
+    for name in ("dinov2", "random"):
+        giant["experiments"][name]["extraction"]["jobs"] = {"train": 1, "eval": 1}
+        several["experiments"][name]["extraction"]["jobs"] = {"train": 16, "eval": 1}
     one, plan = make_plan(giant), make_plan(several)
     assert [job.jobs for job in plan.passes] == [16, 1, 16, 1]
     assert [job.flops for job in plan.passes] == [job.flops for job in one.passes]
     counts = plan.jobs - one.jobs
     assert counts == {"extract_shards": 32, "join_shards": 2}
     assert one.jobs - plan.jobs == {"extract_activations": 2}
-    text = "\n".join(describe_plan(plan, 100, Grouping.load(root / PROFILE)))
-    hours = max(plan.passes[0].flops / 16, plan.passes[1].flops) / 100e12 / 3600
+    text = "\n".join(describe_plan(plan, "A100", Grouping.load(root / PROFILE)))
+    hours = max(plan.passes[0].flops / 16, plan.passes[1].flops) / 156e12 / 3600
     assert f"extract_activations {ceil(2 * hours * 60 + 10)}," in text
     assert "extraction: 34 jobs" in text
     assert re.search(r"Slurm jobs .*\b32 extract_shards, 2 join_shards\b", text)

@@ -51,7 +51,7 @@ SlurmdParameters=config_overrides
 GresTypes=gpu
 {nodes}
 PartitionName=cpu Nodes=n1,n2 Default=YES LLN=YES PriorityTier=1
-PartitionName=urgent Nodes=n1,n2 PriorityTier=2
+PartitionName=urgent Nodes=n1,n2,g1,g2 PriorityTier=2
 PartitionName=gpu Nodes=g1,g2 LLN=YES
 """
 GRES_CONF = """\

@@ -115,15 +115,15 @@ def wait_for_restart(cluster, job, what):
 
 
 def test_sweep_survives_what_happens_on_a_cluster(cluster, submitted, finished):
-    remove(submitted, "logs", "trained/activations/eval", f"{TOPK}/w48_k4_s0", f"{TOPK}/*/sae.*")
+    remove(submitted, "logs", "trained/activations/eval", f"{TOPK}/*")
     profile = submitted.folder / "profiles" / "slurm" / "config.yaml"
     before = profile.read_text()
     changed = yaml.safe_load(before)
     changed["set-resources"]["train_sae"]["mem_mb"] = SHORT_OF_MEMORY
     profile.write_text(yaml.safe_dump(changed))
-    scores = f"results/small/{TOPK}/w48_k4_s0/scores.json"
+    scores = [f"results/small/{TOPK}/w48_{k}_s0/scores.json" for k in ("k2", "k4")]
     manifest = "results/small/trained/activations/eval/cls/L8.json"
-    run = submit(cluster, submitted, "--", manifest, scores, *WEIGHTS)
+    run = submit(cluster, submitted, "--", manifest, *scores, *WEIGHTS)
 
     # Snakemake submits a job again that was cancelled by hand.
     cancelled = newest(cluster, submitted, "train_sae_wildcards_trained_cls_8_topk_w48_k2")
@@ -158,7 +158,7 @@ def test_sweep_survives_what_happens_on_a_cluster(cluster, submitted, finished):
     # A node goes down when one of a group's jobs is at work.
     moved = newest(cluster, submitted, "rule_score")
     first = cluster.field(moved, "NodeList")
-    started = submitted.folder / "results/small/logs/encode"
+    started = submitted.folder / "results/small/logs/score_dictionary"
     cluster.wait(lambda: list(started.glob("*")), "a job of the group is at work")
     cluster("scontrol", "update", f"nodename={first}", "state=down", "reason=test")
     wait_for_restart(cluster, moved, "the group leaves the node that is down")
@@ -184,16 +184,19 @@ def test_sweep_survives_what_happens_on_a_cluster(cluster, submitted, finished):
     assert cluster.field(moved, "NodeList") != first
 
     # Every job was where it belongs, with the devices and threads that it asked for.
-    (given,) = allotted(submitted, "extract_activations/*")
-    assert given["SLURM_JOB_PARTITION"] == "gpu"
-    assert given["CUDA_VISIBLE_DEVICES"] in ("0", "1")
-    assert given["OMP_NUM_THREADS"] == cluster.field(extraction, "NumCPUs") == "2"
-    for rule in ("train_sae/*", "encode/*", "score_dictionary/*"):
+    for rule in ("extract_activations/*", "train_sae/*", "encode/*"):
         for given in allotted(submitted, rule):
-            assert given["SLURM_JOB_PARTITION"] == "cpu"
-            assert "CUDA_VISIBLE_DEVICES" not in given
-            assert given["OMP_NUM_THREADS"] == "1"
-    assert_one_allocation(submitted, "encode/*", "score_dictionary/*")
+            assert given["SLURM_JOB_PARTITION"] == "gpu"
+            assert given["CUDA_VISIBLE_DEVICES"] in ("0", "1")
+            assert given["OMP_NUM_THREADS"] == ("2" if rule.startswith("extract") else "1")
+    assert cluster.field(extraction, "NumCPUs") == "2"
+    for given in allotted(submitted, "score_dictionary/*"):
+        assert given["SLURM_JOB_PARTITION"] == "cpu"
+        assert "CUDA_VISIBLE_DEVICES" not in given
+        assert given["OMP_NUM_THREADS"] == "1"
+    for rule in ("encode/*", "score_dictionary/*"):
+        assert len(allotted(submitted, rule)) == 2
+        assert_one_allocation(submitted, rule)
 
 
 def test_extraction_over_several_gpu_nodes(cluster, submitted, finished):
@@ -240,6 +243,26 @@ def test_extraction_over_several_gpu_nodes(cluster, submitted, finished):
     assert submitted.planned("--", *manifests) == {}
 
 
+def test_dictionaries_of_one_job_on_a_gpu_node(cluster, submitted, finished):
+    """A job of several is cancelled and submitted again."""
+    remove(submitted, "logs", f"{TOPK}/*/sae.*")
+    submitted.write(edit(SMALL, {"experiments.trained.sweep.dictionaries_per_job": 4}))
+    run = submit(cluster, submitted, "--", *WEIGHTS)
+    cancelled = newest(cluster, submitted, "train_sae_trained_cls_L8_topk_0")
+    cluster("scancel", cancelled)
+    output, _ = run.communicate(timeout=240)
+    submitted.write(SMALL)
+    assert run.returncode == 0, output
+    weights = f"{TOPK}/*/sae.*"
+    assert len(results(submitted, weights)) == 4
+    assert results(submitted, weights) == results(finished, weights)
+    assert dict(cluster.jobs("%i", "%T"))[cancelled] == "CANCELLED"
+    assert_one_allocation(submitted, "train_sae/*")
+    (given,) = allotted(submitted, "train_sae/*")
+    assert given["SLURM_JOB_PARTITION"] == "gpu"
+    assert given["CUDA_VISIBLE_DEVICES"] in ("0", "1")
+
+
 def test_jobs_that_outlive_snakemake_are_waited_for(cluster, submitted, finished):
     remove(submitted, "logs", f"{TOPK}/*/sae.safetensors", "tables")
     targets = [*WEIGHTS, *tables(finished)]
@@ -273,7 +296,7 @@ def test_node_without_the_environment(cluster, submitted):
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
     remove(submitted, f"{TOPK}/w48_k2_s0/sae.safetensors")
-    cluster("scontrol", "update", "nodename=n1,n2", "state=drain", "reason=test")
+    cluster("scontrol", "update", "nodename=g1,g2", "state=drain", "reason=test")
     run = submit(
         cluster,
         submitted,
@@ -285,7 +308,7 @@ def test_node_without_the_environment(cluster, submitted):
     )
     job = newest(cluster, submitted, "train_sae", "pending")
     python.unlink()
-    cluster("scontrol", "update", "nodename=n1,n2", "state=idle")
+    cluster("scontrol", "update", "nodename=g1,g2", "state=idle")
     output, _ = run.communicate(timeout=120)
     assert run.returncode == 1
     assert cluster.field(job, "JobState") == "FAILED"

@@ -4,12 +4,13 @@ Its files are pretended to be made.
 """
 
 import re
+from collections import Counter
 
 import pytest
 import yaml
 from benchmarks import dag
 
-from checkouts import CURVES, TABLES, dictionaries, edit
+from checkouts import CURVES, SHARED, TABLES, dictionaries, edit
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,10 @@ PAPER_TABLES = {rule: 1 for rule in TABLES if rule != "contrast_drawn"}
 def planned(folder, config) -> dict[str, int]:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     _, printed = dag.dry_run(folder, "--quiet", "rules")
-    counts = dict(re.findall(r"^(\w+) +(\d+)$", printed.partition("total")[0], re.MULTILINE))
-    return {rule: int(count) for rule, count in counts.items() if rule != "all"}
+    counts = Counter()
+    for rule, count in re.findall(r"^(\w+) +(\d+)$", printed.partition("total")[0], re.MULTILINE):
+        counts[SHARED.sub(r"\1", rule)] += int(count)
+    return {rule: count for rule, count in counts.items() if rule != "all"}
 
 
 def test_papers_experiment_without_an_edit(paper):
@@ -38,7 +41,8 @@ def test_papers_experiment_without_an_edit(paper):
 
 def test_papers_experiment_grows_to_its_full_grid(paper, root):
     """48 instead of 3 TopK dictionaries in each of 40 blocks, and nothing is extracted."""
-    expected = dictionaries(40 * 45) | {"match_seeds": 40} | CURVES | PAPER_TABLES
+    # A block's TopK dictionaries share a job of training, all of its dictionaries the others.
+    expected = dictionaries(40) | {"match_seeds": 40} | CURVES | PAPER_TABLES
     expected |= {"plot_top_images": 1}
     config = dag.paper_config(FULL_GRID)
     assert config == yaml.safe_load((root / "config" / "dinov2_imagenet.yaml").read_text())
@@ -49,6 +53,6 @@ def test_papers_experiment_with_other_scores_and_a_layer_less(paper):
     config = edit(dag.paper_config(SMALL_GRID), {"scores.null_draws": 50})
     layers = [layer for layer in range(1, 41) if layer != 20]
     config["experiments"]["dinov2"]["sweep"]["layers"] = layers
-    # A block has three TopK dictionaries, an untrained one, neurons and PCA; six have a random one.
-    expected = {"score_dictionary": 39 * 6 + 6} | CURVES | PAPER_TABLES | {"plot_top_images": 1}
+    # A job for each block of the trained backbone and for the six dictionaries of the random one.
+    expected = {"score_dictionary": 39 + 6} | CURVES | PAPER_TABLES | {"plot_top_images": 1}
     assert planned(paper, config) == expected | {"record_provenance": 2}

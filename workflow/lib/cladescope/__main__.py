@@ -11,8 +11,6 @@ import yaml
 
 from cladescope.config import ConfigError, complete_config
 
-TERAFLOPS = 100.0
-"""Assumed speed of the plan: what one current data-centre GPU sustains in bfloat16, cautiously."""
 FORMATS = ["saelens"]
 """Formats of other libraries that dictionaries are read from and written to."""
 
@@ -40,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = command("plan", _plan, "hours, memory, disk, files and Slurm jobs of a configuration")
     plan.add_argument("config", type=Path)
-    plan.add_argument("--teraflops", type=float, default=TERAFLOPS)
+    plan.add_argument("--card", default="H100", help="GPU that is assumed: H200, H100, A100")
     layers = command("layers", _layers, "what can be extracted from a timm model")
     layers.add_argument("model")
     layers.add_argument("--image-size", type=int)
@@ -74,7 +72,7 @@ def _plan(arguments: argparse.Namespace) -> None:
     from cladescope.operations.plan import PROFILE, Grouping, describe_plan, make_plan
 
     grouping = Grouping.load(find_checkout() / PROFILE)
-    for line in describe_plan(make_plan(_load(arguments.config)), arguments.teraflops, grouping):
+    for line in describe_plan(make_plan(_load(arguments.config)), arguments.card, grouping):
         print(line)
 
 

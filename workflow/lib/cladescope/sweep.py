@@ -9,6 +9,8 @@ from cladescope.layout import SPLITS
 
 TRAINED = ("topk", "batchtopk", "matryoshka", "relu", "jumprelu")
 """Variants that are trained; the others are baselines."""
+SPARSE = TRAINED[:3]
+"""Variants that keep k latents a token."""
 SPARSITY = {"relu": "l1_", "jumprelu": "l0_"}
 """How names write a variant's sparsity, where it is not k."""
 

@@ -1,7 +1,7 @@
 """The plan: what a configuration will cost, before any job runs."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -11,11 +11,24 @@ import yaml
 
 from cladescope.activations.store import ShardPlan, store_files
 from cladescope.backbone.backbone import Layer, check_blocks, forward_cost, list_layers
+from cladescope.dictionaries.training.batches import BLOCK_ROWS
+from cladescope.dictionaries.training.cost import (
+    ATTAINED,
+    CARDS,
+    Card,
+    Cost,
+    dense_step,
+    device_memory,
+    sparse_step,
+)
 from cladescope.images.index import ImageIndex
 from cladescope.layout import SPLITS
 from cladescope.sweep import (
+    SPARSE,
     TRAINED,
+    DictionarySpec,
     PassSpec,
+    alone_experiments,
     expand_packs,
     expand_passes,
     expand_sweep,
@@ -24,8 +37,6 @@ from cladescope.sweep import (
 
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 PLANTED_CLASSES = 64
-ENCODER_PASSES = 3
-"""Training a TopK SAE costs at most its encoder's matrix product forward and twice backward."""
 RUNTIME_FACTOR, RUNTIME_MINUTES = 2, 10
 """Suggested time limits are this multiple of the estimate, and more for starting and reading."""
 PROFILE = Path("profiles") / "slurm" / "config.yaml"
@@ -41,11 +52,30 @@ class PassPlan:
     images: int
     layers: int
     flops: float
+    in_bfloat16: bool
     disk: int
     """Bytes of the stores."""
     files: int
     memory: int
     """Bytes on the device: weights, the activations of one batch that are kept, one block's."""
+
+    def seconds(self, card: Card) -> float:
+        """Return the time on one card for all jobs together."""
+        return Cost("forward", self.flops, 0, self.in_bfloat16).seconds(card)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """One job of training: dictionaries of a layer and variant."""
+
+    costs: list[tuple[int, list[Cost]]]
+    """Of each dictionary the number of steps and the parts of a step."""
+    memory: int
+    """Bytes on the device: all dictionaries and the activations that they train on."""
+
+    def seconds(self, card: Card) -> float:
+        """Return the time on a card."""
+        return sum(n * sum(part.seconds(card) for part in step) for n, step in self.costs)
 
 
 @dataclass(frozen=True)
@@ -53,10 +83,8 @@ class Plan:
     """Costs of a configuration."""
 
     passes: list[PassPlan]
+    training: list[TrainingPlan]
     dictionaries: int
-    training_flops: float
-    longest_training_flops: float
-    """Of the most expensive dictionary."""
     dictionary_disk: int
     """Bytes of weights."""
     jobs: Counter[str]
@@ -116,17 +144,54 @@ def make_plan(config: dict[str, Any]) -> Plan:
         layers = described[backbone]
         check_blocks(job.backbone["model"], layers, job.backbone["blocks"])
         passes.append(_plan_pass(job, layers, counts[job.dataset][job.split]))
-    flops, disk = [0.0], 0
     sweep = expand_sweep(config)
-    for dictionary in sweep:
-        spec = config["experiments"][dictionary.experiment]["backbone"]
-        layers = described[spec["model"], spec.get("image_size")]
-        d = layers[dictionary.layer - 1].width
-        width = dictionary.width or 2 * d
-        disk += 2 * width * d * BYTES["float32"]
-        if dictionary.variant in TRAINED:
-            flops.append(2 * d * width * ENCODER_PASSES * config["training"]["images"])
-    return Plan(passes, len(sweep), sum(flops), max(flops), disk, _count_jobs(config))
+    widths = {
+        (name, layer.number): layer
+        for name, experiment in config["experiments"].items()
+        for layer in described[
+            experiment["backbone"]["model"], experiment["backbone"].get("image_size")
+        ]
+    }
+    disk = 0
+    for entry in sweep:
+        d = widths[entry.experiment, entry.layer].width
+        disk += 2 * (entry.width or 2 * d) * d * BYTES["float32"]
+    alone = alone_experiments(config)
+    jobs: list[tuple[DictionarySpec, ...]]
+    jobs = [(entry,) for entry in sweep if entry.experiment in alone]
+    jobs += [pack.members for pack in expand_packs(config, by_variant=True)]
+    training = [
+        _plan_training(config, members, widths[members[0].experiment, members[0].layer], counts)
+        for members in jobs
+        if members[0].variant in TRAINED
+    ]
+    return Plan(passes, training, len(sweep), disk, _count_jobs(config))
+
+
+def _plan_training(
+    config: dict[str, Any],
+    members: Sequence[DictionarySpec],
+    layer: Layer,
+    counts: Mapping[str, Mapping[str, int]],
+) -> TrainingPlan:
+    """Plan the training of dictionaries of one layer and variant."""
+    experiment = config["experiments"][members[0].experiment]
+    extraction, token = experiment["extraction"], members[0].token
+    tokens = layer.tokens[token]
+    if token == "patches" and "patches" in extraction:
+        tokens = extraction["patches"]["per_image"]
+    recipe, costs = config["training"], []
+    batch, d = recipe["batch_size"], layer.width
+    rows = counts[experiment["dataset"]]["train"] * tokens
+    memory = min(rows, rows if tokens == 1 else BLOCK_ROWS) * d * BYTES[extraction["precision"]]
+    for entry in members:
+        assert entry.width and entry.sparsity
+        step = dense_step(d, entry.width, batch)
+        if entry.variant in SPARSE:
+            step = sparse_step(d, entry.width, int(entry.sparsity), batch)
+        costs.append((max(1, recipe["images"] * tokens // batch), step))
+        memory += device_memory(entry.width, d, batch)
+    return TrainingPlan(costs, memory)
 
 
 def _count_jobs(config: dict[str, Any]) -> Counter[str]:
@@ -189,6 +254,7 @@ def _plan_pass(job: PassSpec, layers: list[Layer], images: int) -> PassPlan:
         images=images,
         layers=len(read),
         flops=float(cost.flops) * images,
+        in_bfloat16="autocast" in extraction,
         disk=disk,
         files=files,
         memory=weights + working,
@@ -214,47 +280,64 @@ def _count_images(config: dict[str, Any], name: str) -> dict[str, int]:
     return counts
 
 
-def describe_plan(plan: Plan, teraflops: float, grouping: Grouping) -> Iterator[str]:
+def describe_plan(plan: Plan, card_name: str, grouping: Grouping) -> Iterator[str]:
     """Yield the lines of a readable plan.
 
     Parameters
     ----------
-    teraflops
-        Sustained speed that is assumed, in 10^12 operations a second.
+    card_name
+        GPU that is assumed: one of `CARDS`.
     grouping
         How the Slurm profile groups jobs.
+
+    Raises
+    ------
+    ValueError
+        If the card is not known.
     """
+    if card_name not in CARDS:
+        raise ValueError(f"--card {card_name}: known are {', '.join(CARDS)}")
+    card = CARDS[card_name]
     heads = f"{'images':>10}{'layers':>8}{'jobs':>6}{'PFLOP':>12}{'hours':>8}{'disk':>10}"
     yield f"{'extraction pass':<28}{heads}"
     for job in plan.passes:
         yield (
             f"{job.name:<28}{job.images:>10}{job.layers:>8}{job.jobs:>6}{job.flops / 1e15:>12.3g}"
-            f"{job.flops / teraflops / 3.6e15:>8.2g}{_size(job.disk):>10}"
+            f"{job.seconds(card) / 3600:>8.2g}{_size(job.disk):>10}"
         )
-    hours = plan.training_flops / teraflops / 3.6e15
-    extraction = sum(job.flops for job in plan.passes)
+    training = [job.seconds(card) for job in plan.training]
+    extraction = [job.seconds(card) for job in plan.passes]
     yield ""
-    yield f"hours assume {teraflops:g} sustained TFLOP/s; `--teraflops` sets another speed"
-    jobs = sum(job.jobs for job in plan.passes)
-    yield f"extraction: {jobs} jobs, {extraction / teraflops / 3.6e15:.2g} hours together"
     yield (
-        f"dictionaries: {plan.dictionaries}, each one job of training, of encoding and of scoring; "
-        f"training at most {plan.training_flops / 1e15:.3g} PFLOP, {hours:.2g} hours"
+        f"hours assume {ATTAINED:.0%} of the peak rates of one {card_name} for each job; not "
+        "measured; `--card` names another"
+    )
+    jobs = sum(job.jobs for job in plan.passes)
+    yield f"extraction: {jobs} jobs, {sum(extraction) / 3600:.2g} GPU-hours together"
+    yield (
+        f"dictionaries: {plan.dictionaries}; training: {len(training)} jobs, "
+        f"{sum(training) / 3600:.2g} GPU-hours together"
     )
     yield f"files of activations: {sum(job.files for job in plan.passes):,}"
     disk = sum(job.disk for job in plan.passes)
     yield f"disk: {_size(disk)} activations, {_size(plan.dictionary_disk)} dictionaries"
-    yield f"device memory of extraction: {_size(max(job.memory for job in plan.passes))}, about"
+    peaks = {
+        "extraction": max(job.memory for job in plan.passes),
+        "training": max((job.memory for job in plan.training), default=0),
+    }
+    yield "device memory, about: " + ", ".join(f"{_size(n)} {name}" for name, n in peaks.items())
+    if peaks["training"] > card.memory * 1e9:
+        yield f"MORE THAN A {card_name} HAS ({card.memory} GB): lower sweep.dictionaries_per_job"
     submitted = grouping.submitted(plan.jobs)
     counts = ", ".join(f"{n:,} {name}" for name, n in submitted.items() if n)
     yield f"Slurm jobs through profiles/slurm: {submitted.total():,} ({counts})"
     longest = {
-        "extract_activations": max(job.flops / job.jobs for job in plan.passes),
-        "train_sae": plan.longest_training_flops,
+        "extract_activations": max(job.seconds(card) / job.jobs for job in plan.passes),
+        "train_sae": max(training, default=0),
     }
     limits = ", ".join(
-        f"{rule} {ceil(RUNTIME_FACTOR * flops / teraflops / 6e13 + RUNTIME_MINUTES)}"
-        for rule, flops in longest.items()
+        f"{rule} {ceil(RUNTIME_FACTOR * seconds / 60 + RUNTIME_MINUTES)}"
+        for rule, seconds in longest.items()
     )
     yield (
         f"`runtime` there in minutes, {RUNTIME_FACTOR} times the longest job "

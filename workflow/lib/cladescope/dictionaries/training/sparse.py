@@ -38,19 +38,27 @@ def begin_on_device(
     Raises
     ------
     ValueError
-        If the GPU has too little memory for the width; names the widest that it has room for.
+        If the GPU has too little memory for the width, and names the widest that it has room for,
+        or for one more dictionary beside the others of the job.
     """
     device = torch_device()
     pace = Pace.of(spec, steps)
     if device.type == "cpu" or kind.keeping is None:
         return Stepwise(Autograd.begin(kind, beginning, spec, steps), pace)
-    _, memory = torch.cuda.mem_get_info(device)
+    free, memory = torch.cuda.mem_get_info(device)
     d, batch = len(beginning.mean), pace.recipe.batch_size
-    if device_memory(pace.width, d, batch) > memory:
+    need = device_memory(pace.width, d, batch)
+    if need > memory:
         raise ValueError(
             f"a dictionary of {pace.width} latents over {d} dimensions does not fit into the "
             f"{memory / 1e9:.0f} GB of this GPU; up to {widest(memory, d, batch)} latents do with "
             f"training.batch_size {batch}: lower the sweep's width"
+        )
+    if need > free:
+        raise ValueError(
+            f"a dictionary of {pace.width} latents over {d} dimensions does not fit into the "
+            f"{free / 1e9:.1f} GB that the others of this job leave of the GPU's memory; lower "
+            "sweep.dictionaries_per_job"
         )
     return SparseLearner(kind, initial_dictionary(beginning, spec), spec, pace, device)
 
