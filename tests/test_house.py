@@ -9,8 +9,9 @@ from collections import defaultdict
 import pytest
 
 FLOORS = [
-    {"files", "jobs", "machines", "compiled", "checkout", "layout", "names"},
-    {"sweep", "kept"},
+    {"files", "machines", "compiled", "checkout", "layout", "names"},
+    {"sweep", "kept", "seals"},
+    {"jobs"},
     {"images", "taxonomy", "planted"},
     {"backbone", "provenance"},
     {"activations", "config"},

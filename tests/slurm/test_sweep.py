@@ -150,7 +150,8 @@ def test_sweep_survives_what_happens_on_a_cluster(cluster, submitted, finished):
     cluster(*urgent, "--wrap", "sleep 1")
     wait_for_restart(cluster, preempted, "the job makes way")
 
-    # The slurmd comes back. Its job went on without it, or starts again: both are in order.
+    # The slurmd comes back. Its job went on without it, starts again or, if its step was about to
+    # be launched, failed and is submitted again: all are in order.
     cluster.wait(lambda: "DOWN" in cluster.node_state(lost), "the dead slurmd is noticed")
     cluster.start_node(lost)
     cluster.wait(lambda: "DOWN" not in cluster.node_state(lost), "the node is back")
@@ -180,7 +181,8 @@ def test_sweep_survives_what_happens_on_a_cluster(cluster, submitted, finished):
         "60M",
         "4000M",
     )
-    assert states[moved] == states[extraction] == "COMPLETED"
+    *_, extracted = jobs_of(cluster, submitted, "extract_activations")
+    assert states[moved] == states[extracted] == "COMPLETED"
     assert cluster.field(moved, "NodeList") != first
 
     # Every job was where it belongs, with the devices and threads that it asked for.

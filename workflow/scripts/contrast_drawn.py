@@ -1,12 +1,12 @@
 import pandas as pd
 
-from cladescope.jobs import start_log
+from cladescope.jobs import job
 from cladescope.provenance.record import stamp
 from cladescope.summary.drawn import ARM, contrast_drawn
 from cladescope.summary.tables import write_csv
 
-start_log(snakemake.log[0])
-nodes, metrics, drawn = (
-    pd.read_csv(snakemake.input[name]) for name in ("nodes", "metrics", "drawn")
-)
-write_csv([stamp(contrast_drawn(nodes, metrics, drawn), metrics, ARM)], snakemake.output[0])
+with job(snakemake):
+    nodes, metrics, drawn = (
+        pd.read_csv(snakemake.input[name]) for name in ("nodes", "metrics", "drawn")
+    )
+    write_csv([stamp(contrast_drawn(nodes, metrics, drawn), metrics, ARM)], snakemake.output[0])

@@ -1,13 +1,13 @@
 from cladescope.atlas.thumbnails import draw_thumbnails
 from cladescope.images.index import ImageIndex
 from cladescope.images.sources import open_source
-from cladescope.jobs import start_log
+from cladescope.jobs import job
 
-start_log(snakemake.log[0])
-index = snakemake.input.index
-draw_thumbnails(
-    ImageIndex.load(index),
-    open_source(index),
-    snakemake.params.spec["side"],
-    snakemake.output[0],
-)
+with job(snakemake):
+    index = snakemake.input.index
+    draw_thumbnails(
+        ImageIndex.load(index),
+        open_source(index),
+        snakemake.params.spec["side"],
+        snakemake.output[0],
+    )

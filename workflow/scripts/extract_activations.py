@@ -4,17 +4,17 @@ from cladescope.activations.extract import ExtractionSpec, extract_activations
 from cladescope.backbone.backbone import BackboneSpec
 from cladescope.images.index import ImageIndex
 from cladescope.images.sources import open_source
-from cladescope.jobs import start_log
+from cladescope.jobs import job
 from cladescope.layout import place_of
 
-start_log(snakemake.log[0])
-spec = snakemake.params.spec
-extract_activations(
-    ImageIndex.load(snakemake.input.index),
-    open_source(snakemake.input.index),
-    BackboneSpec(**spec["backbone"]),
-    ExtractionSpec.of(spec["extraction"]),
-    manifests={place_of(path): Path(path) for path in snakemake.output.manifests},
-    code=snakemake.params.code,
-    threads=snakemake.threads,
-)
+with job(snakemake):
+    spec = snakemake.params.spec
+    extract_activations(
+        ImageIndex.load(snakemake.input.index),
+        open_source(snakemake.input.index),
+        BackboneSpec(**spec["backbone"]),
+        ExtractionSpec.of(spec["extraction"]),
+        manifests={place_of(path): Path(path) for path in snakemake.output.manifests},
+        code=snakemake.params.code,
+        threads=snakemake.threads,
+    )

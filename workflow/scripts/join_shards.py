@@ -2,14 +2,20 @@ from pathlib import Path
 
 from cladescope.activations.extract import join_shards
 from cladescope.images.index import ImageIndex
-from cladescope.jobs import start_log
+from cladescope.jobs import job
 from cladescope.layout import whole
+from cladescope.seals import unseal
 
-start_log(snakemake.log[0])
-join_shards(
-    ImageIndex.load(snakemake.input.index),
-    partials={
-        Path(manifest): [Path(path) for path in snakemake.input.partials if whole(path) == manifest]
-        for manifest in snakemake.output
-    },
-)
+with job(snakemake):
+    join_shards(
+        ImageIndex.load(snakemake.input.index),
+        partials={
+            Path(manifest): [
+                Path(path) for path in snakemake.input.partials if whole(path) == manifest
+            ]
+            for manifest in snakemake.output
+        },
+    )
+    # Snakemake removes them, and knows nothing of their seals.
+    for path in snakemake.input.partials:
+        unseal(path)

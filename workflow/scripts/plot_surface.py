@@ -1,9 +1,9 @@
 import pandas as pd
 
-from cladescope.jobs import start_log
+from cladescope.jobs import job
 from cladescope.summary.figures.base import save
 from cladescope.summary.figures.surface import plot_surface
 
-start_log(snakemake.log[0])
-figure = plot_surface(pd.read_csv(snakemake.input.metrics))
-save(figure, snakemake.output, snakemake.params.spec["dpi"])
+with job(snakemake):
+    figure = plot_surface(pd.read_csv(snakemake.input.metrics))
+    save(figure, snakemake.output, snakemake.params.spec["dpi"])

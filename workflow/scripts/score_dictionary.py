@@ -2,20 +2,20 @@ from pathlib import Path
 
 from cladescope.codes.codes import Codes
 from cladescope.images.index import ImageIndex
-from cladescope.jobs import start_log
+from cladescope.jobs import job
 from cladescope.kept import unfinished
 from cladescope.machines import machine
 from cladescope.scores.score import score_dictionary
 from cladescope.scores.spec import ScoreSpec
 from cladescope.taxonomy.taxonomy import Taxonomy
 
-start_log(snakemake.log[0])
-inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
-labels = ImageIndex.load(inputs.index).labels
-taxonomy = Taxonomy.load(inputs.taxonomy)
-spec = ScoreSpec.from_config(params.spec)
-written = [*zip(*(files for _, files in outputs.items()), strict=True)]
-read = [(codes, inputs.index, inputs.taxonomy) for codes in inputs.codes]
-for n in unfinished(params.results, written, read, made_by=[params.spec, params.code]):
-    scores = score_dictionary(Codes.load(inputs.codes[n]), labels, taxonomy, spec)
-    scores.save(Path(outputs.scores[n]).parent, machine(snakemake.threads))
+with job(snakemake):
+    inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
+    labels = ImageIndex.load(inputs.index).labels
+    taxonomy = Taxonomy.load(inputs.taxonomy)
+    spec = ScoreSpec.from_config(params.spec)
+    written = [*zip(*(files for _, files in outputs.items()), strict=True)]
+    read = [(codes, inputs.index, inputs.taxonomy) for codes in inputs.codes]
+    for n in unfinished(params.results, written, read, made_by=[params.spec, params.code]):
+        scores = score_dictionary(Codes.load(inputs.codes[n]), labels, taxonomy, spec)
+        scores.save(Path(outputs.scores[n]).parent, machine(snakemake.threads))

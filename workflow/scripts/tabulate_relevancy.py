@@ -1,14 +1,14 @@
-from cladescope.jobs import start_log
+from cladescope.jobs import job
 from cladescope.provenance.record import read_records
 from cladescope.summary.relevancy import tabulate_relevancy
 
-start_log(snakemake.log[0])
-spec = snakemake.params.spec
-tabulate_relevancy(
-    spec["dictionaries"],
-    snakemake.input.maps,
-    spec["draws"],
-    spec["seed"],
-    read_records(snakemake.input.records),
-    snakemake.output[0],
-)
+with job(snakemake):
+    spec = snakemake.params.spec
+    tabulate_relevancy(
+        spec["dictionaries"],
+        snakemake.input.maps,
+        spec["draws"],
+        spec["seed"],
+        read_records(snakemake.input.records),
+        snakemake.output[0],
+    )

@@ -2,25 +2,25 @@ from pathlib import Path
 
 from cladescope.dictionaries.train import Target, open_source, train_dictionaries
 from cladescope.dictionaries.training.spec import FitSpec, Recipe
-from cladescope.jobs import start_log
+from cladescope.jobs import job
 from cladescope.kept import Kept, key_of
 
-start_log(snakemake.log[0])
-recipe = snakemake.params.spec["recipe"]
-written = zip(*(files for _, files in snakemake.output.items()), strict=True)
-kept = {}
-for settings, outputs in zip(snakemake.params.dictionaries, written, strict=True):
-    key = key_of([settings, recipe, snakemake.params.code], [snakemake.input.manifest])
-    stage = Kept(snakemake.params.results, outputs, key)
-    if not stage.take():
-        variant, *point = settings.values()
-        spec = FitSpec(*point, Recipe(**recipe) if recipe else None)
-        kept[Target(spec, Path(outputs[0]), key)] = stage
-if kept:
-    train_dictionaries(
-        variant,
-        open_source(snakemake.input.manifest, snakemake.threads),
-        list(kept),
-        snakemake.threads,
-        saved=lambda target: kept[target].keep(),
-    )
+with job(snakemake):
+    recipe = snakemake.params.spec["recipe"]
+    written = zip(*(files for _, files in snakemake.output.items()), strict=True)
+    kept = {}
+    for settings, outputs in zip(snakemake.params.dictionaries, written, strict=True):
+        key = key_of([settings, recipe, snakemake.params.code], [snakemake.input.manifest])
+        stage = Kept(snakemake.params.results, outputs, key)
+        if not stage.take():
+            variant, *point = settings.values()
+            spec = FitSpec(*point, Recipe(**recipe) if recipe else None)
+            kept[Target(spec, Path(outputs[0]), key)] = stage
+    if kept:
+        train_dictionaries(
+            variant,
+            open_source(snakemake.input.manifest, snakemake.threads),
+            list(kept),
+            snakemake.threads,
+            saved=lambda target: kept[target].keep(),
+        )

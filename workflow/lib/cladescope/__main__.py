@@ -44,9 +44,16 @@ def _parser() -> argparse.ArgumentParser:
     layers.add_argument("--image-size", type=int)
     status = command("status", _status, "what exists, what is missing or stale, and why")
     status.add_argument("config", type=Path)
-    verify = command("verify", _verify, "read every shard of the activations, list the damaged")
+    verify = command("verify", _verify, "read all activations and results, list what is damaged")
     verify.add_argument("config", type=Path)
     verify.add_argument("--repair", action="store_true", help="make damaged shards again")
+    accept = command("seal", _seal, "accept files as they are, whoever has made them")
+    accept.add_argument(
+        "paths",
+        type=Path,
+        nargs="+",
+        help="results, or a configuration for all its results that have no seal",
+    )
     compare = command("compare", _compare, "tell whether two results folders are the same")
     compare.add_argument("config", type=Path, help="of the first results")
     compare.add_argument("second", type=Path, help="another results folder")
@@ -95,7 +102,7 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from cladescope.operations.verify import repair, verify_activations
+    from cladescope.operations.verify import repair, verify_activations, verify_seals
 
     config = _load(arguments.config)
     threads = os.cpu_count() or 1
@@ -104,10 +111,27 @@ def _verify(arguments: argparse.Namespace) -> int:
     if arguments.repair:
         left = repair(config, faults, threads)
         print(f"{len(faults) - len(left)} of {len(faults)} faults repaired")
+    left += verify_seals(config["results"])
     for message in left:
         print(message)
-    print(f"{len(left)} fault(s)" if left else "every shard is as its manifest says")
+    fine = "every shard is as its manifest says, every other file as its seal"
+    print(f"{len(left)} fault(s)" if left else fine)
     return 1 if left else 0
+
+
+def _seal(arguments: argparse.Namespace) -> None:
+    from cladescope.operations.verify import outputs_of
+    from cladescope.seals import seal, seal_of
+
+    for path in arguments.paths:
+        if path.suffix in (".yaml", ".yml"):
+            found = outputs_of(Path(_load(path)["results"]))
+            sealed = [output for output in found if not seal_of(output).exists()]
+        else:
+            sealed = [path]
+        for output in sealed:
+            seal(output)
+        print(f"{path}: {len(sealed)} sealed")
 
 
 def _compare(arguments: argparse.Namespace) -> int:
@@ -133,8 +157,11 @@ def _archive(arguments: argparse.Namespace) -> None:
 
 def _import(arguments: argparse.Namespace) -> None:
     from cladescope.dictionaries.exchange.saelens import import_saelens
+    from cladescope.seals import seal
 
     import_saelens(arguments.folder, arguments.weights)
+    for path in (arguments.weights, arguments.weights.with_suffix(".json")):
+        seal(path)
 
 
 def _export(arguments: argparse.Namespace) -> None:

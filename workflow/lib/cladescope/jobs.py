@@ -1,15 +1,18 @@
-"""What every script does first: a dated log file, errors that reach it, quiet progress."""
+"""What every script does: a dated log file, errors that reach it, seals checked and set."""
 
 import logging
 import os
 import socket
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
+
+from cladescope.seals import check_seals, seal, unseal
 
 Item = TypeVar("Item")
 
@@ -18,6 +21,29 @@ FAILED = "the job failed"
 
 ALLOTTED = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "SLURM_JOB_PARTITION")
 """Variables that say what a job was given: threads (torch and BLAS honour them), GPUs, a place."""
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[None]:
+    """Surround a script's work: log it, check what it reads first, seal what it has made.
+
+    Parameters
+    ----------
+    snakemake
+        What Snakemake gives a script.
+
+    Raises
+    ------
+    ValueError
+        If an input below the results is not what was sealed when it was made.
+    """
+    start_log(snakemake.log[0])
+    for path in snakemake.output:
+        unseal(path)
+    check_seals(snakemake.input, snakemake.config["results"])
+    yield
+    for path in snakemake.output:
+        seal(path)
 
 
 def start_log(path: str) -> None:

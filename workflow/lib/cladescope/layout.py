@@ -4,6 +4,7 @@ Patterns with names in braces, which rules use as wildcards and code fills in wi
 """
 
 import re
+from pathlib import PurePath
 
 SPLITS = ("train", "eval")
 
@@ -43,6 +44,25 @@ LOGS = "logs"
 BENCHMARKS = "benchmarks"
 RESERVED = ("datasets", "backbones", TABLES, FIGURES, ATLAS, LOGS, BENCHMARKS)
 """Folders of the results that are no experiment's."""
+OF_EXPERIMENT = ("activations", "dictionaries", "recurrence", "probes")
+"""Folders of an experiment."""
+
+
+def place_in_results(path: str | PurePath) -> str:
+    """Return a file's path below the results folder, as far as its parts tell; else its name.
+
+    >>> place_in_results("/disk/mine/results/demo/dinov2/activations/eval/cls/L8.json")
+    'dinov2/activations/eval/cls/L8.json'
+    >>> place_in_results("/disk/mine/results/demo/tables/metrics.csv")
+    'tables/metrics.csv'
+    """
+    parts = PurePath(path).parts
+    for number in range(len(parts) - 2, -1, -1):
+        if parts[number] in RESERVED:
+            return "/".join(parts[number:])
+        if parts[number] in OF_EXPERIMENT and number:
+            return "/".join(parts[number - 1 :])
+    return "/".join(parts[-2:]) if parts[-1] == "provenance.json" else parts[-1]
 
 
 def page_folder(dictionary: str) -> str:

@@ -1,5 +1,8 @@
-"""Verification of every byte of the activation stores against their manifests, and repair."""
+"""Verification of every byte: of activations against their manifests, of all else by its seal."""
 
+import os
+import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +11,8 @@ from typing import Any
 from cladescope.activations.store import ActivationStore
 from cladescope.activations.writer import zarr_fault
 from cladescope.jobs import progress
+from cladescope.layout import BENCHMARKS, LOGS, PAGES, RENDERED, THUMBNAILS
+from cladescope.seals import check_seal
 from cladescope.sweep import PassSpec, expand_passes
 
 
@@ -20,6 +25,37 @@ class Fault:
     message: str
     shard: int | None = None
     """The damaged shard, where only a shard is, which can be computed again on its own."""
+
+
+def outputs_of(results: Path) -> Iterator[Path]:
+    """Yield what jobs have made below the results and sealed: files, and folders as a whole.
+
+    Logs and benchmarks are not sealed; shards of activations have checksums in their manifest.
+    """
+    patterns = (re.sub(r"{\w+}", "*", p) for p in (RENDERED, THUMBNAILS, PAGES))
+    folders = {path for p in patterns for path in results.glob(p) if path.is_dir()}
+    yield from sorted(folders)
+    for folder, below, names in os.walk(results):
+        here = Path(folder)
+        below[:] = sorted(
+            name
+            for name in below
+            if not name.startswith(".")
+            and not name.endswith(".zarr")
+            and here / name not in {*folders, results / LOGS, results / BENCHMARKS}
+        )
+        yield from (here / name for name in sorted(names) if not name.startswith("."))
+
+
+def verify_seals(results: str | Path) -> list[str]:
+    """Check the seal of everything that has one, and return what is wrong."""
+    wrong = []
+    for path in outputs_of(Path(results)):
+        try:
+            check_seal(path)
+        except ValueError as error:
+            wrong.append(str(error))
+    return wrong
 
 
 def verify_activations(config: dict[str, Any], threads: int) -> list[Fault]:
