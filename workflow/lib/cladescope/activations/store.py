@@ -6,11 +6,11 @@ torch: a chunk file is the raw array followed by its checksum.
 
 import math
 import os
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,7 @@ class ActivationStore:
         path = self.chunk(shard)
         if not path.is_file():
             return f"{path} is missing"
-        wrong = path.stat().st_size != self._chunk_bytes + CHECKSUM_BYTES
+        wrong = path.stat().st_size != self.chunk_bytes + CHECKSUM_BYTES
         return f"{path} has the wrong size" if wrong else None
 
     def fault(self, shard: int) -> str | None:
@@ -221,13 +221,13 @@ class ActivationStore:
             pool = stack.enter_context(ThreadPoolExecutor(workers))
             files = [stack.enter_context(self.chunk(s).open("rb")) for s in self._shards]
             windows = self._windows(seed, start * size)
+            seen = _Seen(self)
             buffers = [np.empty((self._window_rows, self.shape[2]), self.dtype) for _ in range(2)]
             ahead = self._read_window(next(windows), buffers[0], files, pool)
             left = ahead[0][:0]
             for number, following in enumerate(windows, start=1):
-                rows, done, order = ahead
-                for future in done:
-                    future.result()
+                rows, read, order = ahead
+                self.raise_faults(fault for block, crc in read if (fault := seen.add(block, crc())))
                 ahead = self._read_window(following, buffers[number % 2], files, pool)
                 missing = min(size - len(left), len(order))
                 left = np.concatenate([left, rows[order[:missing]]])
@@ -243,7 +243,8 @@ class ActivationStore:
         return range(self.plan.n_shards)
 
     @property
-    def _chunk_bytes(self) -> int:
+    def chunk_bytes(self) -> int:
+        """Bytes of a shard's array, padded to full length, without its checksum."""
         return self.plan.rows_per_shard * math.prod(self.shape[1:]) * self.dtype.itemsize
 
     @cached_property
@@ -305,17 +306,22 @@ class ActivationStore:
 
     def _read_window(
         self, window: "_Window", rows: np.ndarray, files: list[Any], pool: ThreadPoolExecutor
-    ) -> tuple[np.ndarray, list[Future], np.ndarray]:
-        """Start to read a window; return its rows, when they are there, and their mixed order."""
+    ) -> tuple[np.ndarray, list[tuple[list[int], Callable[[], int]]], np.ndarray]:
+        """Start to read a window; return its rows, its blocks and their mixed order.
+
+        A block's rows are there once its checksum has been asked for.
+        """
         row_bytes = self.shape[2] * self.dtype.itemsize
         target = rows.data.cast("B")
-        done, position = [], 0
+        read: list[tuple[list[int], Callable[[], int]]] = []
+        position = 0
         for shard, first, count in window.blocks.tolist():
             part = target[position : position + count * row_bytes]
-            done.append(pool.submit(_read_fully, files[shard].fileno(), part, first * row_bytes))
+            future = pool.submit(_read_fully, files[shard].fileno(), part, first * row_bytes)
+            read.append(([shard, first, count], future.result))
             position += count * row_bytes
         # One opaque item a row: numpy copies it whole.
-        return rows.view(f"V{row_bytes}")[:, 0], done, window.order
+        return rows.view(f"V{row_bytes}")[:, 0], read, window.order
 
 
 @dataclass(frozen=True)
@@ -327,10 +333,63 @@ class _Window:
     """The order in which its rows are shown."""
 
 
-def _read_fully(descriptor: int, target: memoryview, offset: int) -> None:
-    """Fill `target` from a file; one call may return less."""
-    while len(target):
-        count = os.preadv(descriptor, [target], offset)
+class _Seen:
+    """Checks shards whose blocks are read in any order, each once in a pass."""
+
+    def __init__(self, store: ActivationStore):
+        self._store = store
+        self._row_bytes = store.shape[2] * store.dtype.itemsize
+        self._blocks: dict[int, dict[int, tuple[int, int]]] = {}
+
+    def add(self, block: list[int], checksum: int) -> str | None:
+        """Take in a block; with the last one of a shard return what is wrong with it, if anything.
+
+        Parameters
+        ----------
+        block
+            Shard, first row, rows.
+        """
+        (shard, first, count), store = block, self._store
+        blocks = self._blocks.setdefault(shard, {})
+        blocks[first] = checksum, count * self._row_bytes
+        length = len(store.plan.rows(shard)) * store.shape[1] * self._row_bytes
+        if sum(size for _, size in blocks.values()) < length:
+            return None
+        del self._blocks[shard]
+        whole = 0
+        for part, size in (blocks[first] for first in sorted(blocks)):
+            whole = combined(whole, part, size)
+        padding = bytes(store.chunk_bytes - length)
+        whole = google_crc32c.extend(whole, padding)
+        right = f"{whole:08x}" == store.checksums[shard]
+        return None if right else f"{store.chunk(shard)} fails its checksum"
+
+
+def combined(first: int, second: int, length: int) -> int:
+    """Return the crc32c of two pieces in a row, given those of each and the second's length.
+
+    A checksum is linear in what has been read so far: appending zeros multiplies it by a matrix.
+    """
+    moved = 0
+    for bit, column in enumerate(_columns(length)):
+        if first >> bit & 1:
+            moved ^= column
+    return moved ^ second
+
+
+@lru_cache(maxsize=16)
+def _columns(length: int) -> list[int]:
+    """Return where each bit of a checksum leads when so many zeros follow."""
+    zeros, ones = bytes(length), 2**32 - 1
+    return [google_crc32c.extend(ones ^ 1 << bit, zeros) ^ ones for bit in range(32)]
+
+
+def _read_fully(descriptor: int, target: memoryview, offset: int) -> int:
+    """Fill `target` from a file, and return its crc32c; one call may read less."""
+    left = target
+    while len(left):
+        count = os.preadv(descriptor, [left], offset)
         if count == 0:
             raise OSError(f"a chunk file ends early at byte {offset}; verify the store")
-        target, offset = target[count:], offset + count
+        left, offset = left[count:], offset + count
+    return google_crc32c.value(np.frombuffer(target, np.uint8))

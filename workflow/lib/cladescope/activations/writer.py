@@ -7,6 +7,8 @@ store complete, and the scratch folder is removed. Snakemake only knows the mani
 before it runs a job again.
 """
 
+import json
+import logging
 import os
 import shutil
 from collections.abc import Collection, Sequence
@@ -24,6 +26,9 @@ from cladescope.activations.store import CHECKSUM_BYTES, FORMAT, ShardPlan, chun
 from cladescope.files import read_json, write_json
 from cladescope.images.index import ImageIndex
 from cladescope.machines import has_gpu, machine
+
+SEALED = "seal"
+"""In a sidecar, the crc32c of everything else in it."""
 
 
 def scratch_of(manifest: Path) -> Path:
@@ -100,7 +105,8 @@ class ActivationWriter:
         if self._open.rows == len(self.plan.rows(shard)):
             about = self._open.close(self.plan.rows_per_shard)
             about["machine"] = machine(self.threads, has_gpu())
-            write_json(sidecar, {"key": self.key, **about})
+            about = {"key": self.key, **about}
+            write_json(sidecar, {**about, SEALED: _seal(about)})
             self.done[shard] = about
             self._open = None
 
@@ -146,8 +152,21 @@ class ActivationWriter:
         data, sidecar = self._paths(shard)
         if not sidecar.is_file():
             return None
-        about = read_json(sidecar)
+        try:
+            about = read_json(sidecar)
+            sealed = about.pop(SEALED) == _seal(about)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            # Empty or zeros, after a loss of power.
+            sealed = False
+        if not sealed:
+            logging.warning("%s is damaged; its shard is made again", sidecar)
+            return None
         return about if about["key"] == self.key and _is_whole(data, about) else None
+
+
+def _seal(about: dict[str, Any]) -> str:
+    """Return the crc32c of what a sidecar says."""
+    return f"{google_crc32c.value(json.dumps(about, sort_keys=True).encode()):08x}"
 
 
 def assemble(

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from timm.models import load_state_dict
 
+from cladescope.files import read_json
+
 MAX_LISTED = 10
 
 
@@ -19,10 +21,11 @@ def load_checkpoint(model: Any, name: str, path: str) -> None:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it does not fit the model; lists what differs.
+        If it does not fit the model, and lists what differs; or is not what its sidecar says.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist; set backbone.weights")
+    _check_sidecar(Path(path))
     # weights_only: a pickle checkpoint must not run code.
     state = load_state_dict(path, use_ema=False, weights_only=True)
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
@@ -48,6 +51,18 @@ def load_checkpoint(model: Any, name: str, path: str) -> None:
             f"backbone.model to the architecture it was made with:\n  {shown}"
         )
     model.load_state_dict(state)
+
+
+def _check_sidecar(path: Path) -> None:
+    """Compare a checkpoint with the hash in the JSON file beside it, if there is one."""
+    sidecar = path.with_suffix(".json")
+    expected = read_json(sidecar).get("checkpoint_sha256") if sidecar.is_file() else None
+    if expected is None:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise ValueError(f"checkpoint {path} is not the one that {sidecar} describes: damaged?")
 
 
 def hash_weights(model: torch.nn.Module) -> str:

@@ -78,11 +78,22 @@ def _reconstruction(
 
 
 def image_blocks(store: ActivationStore) -> Iterator[Shaped[np.ndarray, "images tokens d"]]:
-    """Yield a store's images in order, a few thousand tokens at a time."""
+    """Yield a store's images in order, a few thousand tokens at a time, all shards verified.
+
+    Raises
+    ------
+    ValueError
+        Names the shard that is damaged.
+    """
     n_images, tokens, _ = store.shape
     per_block = max(1, ROWS // tokens)
     # One token per image fits in memory, where its checksums are verified.
     whole = store.read() if tokens == 1 else None
+    verified = -1
     for start in range(0, n_images, per_block):
         images = np.arange(start, min(start + per_block, n_images))
+        for shard in range(verified + 1, images[-1] // store.plan.rows_per_shard + 1):
+            if whole is None:
+                store.raise_faults(filter(None, [store.fault(shard)]))
+            verified = shard
         yield store.gather(images) if whole is None else whole[images]

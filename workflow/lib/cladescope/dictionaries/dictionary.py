@@ -8,6 +8,7 @@ where k = None keeps every value, and without thresholds θ = 0. docs/dictionari
 files, so that other code can encode, too.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,12 @@ class Dictionary:
         return z @ self.decoder + self.decoder_bias
 
     def save(self, path: str | Path, identity: dict[str, Any]) -> None:
-        """Write `path` (safetensors) and beside it a JSON file with scale, k and `identity`."""
+        """Write `path` (safetensors) and beside it a JSON file with scale, k and `identity`.
+
+        Raises ValueError as `load` does for what no dictionary can hold.
+        """
         path = Path(path)
+        self.check(path)
         fields = {name: getattr(self, name) for name in TENSORS}
         tensors = {
             name: np.ascontiguousarray(value) for name, value in fields.items() if value is not None
@@ -77,14 +82,34 @@ class Dictionary:
 
     @classmethod
     def load(cls, path: str | Path) -> "Dictionary":
-        """Read what `save` wrote; ValueError if the file is of another format."""
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is of another format, or holds what no dictionary can: numbers that are not
+            finite, a scale or a k that is not positive; names the file and the field.
+        """
         path = Path(path)
         about = read_json(path.with_suffix(".json"))
         if about.get("format") != FORMAT:
             raise ValueError(f"{path} is not a dictionary of format {FORMAT}; train it again")
         with reading(path):
             tensors = load_file(path)
-        return cls(**tensors, scale=about["scale"], k=about["k"])
+        dictionary = cls(**tensors, scale=about["scale"], k=about["k"])
+        dictionary.check(path)
+        return dictionary
+
+    def check(self, path: str | Path) -> None:
+        """Refuse what no dictionary can hold; raises ValueError as `load` does."""
+        for name in TENSORS:
+            value = getattr(self, name)
+            if value is not None and not np.isfinite(value).all():
+                raise ValueError(f"{path}: {name} has numbers that are not finite")
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"{path}: scale is {self.scale}, it must be positive")
+        if self.k is not None and self.k < 1:
+            raise ValueError(f"{path}: k is {self.k}, it must be 1 or more")
 
 
 def _largest(z: Float[np.ndarray, "tokens width"], k: int) -> Bool[np.ndarray, "tokens width"]:
