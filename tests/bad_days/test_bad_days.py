@@ -74,7 +74,7 @@ def test_truncated_file_is_named(copy, name, rule):
     os.truncate(path, path.stat().st_size // 2)
     code, printed = outcome(copy, "--forcerun", rule, "--until", rule)
     assert code != 0
-    assert f"{name} cannot be read" in printed and "delete it" in printed
+    assert f"{name} is not what was sealed" in printed and "delete results" in printed
 
 
 def test_clock_that_was_ahead(copy):

@@ -61,7 +61,8 @@ def results(checkout, *patterns):
     """Every file of the patterns, by its path below the results."""
     folder = checkout.folder / "results" / "small"
     paths = sorted(path for pattern in patterns for path in folder.glob(pattern))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths if path.is_file()}
+    files = (path for path in paths if path.is_file() and path.suffix != ".seal")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def tables(finished):

@@ -14,7 +14,7 @@ sys.path.insert(0, str(LIBRARY))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")])))
 
 from cladescope import layout
-from cladescope.config import ConfigError, complete_config
+from cladescope.config import ConfigError, check_keys, complete_config
 from cladescope.kept import FOLDER as KEPT
 from cladescope.layout import SPLITS
 from cladescope.operations.snakemake_internals import (
@@ -39,6 +39,8 @@ from cladescope.sweep import (
 )
 
 try:
+    for configfile in workflow.configfiles:
+        check_keys(configfile)
     config = complete_config(config)
 except ConfigError as error:
     raise WorkflowError(str(error)) from error

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from cladescope.config import ConfigError, complete_config
+from cladescope.config import ConfigError, check_keys, complete_config
 
 FORMATS = ["saelens"]
 """Formats of other libraries that dictionaries are read from and written to."""
@@ -149,9 +149,20 @@ def _compare(arguments: argparse.Namespace) -> int:
 def _archive(arguments: argparse.Namespace) -> None:
     from cladescope.checkout import find_checkout
     from cladescope.operations.archive import write_archive
+    from cladescope.operations.status import unfinished_stages
+    from cladescope.operations.verify import verify_seals
 
+    config = _load(arguments.config)
+    unfinished = unfinished_stages(arguments.config)
+    if unfinished:
+        raise ValueError(
+            f"not finished, or made with another configuration: {', '.join(unfinished)}; run "
+            f"snakemake --configfile {arguments.config} before archiving"
+        )
+    if damaged := verify_seals(config["results"]):
+        raise ValueError("\n".join(damaged))
     documents = [find_checkout() / "docs" / f"{name}.md" for name in ("scores", "reproducibility")]
-    count = write_archive(_load(arguments.config), documents, arguments.file)
+    count = write_archive(config, documents, arguments.file)
     print(f"{arguments.file}: {count} files, {arguments.file.stat().st_size / 1e6:.1f} MB")
 
 
@@ -185,6 +196,7 @@ def _gallery(arguments: argparse.Namespace) -> None:
 
 
 def _load(path: Path) -> dict[str, Any]:
+    check_keys(path)
     return complete_config(yaml.safe_load(path.read_text()))
 
 

@@ -4,6 +4,7 @@ Read at parse time only; scripts get plain values through `params`.
 """
 
 import difflib
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -15,6 +16,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from cladescope import layout
+from cladescope.files import numbers_of
 from cladescope.sweep import expand_sweep
 
 SCHEMA_PATH = Path(__file__).with_name("config.schema.yaml")
@@ -39,8 +41,13 @@ def complete_config(config: dict[str, Any]) -> dict[str, Any]:
     """
     schema = load_schema()
     config = _typed(config, schema, schema)
+    infinite = [
+        f"{key}: {number} is not a number that can be used"
+        for key, number in numbers_of(config)
+        if not math.isfinite(number)
+    ]
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(e.path))
-    faults = [fault for error in errors for fault in _describe(error)]
+    faults = infinite + [fault for error in errors for fault in _describe(error)]
     faults = faults or list(_write_out_layers(config))
     if not faults:
         config = _with_defaults(config, schema, schema)
@@ -53,6 +60,39 @@ def complete_config(config: dict[str, Any]) -> dict[str, Any]:
             + "\n".join(f"  - {fault}" for fault in faults)
         )
     return config
+
+
+def check_keys(path: str | Path) -> None:
+    """Refuse a configuration file that gives a key twice, of which YAML would take the last.
+
+    Raises
+    ------
+    ConfigError
+        Names the file, the key and its two lines; or says that the file is not UTF-8 or no YAML.
+    """
+    try:
+        root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 ({error}); save it as such") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path} is no YAML: {error}") from error
+    left, seen = [root], set()
+    while left:
+        node = left.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            left += node.value
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                name, line = str(key.value), key.start_mark.line + 1
+                if name in lines and key.tag != "tag:yaml.org,2002:merge":
+                    twice = f"{name} is given twice, in lines {lines[name]} and {line}"
+                    raise ConfigError(f"{path}: {twice}; remove one")
+                lines[name] = line
+                left.append(value)
 
 
 def index_spec(dataset: dict[str, Any], split: str, rendered: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -95,7 +96,16 @@ def reading(path: str | Path) -> Iterator[None]:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as readable, deterministic JSON (sorted keys, no NaN)."""
+    """Write `value` as readable, deterministic JSON (sorted keys, no NaN).
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite; names the file and the number.
+    """
+    for name, number in numbers_of(value):
+        if not math.isfinite(number):
+            raise ValueError(f"{path}: {name or 'the value'} is {number}, no number to report")
     with write_aside(path) as aside:
         aside.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
@@ -106,6 +116,16 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not valid JSON ({error}); delete it and rerun") from error
+
+
+def numbers_of(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Yield every floating-point number of nested dictionaries and lists, with its dotted name."""
+    if isinstance(value, float):
+        yield name, value
+    elif isinstance(value, dict | list | tuple):
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in parts:
+            yield from numbers_of(part, f"{name}.{key}" if name else str(key))
 
 
 def _remove(path: Path) -> None:

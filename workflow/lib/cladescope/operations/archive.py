@@ -41,7 +41,8 @@ def write_archive(config: dict[str, Any], documents: list[Path], path: str | Pat
         file.relative_to(results).as_posix(): file.read_bytes()
         for part in needed
         for file in ([part] if part.is_file() else sorted(part.rglob("*")))
-        if file.is_file()
+        # Seals stay behind: the archive has checksums of its own.
+        if file.is_file() and not file.name.startswith(".")
     }
     content["config.yaml"] = yaml.safe_dump(config, sort_keys=False).encode()
     content |= {f"docs/{file.name}": file.read_bytes() for file in documents}

@@ -43,7 +43,9 @@ def _results(folder: Path) -> Iterator[str]:
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
         own = name.parts[0] not in DIFFERING and str(name) != layout.COSTS
-        if own and path.is_file() and not name.name.endswith(SOURCE):
+        # A seal says no more than the file that it is of.
+        own = own and not name.name.endswith(SOURCE) and name.suffix != ".seal"
+        if own and path.is_file():
             yield str(name)
 
 

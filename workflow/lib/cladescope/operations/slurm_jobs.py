@@ -6,6 +6,10 @@ import time
 from pathlib import Path
 
 POLL_SECONDS = 10
+LOGS = Path(".snakemake") / "slurm_logs"
+"""Where Snakemake keeps the logs of the jobs that it submits, below the folder it started in."""
+NO_CLUSTER = "Could not establish a configuration source"
+"""What Slurm's clients say where they are installed and no cluster is."""
 
 
 def submitted_jobs(folder: str | Path) -> list[str]:
@@ -17,12 +21,17 @@ def submitted_jobs(folder: str | Path) -> list[str]:
         Folder in which Snakemake was started. Its jobs have it as their working directory, and the
         name of the rule or group as their comment.
 
+    Returns
+    -------
+    list of str
+        Empty, too, where nothing was ever submitted from, or where there is no Slurm.
+
     Raises
     ------
     OSError
-        If Slurm does not answer.
+        If jobs were submitted and Slurm does not answer.
     """
-    if shutil.which("squeue") is None:
+    if shutil.which("squeue") is None or not (Path(folder) / LOGS).is_dir():
         return []
     result = subprocess.run(
         ["squeue", "--me", "--noheader", "--format", "%i\t%k\t%Z"],
@@ -31,7 +40,13 @@ def submitted_jobs(folder: str | Path) -> list[str]:
         check=False,
     )
     if result.returncode:
-        raise OSError(f"squeue failed, try again later: {result.stderr.strip()}")
+        said = result.stderr.strip()
+        if NO_CLUSTER in said:
+            return []
+        raise OSError(
+            "jobs were submitted from this folder and Slurm does not answer; try again later or, "
+            f"if that cluster is no more, delete {LOGS}: {said}"
+        )
     jobs = [line.split("\t", 2) for line in result.stdout.splitlines()]
     here = str(Path(folder).resolve())
     return [
@@ -45,9 +60,13 @@ def wait_for_jobs(folder: str | Path, poll_seconds: float = POLL_SECONDS) -> Non
     The files of such a job are complete, so the next run uses them. A run that starts while the job
     is at work would make the same files again.
     """
+    if not (Path(folder) / LOGS).is_dir():
+        print("no job was ever submitted to Slurm from this folder")
+        return
     named: list[str] = []
     while jobs := submitted_jobs(folder):
         if jobs != named:
             print(f"waiting for Slurm jobs of an earlier run: {' '.join(jobs)}", flush=True)
             named = jobs
         time.sleep(poll_seconds)
+    print("no Slurm job of an earlier run is left")

@@ -42,6 +42,17 @@ def describe_status(config: Path, results: Path) -> str:
     ValueError
         With Snakemake's message, if it cannot read the configuration.
     """
+    return "\n".join(_table(_summarise(config), results))
+
+
+def unfinished_stages(config: Path) -> list[str]:
+    """Return the stages that have jobs left, missing or stale; raises as `describe_status` does."""
+    stages = _summarise(config)
+    return [name for name, stage in stages.items() if not all(stage.jobs.values())]
+
+
+def _summarise(config: Path) -> dict[str, _Stage]:
+    """Ask Snakemake for the state of every output."""
     done = subprocess.run(
         [Path(sys.executable).with_name("snakemake"), "--configfile", config, "--summary"],
         capture_output=True,
@@ -52,8 +63,7 @@ def describe_status(config: Path, results: Path) -> str:
         raise ValueError(done.stderr.strip() or done.stdout.strip())
     lines = done.stdout.splitlines()
     first = next(n for n, line in enumerate(lines) if line.startswith("output_file\t"))
-    stages = _stages(list(csv.DictReader(lines[first:], delimiter="\t")))
-    return "\n".join(_table(stages, results))
+    return _stages(list(csv.DictReader(lines[first:], delimiter="\t")))
 
 
 def _stages(files: Sequence[Mapping[str, str]]) -> dict[str, _Stage]:
