@@ -1,6 +1,10 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 from cladescope.codes.codes import Codes
 from cladescope.codes.encode import encode
@@ -230,3 +234,27 @@ def test_pca_directions_are_those_of_the_svd(x):
     found = fit_dictionary("pca", InMemory(x), FitSpec()).dictionary.decoder[:12]
     expected = np.linalg.svd(x - x.mean(0, dtype=float), full_matrices=False)[2]
     assert np.abs(np.sum(found * expected, axis=1)) == pytest.approx(np.ones(12), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("encoder", np.full((20, 12), np.nan, np.float32), "encoder has numbers"),
+        ("decoder_bias", np.full(12, np.inf, np.float32), "decoder_bias has numbers"),
+        ("scale", 0.0, "scale is 0.0"),
+        ("scale", float("nan"), "scale is nan"),
+        ("k", 0, "k is 0"),
+    ],
+)
+def test_what_no_dictionary_can_hold_is_refused(tmp_path, field, value, said):
+    path = tmp_path / "sae.safetensors"
+    with pytest.raises(ValueError, match=f"sae.safetensors: {said}"):
+        replace(dictionary(), **{field: value}).save(path, {})
+    dictionary().save(path, {})
+    about = path.with_suffix(".json")
+    if field in ("scale", "k"):
+        about.write_text(json.dumps({**json.loads(about.read_text()), field: value}))
+    else:
+        save_file({**load_file(path), field: value}, path)
+    with pytest.raises(ValueError, match=f"sae.safetensors: {said}"):
+        Dictionary.load(path)

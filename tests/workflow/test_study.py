@@ -169,3 +169,29 @@ def test_costs_add_up_what_snakemake_measured(finished):
     on_gpu = costs["trained_on"].str.contains("GPU ").all()
     assert (costs.loc["train_sae", "gpu_hours"] > 0) == on_gpu
     assert {"extract_activations", "encode", "score_dictionary", "tabulate"} < {*costs.index}
+
+
+def test_archive_of_what_is_stale_unfinished_or_damaged_is_refused(checkout, config, tmp_path):
+    packed = tmp_path / "study.tar.gz"
+
+    def archive():
+        return checkout.command("archive", "small.yaml", str(packed))
+
+    done = archive()
+    assert done.returncode == 0, done.stderr
+    packed.unlink()
+    checkout.write({**config, "scores": {**config["scores"], "top_n": 6}})
+    done = archive()
+    assert done.returncode == 2
+    assert "not finished, or made with another configuration" in done.stderr
+    assert "score_dictionary" in done.stderr and not packed.exists()
+    checkout.write(config)
+    table = checkout.folder / "results" / "small" / "tables" / "metrics.csv"
+    content = table.read_bytes()
+    table.write_bytes(content.replace(b"0.1", b"0.2", 1))
+    done = archive()
+    assert done.returncode == 2
+    assert "metrics.csv" in done.stderr and not packed.exists()
+    table.unlink()
+    done = archive()
+    assert done.returncode == 2 and "tabulate" in done.stderr
