@@ -32,7 +32,7 @@ from cladescope.activations.extract import ExtractionSpec, extract_activations
 from cladescope.activations.store import ActivationStore, read_activations
 from cladescope.backbone.backbone import BackboneSpec
 from cladescope.codes.codes import Codes
-from cladescope.codes.encode import encode, image_blocks
+from cladescope.codes.encode import ImageBlocks, encode
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.train import Target, open_source, train_dictionaries
 from cladescope.dictionaries.training.spec import FitSpec, Recipe
@@ -192,7 +192,7 @@ def encode_images(folder: Path, before: Path) -> None:
     labels = ImageIndex.load(before / "eval.parquet").labels
     for entry in ENTRIES:
         dictionary = Dictionary.load(before / entry.folder / "sae.safetensors")
-        blocks = image_blocks(ActivationStore.open(before / "eval.json"))
+        blocks = ImageBlocks(ActivationStore.open(before / "eval.json"))
         codes, quality = encode(dictionary, blocks, labels)
         (folder / entry.folder).mkdir(parents=True, exist_ok=True)
         codes.save(folder / entry.folder / "codes.parquet")

@@ -10,7 +10,7 @@ FLOATS, HALVES, INTEGERS, LONG = "*fp32", "*i16", "*i32", "*i64"
 SELECTION = {"pre": HALVES, "bound": INTEGERS, "above": INTEGERS, "ties": INTEGERS}
 SELECTION |= {"upper": INTEGERS, "counts": INTEGERS, "offset": LONG, "positions": LONG}
 ENTRIES = {"latent": INTEGERS, "row_of": INTEGERS, "part_of": INTEGERS, "position": INTEGERS}
-ENTRIES |= {"bounds": LONG, "places": LONG, "starts": LONG, "firing": LONG, "scale": "fp32"}
+ENTRIES |= {"bounds": LONG, "starts": LONG, "firing": LONG, "scale": "fp32"}
 TYPES = SELECTION | ENTRIES | dict.fromkeys(("width", "rows", "d", "k"), "i32")
 KERNELS = {
     "_row_bounds": {"CHUNK": 8192},

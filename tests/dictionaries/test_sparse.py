@@ -373,19 +373,24 @@ def test_a_step_by_the_kernels_is_one_by_torch(kernels, kind, rows):
 def test_a_width_beyond_the_device_is_refused(rows, monkeypatch):
     """A mock: a device of so many bytes."""
     monkeypatch.setattr(sparse, "torch_device", lambda: torch.device("cuda"))
-    need = cost.device_memory(WIDTH, D, BATCH)
+    need = cost.dictionary_memory(WIDTH, D) + cost.step_memory(WIDTH, D, BATCH)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, need - 1))
+    monkeypatch.setattr(sparse, "free_memory", lambda device: 0)
     with pytest.raises(
         ValueError, match=f"{WIDTH} latents over {D} dimensions.*batch_size {BATCH}"
     ):
         sparse.begin_on_device(TopK, Beginning.of(rows), SPEC, STEPS)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (need - 1, 2 * need))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 2 * need))
+    monkeypatch.setattr(sparse, "free_memory", lambda device: need - 1)
     with pytest.raises(ValueError, match="lower sweep"):
         sparse.begin_on_device(TopK, Beginning.of(rows), SPEC, STEPS)
     card = 80e9
     width = cost.widest(card, 1536, 4096)
-    assert cost.device_memory(width, 1536, 4096) <= card
-    assert cost.device_memory(width + 1000, 1536, 4096) > card
+    needs = [
+        cost.dictionary_memory(w, 1536) + cost.step_memory(w, 1536, 4096)
+        for w in (width, width + 1000)
+    ]
+    assert needs[0] <= card < needs[1]
 
 
 def test_batches_picked_on_the_device_are_those_picked_in_memory(rows):
@@ -424,5 +429,4 @@ def test_counted_memory_is_what_a_learner_holds(kind, rows):
         sum(tensor.nbytes for name, tensor in learner._tensors().items() if "bias" not in name)
         - learner.silent.nbytes
     )
-    counted = cost.device_memory(WIDTH, D, 0)
-    assert counted - WIDTH * D * cost.HALF == held
+    assert cost.dictionary_memory(WIDTH, D) == held

@@ -281,6 +281,7 @@ def test_torch_trains_where_it_has_a_gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(sparse, "torch_device", lambda: torch.device("meta"))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
+    monkeypatch.setattr(sparse, "free_memory", lambda device: 10**9)
     assert isinstance(topk.begin(beginning, spec, 2, 1), SparseLearner)
 
 

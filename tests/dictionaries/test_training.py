@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cladescope.activations.store import ActivationStore
-from cladescope.codes.encode import encode, image_blocks
+from cladescope.codes.encode import ImageBlocks, encode
 from cladescope.dictionaries.train import fit_dictionary, open_source
 from cladescope.dictionaries.training import schedule
 from cladescope.dictionaries.training.batches import Batches, Block, InMemory, batches
@@ -184,7 +184,7 @@ def test_patch_tokens_are_encoded_block_by_block(tmp_path, monkeypatch, fits):
     classes = np.arange(30) % 3
     store = ActivationStore.open(write(tmp_path, x, 3))
     dictionary = fits["topk"].dictionary
-    codes, quality = encode(dictionary, image_blocks(store), classes)
+    codes, quality = encode(dictionary, ImageBlocks(store), classes)
     expected, whole = encode(dictionary, [x], classes)
     assert np.array_equal(codes.latent, expected.latent)
     assert quality == pytest.approx(whole, rel=1e-5)

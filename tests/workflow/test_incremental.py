@@ -272,12 +272,17 @@ def test_shared_jobs_make_only_what_is_new(checkout):
     checkout.write(edit(SMALL, SHARING | {"training.batch_size": 128}))
     result = checkout.run("--", "scores")
     assert result.returncode == 0, result.stdout + result.stderr
-    before = {path: path.stat().st_ino for path in folder.rglob("*") if path.is_file()}
+
+    def files():
+        found = (path for path in folder.rglob("[!.]*") if path.is_file())
+        return {path: path.stat().st_ino for path in found}
+
+    before = files()
     contents = {path: path.read_bytes() for path in before}
     checkout.write(edit(SMALL, SHARING | {"training.batch_size": 128} | grid))
     result = checkout.run("--", "scores")
     assert result.returncode == 0, result.stdout + result.stderr
-    after = {path: path.stat().st_ino for path in folder.rglob("*") if path.is_file()}
+    after = files()
     assert {path: after[path] for path in before} == before
     assert all(path.read_bytes() == content for path, content in contents.items())
     new = {path.relative_to(folder).parts[1:4:2] for path in after.keys() - before.keys()}

@@ -78,8 +78,8 @@ if ATLAS:
             pages=sorted(PAGES.iterdir()),
         output:
             index=ATLAS[0],
-            pages=directory(f"<results>/{layout.ATLAS}/pages"),
-            shared=directory(f"<results>/{layout.ATLAS}/shared"),
+            pages=directory(f"<results>/{layout.ATLAS_CODE}"),
+            shared=directory(f"<results>/{layout.ATLAS_SHARED}"),
         log:
             "<logs>/build_atlas.log",
         benchmark:

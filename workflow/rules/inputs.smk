@@ -165,6 +165,11 @@ def seed_groups(wildcards):
     return list(groups.values())
 
 
+def of_groups(name, wildcards):
+    """The file called `name` of each dictionary of a layer that has a seed."""
+    return [f"{RESULTS}/{folder}/{name}" for group in seed_groups(wildcards) for folder in group]
+
+
 def of_layers(pattern, seeded=False):
     """The file of every layer that dictionaries are of, or seeded ones."""
     return [

@@ -18,3 +18,10 @@ onstart:
     if is_forced(sys.argv):
         # Nothing of an earlier run is taken: everything is computed again.
         shutil.rmtree(f"{RESULTS}/{KEPT}", ignore_errors=True)
+
+
+onsuccess:
+    # Of partial manifests, which Snakemake has removed.
+    for left in Path(RESULTS).glob("*/activations/*/*/..L*.json.seal"):
+        if not left.with_name(left.name.removeprefix(".").removesuffix(".seal")).exists():
+            left.unlink()

@@ -31,9 +31,8 @@ for pack in PACKS:
 
 rule match_seeds:
     input:
-        lambda w: [
-            f"{RESULTS}/{folder}/sae.safetensors" for group in seed_groups(w) for folder in group
-        ],
+        weights=lambda w: of_groups("sae.safetensors", w),
+        about=lambda w: of_groups("sae.json", w),
     output:
         f"<results>/{layout.RECURRENCE}",
     log:

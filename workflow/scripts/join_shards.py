@@ -4,7 +4,6 @@ from cladescope.activations.extract import join_shards
 from cladescope.images.index import ImageIndex
 from cladescope.jobs import job
 from cladescope.layout import whole
-from cladescope.seals import unseal
 
 with job(snakemake):
     join_shards(
@@ -16,6 +15,3 @@ with job(snakemake):
             for manifest in snakemake.output
         },
     )
-    # Snakemake removes them, and knows nothing of their seals.
-    for path in snakemake.input.partials:
-        unseal(path)

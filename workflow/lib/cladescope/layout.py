@@ -39,6 +39,10 @@ ATLAS = "atlas"
 PAGES = ATLAS + "/dictionaries/{experiment}/" + POINT
 """A dictionary's pages in the atlas."""
 THUMBNAILS = ATLAS + "/images/{dataset}"
+ATLAS_CODE = ATLAS + "/pages"
+ATLAS_SHARED = ATLAS + "/shared"
+FOLDERS = (RENDERED, PAGES, THUMBNAILS, ATLAS_CODE, ATLAS_SHARED)
+"""What is one output, though a folder (of `RENDERED` beside a table of the same stem)."""
 
 LOGS = "logs"
 BENCHMARKS = "benchmarks"
@@ -57,12 +61,14 @@ def place_in_results(path: str | PurePath) -> str:
     'tables/metrics.csv'
     """
     parts = PurePath(path).parts
+    if parts[-1] == "provenance.json":
+        return "/".join(parts[-2:])
     for number in range(len(parts) - 2, -1, -1):
         if parts[number] in RESERVED:
             return "/".join(parts[number:])
         if parts[number] in OF_EXPERIMENT and number:
             return "/".join(parts[number - 1 :])
-    return "/".join(parts[-2:]) if parts[-1] == "provenance.json" else parts[-1]
+    return parts[-1]
 
 
 def page_folder(dictionary: str) -> str:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -73,6 +74,39 @@ def _lock_gpu(name: str) -> IO[str] | None:
         file.close()
         return None
     return file
+
+
+@contextmanager
+def own_gpu() -> Iterator[None]:
+    """Hold a GPU that no other job has, where there is one; else torch is not even imported."""
+    if has_gpu():
+        with own_device():
+            yield
+    else:
+        yield
+
+
+def check_compiler() -> None:
+    """Refuse to go on where Triton finds no C compiler, which it needs to reach the GPU's driver.
+
+    Raises
+    ------
+    ValueError
+        Says what to do.
+    """
+    if not any(map(shutil.which, (os.getenv("CC", "cc"), "gcc", "clang"))):
+        raise ValueError(
+            "training on a GPU needs a C compiler on this node (gcc or clang, for Triton); load "
+            "the cluster's module for one in the profile's `precommand`, or set CC"
+        )
+
+
+def free_memory(device: "torch.device") -> int:
+    """Return the bytes of a GPU that are free, for torch at least, which keeps what it had."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def make_deterministic() -> None:

@@ -74,9 +74,10 @@ def check_seals(paths: Iterable[str | Path], results: str | Path) -> None:
 
     What lies elsewhere is the user's. Raises ValueError as `check_seal` does.
     """
-    root = Path(results).resolve()
+    # Not resolved: a folder of the results may be a link to another disk.
+    root = Path(results).absolute()
     for path in dict.fromkeys(map(Path, paths)):
-        if path.resolve().is_relative_to(root):
+        if path.absolute().is_relative_to(root):
             check_seal(path)
 
 

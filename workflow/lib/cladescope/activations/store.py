@@ -157,7 +157,7 @@ class ActivationStore:
         """Raise a ValueError that lists damaged shards and says what to do, if there are any."""
         listed = list(faults)
         if listed:
-            raise ValueError(
+            raise DamagedError(
                 "\n".join(listed) + "\nrun `make verify CONFIG=... REPAIR=1`, which makes damaged "
                 "shards again and leaves all others as they are"
             )
@@ -201,7 +201,12 @@ class ActivationStore:
         return values
 
     def stream(
-        self, size: int, seed: int, start: int = 0, workers: int = 1
+        self,
+        size: int,
+        seed: int,
+        start: int = 0,
+        workers: int = 1,
+        seen: "Seen | None" = None,
     ) -> Iterator[Shaped[np.ndarray, "size width"]]:
         """Yield shuffled batches of rows (one token of an image each) without end.
 
@@ -216,12 +221,20 @@ class ActivationStore:
             Rows of a batch.
         start
             Number of batches to skip, without reading them: where a resumed run goes on.
+        seen
+            Takes note of what is read. A shard is checked once all of it has been, so that what is
+            read of a pass in part is not: `Seen.check` does that.
+
+        Raises
+        ------
+        DamagedError
+            If a shard is not what was extracted.
         """
+        seen = seen or Seen(self)
         with ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(workers))
             files = [stack.enter_context(self.chunk(s).open("rb")) for s in self._shards]
             windows = self._windows(seed, start * size)
-            seen = _Seen(self)
             buffers = [np.empty((self._window_rows, self.shape[2]), self.dtype) for _ in range(2)]
             ahead = self._read_window(next(windows), buffers[0], files, pool)
             left = ahead[0][:0]
@@ -324,6 +337,10 @@ class ActivationStore:
         return rows.view(f"V{row_bytes}")[:, 0], read, window.order
 
 
+class DamagedError(ValueError):
+    """Shards are not what was extracted."""
+
+
 @dataclass(frozen=True)
 class _Window:
     """Blocks that are mixed with each other."""
@@ -333,13 +350,18 @@ class _Window:
     """The order in which its rows are shown."""
 
 
-class _Seen:
+class Seen:
     """Checks shards whose blocks are read in any order, each once in a pass."""
 
     def __init__(self, store: ActivationStore):
         self._store = store
         self._row_bytes = store.shape[2] * store.dtype.itemsize
         self._blocks: dict[int, dict[int, tuple[int, int]]] = {}
+        self._doubted: set[int] = set()
+
+    def doubt(self) -> None:
+        """Take no shard for checked: an earlier process has read some of them."""
+        self._doubted.update(range(self._store.plan.n_shards))
 
     def add(self, block: list[int], checksum: int) -> str | None:
         """Take in a block; with the last one of a shard return what is wrong with it, if anything.
@@ -350,12 +372,14 @@ class _Seen:
             Shard, first row, rows.
         """
         (shard, first, count), store = block, self._store
+        self._doubted.add(shard)
         blocks = self._blocks.setdefault(shard, {})
         blocks[first] = checksum, count * self._row_bytes
         length = len(store.plan.rows(shard)) * store.shape[1] * self._row_bytes
         if sum(size for _, size in blocks.values()) < length:
             return None
         del self._blocks[shard]
+        self._doubted.discard(shard)
         whole = 0
         for part, size in (blocks[first] for first in sorted(blocks)):
             whole = combined(whole, part, size)
@@ -363,6 +387,11 @@ class _Seen:
         whole = google_crc32c.extend(whole, padding)
         right = f"{whole:08x}" == store.checksums[shard]
         return None if right else f"{store.chunk(shard)} fails its checksum"
+
+    def check(self) -> None:
+        """Read again the shards of which only a part was read; DamagedError if one is damaged."""
+        shards, self._doubted = sorted(self._doubted), set()
+        self._store.raise_faults(filter(None, map(self._store.fault, shards)))
 
 
 def combined(first: int, second: int, length: int) -> int:

@@ -77,23 +77,30 @@ def _reconstruction(
     return reconstruct
 
 
-def image_blocks(store: ActivationStore) -> Iterator[Shaped[np.ndarray, "images tokens d"]]:
-    """Yield a store's images in order, a few thousand tokens at a time, all shards verified.
+class ImageBlocks:
+    """A store's images in order, a few thousand tokens at a time.
 
-    Raises
-    ------
-    ValueError
-        Names the shard that is damaged.
+    Every shard is verified when it is first read, however often the images are gone through; raises
+    DamagedError, which names it.
     """
-    n_images, tokens, _ = store.shape
-    per_block = max(1, ROWS // tokens)
-    # One token per image fits in memory, where its checksums are verified.
-    whole = store.read() if tokens == 1 else None
-    verified = -1
-    for start in range(0, n_images, per_block):
-        images = np.arange(start, min(start + per_block, n_images))
-        for shard in range(verified + 1, images[-1] // store.plan.rows_per_shard + 1):
-            if whole is None:
-                store.raise_faults(filter(None, [store.fault(shard)]))
-            verified = shard
-        yield store.gather(images) if whole is None else whole[images]
+
+    def __init__(self, store: ActivationStore):
+        self._store = store
+        # One token per image fits in memory.
+        self._whole = store.read() if store.shape[1] == 1 else None
+        self._verified: set[int] = set()
+
+    def __iter__(self) -> Iterator[Shaped[np.ndarray, "images tokens d"]]:
+        n_images, tokens, _ = self._store.shape
+        per_block = max(1, ROWS // tokens)
+        for start in range(0, n_images, per_block):
+            images = np.arange(start, min(start + per_block, n_images))
+            yield self._read(images) if self._whole is None else self._whole[images]
+
+    def _read(self, images: np.ndarray) -> np.ndarray:
+        store = self._store
+        first, last = (int(image) // store.plan.rows_per_shard for image in (images[0], images[-1]))
+        unread = {*range(first, last + 1)} - self._verified
+        store.raise_faults(filter(None, map(store.fault, sorted(unread))))
+        self._verified |= unread
+        return store.gather(images)

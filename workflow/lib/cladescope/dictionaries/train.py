@@ -1,6 +1,7 @@
 """From activations to saved dictionaries of any variant."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.spec import Fit, FitSpec
 from cladescope.dictionaries.variants import variant_module
 from cladescope.files import write_aside
-from cladescope.machines import has_gpu, machine
+from cladescope.machines import has_gpu, machine, own_gpu
 from cladescope.sweep import TRAINED
 
 
@@ -65,14 +66,15 @@ def train_dictionaries(
         targets[number].save(variant, fit, threads)
         saved(targets[number])
 
-    fit_dictionaries(
-        variant,
-        source,
-        [target.spec for target in targets],
-        save,
-        threads,
-        [target.checkpoint for target in targets],
-    )
+    with own_gpu() if variant in (*TRAINED, "kmeans") else nullcontext():
+        fit_dictionaries(
+            variant,
+            source,
+            [target.spec for target in targets],
+            save,
+            threads,
+            [target.checkpoint for target in targets],
+        )
 
 
 def fit_dictionary(variant: str, source: Source, spec: FitSpec, threads: int = 1) -> Fit:

@@ -18,8 +18,9 @@ from cladescope.dictionaries.training.cost import (
     Card,
     Cost,
     dense_step,
-    device_memory,
+    dictionary_memory,
     sparse_step,
+    step_memory,
 )
 from cladescope.images.index import ImageIndex
 from cladescope.layout import SPLITS
@@ -184,13 +185,14 @@ def _plan_training(
     batch, d = recipe["batch_size"], layer.width
     rows = counts[experiment["dataset"]]["train"] * tokens
     memory = min(rows, rows if tokens == 1 else BLOCK_ROWS) * d * BYTES[extraction["precision"]]
+    memory += max(step_memory(entry.width or 0, d, batch) for entry in members)
     for entry in members:
         assert entry.width and entry.sparsity
         step = dense_step(d, entry.width, batch)
         if entry.variant in SPARSE:
             step = sparse_step(d, entry.width, int(entry.sparsity), batch)
         costs.append((max(1, recipe["images"] * tokens // batch), step))
-        memory += device_memory(entry.width, d, batch)
+        memory += dictionary_memory(entry.width, d)
     return TrainingPlan(costs, memory)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from cladescope.activations.store import ActivationStore
 from cladescope.activations.writer import zarr_fault
 from cladescope.jobs import progress
-from cladescope.layout import BENCHMARKS, LOGS, PAGES, RENDERED, THUMBNAILS
+from cladescope.layout import BENCHMARKS, FOLDERS, LOGS
 from cladescope.seals import check_seal
 from cladescope.sweep import PassSpec, expand_passes
 
@@ -32,10 +32,10 @@ def outputs_of(results: Path) -> Iterator[Path]:
 
     Logs and benchmarks are not sealed; shards of activations have checksums in their manifest.
     """
-    patterns = (re.sub(r"{\w+}", "*", p) for p in (RENDERED, THUMBNAILS, PAGES))
+    patterns = (re.sub(r"{\w+}", "*", pattern) for pattern in FOLDERS)
     folders = {path for p in patterns for path in results.glob(p) if path.is_dir()}
     yield from sorted(folders)
-    for folder, below, names in os.walk(results):
+    for folder, below, names in os.walk(results, followlinks=True):
         here = Path(folder)
         below[:] = sorted(
             name

@@ -6,14 +6,14 @@ train from one reading of a source, each as if alone.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from cladescope.activations.store import ActivationStore
+from cladescope.activations.store import ActivationStore, Seen
+from cladescope.machines import free_memory
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +49,9 @@ class Source(Protocol):
     def blocks(self, first: int = 0) -> Iterator[Shaped[np.ndarray, "rows d"]]:
         """Yield blocks of raw rows without end, from block number `first`."""
 
+    def check(self) -> None:
+        """Raise DamagedError if anything that was read is not what was extracted."""
+
 
 class InMemory:
     """Activations in memory: the same block again and again."""
@@ -63,13 +66,17 @@ class InMemory:
         """Yield all rows."""
         return repeat(self._rows)
 
+    def check(self) -> None:
+        """Do nothing: they were checked when they were read."""
 
-@dataclass(frozen=True)
+
 class Streamed:
     """A store that is read in shuffled blocks, pass after pass, and never as a whole."""
 
-    store: ActivationStore
-    threads: int = 1
+    def __init__(self, store: ActivationStore, threads: int = 1):
+        self.store = store
+        self.threads = threads
+        self._seen = Seen(store)
 
     @property
     def n_rows(self) -> int:
@@ -93,7 +100,13 @@ class Streamed:
 
     def blocks(self, first: int = 0) -> Iterator[Shaped[np.ndarray, "rows d"]]:
         """Yield the blocks from number `first`, skipping those before without reading them."""
-        return self.store.stream(self.rows_per_block, BLOCK_ORDER, first, self.threads)
+        if first:
+            self._seen.doubt()
+        return self.store.stream(self.rows_per_block, BLOCK_ORDER, first, self.threads, self._seen)
+
+    def check(self) -> None:
+        """Check the shards that were not read as a whole."""
+        self._seen.check()
 
 
 def batches_per_block(source: Source, size: int) -> int:
@@ -124,10 +137,9 @@ class Block:
         import torch
 
         if self._copy is None:
-            if device.type == "cuda":
-                free, _ = torch.cuda.mem_get_info(device)
-                if self.rows.nbytes > DEVICE_SHARE * free:
-                    return None
+            on_gpu = device.type == "cuda"
+            if on_gpu and self.rows.nbytes > DEVICE_SHARE * free_memory(device):
+                return None
             self._copy = torch.from_numpy(self.rows).to(device)
         return self._copy
 

@@ -9,8 +9,10 @@ FLOAT, HALF, INDEX = 4, 2, 8
 """Bytes of a number."""
 ADAM_ARRAYS = 3
 """A parameter and its two moments."""
-BATCH_ARRAYS = 6
+BATCH_ARRAYS = 11
 """Arrays of the batch's size that exist at a time, about."""
+AUX_ARRAYS = 5
+"""The same for AuxK, of batch × dead latents."""
 ATTAINED = 0.5
 """Share of a card's peak rates that is assumed until measured."""
 
@@ -86,18 +88,23 @@ def dense_step(d: int, width: int, batch: int) -> list[Cost]:
     ]
 
 
-def device_memory(width: int, d: int, batch: int) -> int:
-    """Return the bytes that one dictionary needs on the device while it trains sparsely.
+def dictionary_memory(width: int, d: int) -> int:
+    """Return the bytes that a dictionary in training holds: parameters and two moments."""
+    return 2 * ADAM_ARRAYS * width * d * FLOAT
 
-    Parameters and two moments, the encoder in bfloat16, the batch's pre-activations in bfloat16
-    and some arrays of the batch's size. Activations come on top where they fit.
+
+def step_memory(width: int, d: int, batch: int) -> int:
+    """Return the bytes that a step works in, which the dictionaries of a job share.
+
+    The encoder and the pre-activations in bfloat16, AuxK's arrays if all latents are dead, and some
+    of the batch's size, among them five errors for Matryoshka's parts.
     """
-    parameters = width * d * (2 * ADAM_ARRAYS * FLOAT + HALF)
-    return parameters + batch * (width * HALF + BATCH_ARRAYS * d * FLOAT)
+    in_bfloat16 = (width * d + batch * width) * HALF
+    return in_bfloat16 + batch * (AUX_ARRAYS * width + BATCH_ARRAYS * d) * FLOAT
 
 
 def widest(memory: float, d: int, batch: int) -> int:
-    """Return the largest width, in whole thousands, whose `device_memory` is at most `memory`."""
-    without = device_memory(0, d, batch)
-    per_latent = device_memory(1, d, batch) - without
+    """Return the largest width, in whole thousands, that trains in so many bytes."""
+    without = step_memory(0, d, batch)
+    per_latent = dictionary_memory(1, d) + step_memory(1, d, batch) - without
     return int((memory - without) / per_latent) // 1000 * 1000

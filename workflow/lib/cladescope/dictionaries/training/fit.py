@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
 
+from cladescope.activations.store import DamagedError
 from cladescope.dictionaries.training.batches import Source, batches
 from cladescope.dictionaries.training.checkpoint import Checkpoint
 from cladescope.dictionaries.training.initial import Beginning
@@ -41,6 +42,8 @@ def fit_trained(
     ------
     FloatingPointError
         If a loss is not finite; the others are trained to their end first.
+    DamagedError
+        If rows are not what was extracted; nothing that was learnt from them is kept.
     """
     make_deterministic()
     stream = source.blocks()
@@ -54,11 +57,18 @@ def fit_trained(
     from_first = chain([rows], stream)
     # A block may take a good part of the memory.
     del rows, beginning
-    train(
-        runs,
-        lambda block: source.blocks(block) if block else from_first,
-        lambda run: done(runs.index(run), _finish(run, source)),
-    )
+
+    def finish(run: Run) -> None:
+        source.check()
+        done(runs.index(run), _finish(run, source))
+
+    try:
+        train(runs, lambda block: source.blocks(block) if block else from_first, finish)
+    except DamagedError:
+        # They have learnt from what is damaged.
+        for checkpoint in checkpoints:
+            checkpoint.path.unlink(missing_ok=True)
+        raise
 
 
 def _finish(run: Run, source: Source) -> Fit:

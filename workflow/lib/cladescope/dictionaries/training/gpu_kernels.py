@@ -223,7 +223,7 @@ def _adam(mean, square, place, inside, slope, value, adam):
 
 @triton.jit
 def _update(
-    centred, pull, row_of, values, slopes, places, starts, part_of,
+    centred, pull, row_of, values, slopes, starts, part_of,
     position, extra_encoder, extra_decoder, extra_bias,
     encoder, encoder_mean, encoder_square, decoder, decoder_mean, decoder_square,
     bias, bias_mean, bias_square, adam,
@@ -243,9 +243,8 @@ def _update(
         fired = tl.zeros([], tl.int64)
         first = pull + tl.load(part_of + j).to(tl.int64) * rows * d
         for number in range(tl.load(starts + j), tl.load(starts + j + 1)):
-            entry = tl.load(places + number)
-            row = tl.load(row_of + entry).to(tl.int64)
-            value, pushed = tl.load(values + entry), tl.load(slopes + entry)
+            row = tl.load(row_of + number).to(tl.int64)
+            value, pushed = tl.load(values + number), tl.load(slopes + number)
             up += pushed * tl.load(centred + row * d + columns, mask=inside, other=0.0)
             down += value * tl.load(first + row * d + columns, mask=inside, other=0.0)
             slope += pushed
@@ -282,6 +281,8 @@ def update(
     """Equal `expressions.update`: `up.index_add_(0, latent, slopes * centred[row])`, and so on."""
     (rows, d), width = centred.shape, len(weights.encoder)
     blocks, columns = triton.cdiv(width, LATENTS), triton.next_power_of_2(d)
+    # In the order of the latents, so that only rows are looked up in the kernel.
+    places = entries.places
     squared, through = centred.new_empty(blocks), centred.new_empty(blocks, d)
     firing = torch.empty(width, dtype=torch.int64, device=centred.device)
     moments = [
@@ -290,7 +291,7 @@ def update(
         for array in (getattr(weights, name), getattr(means, name), getattr(squares, name))
     ]
     _update[(blocks,)](
-        centred, pull, entries.row, values, slopes, entries.places, entries.starts, part_of,
+        centred, pull, entries.row[places], values[places], slopes[places], entries.starts, part_of,
         extra.position, extra.encoder, extra.decoder, extra.encoder_bias,
         *moments, adam, squared, through, firing, width, rows, d,
         LATENTS=LATENTS, D=columns, num_warps=_warps(columns),

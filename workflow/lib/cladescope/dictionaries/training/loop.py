@@ -34,7 +34,9 @@ class Learner(Protocol):
     """A dictionary in training, with what it keeps count of on the way."""
 
     start: Dictionary
-    """As it was before the first step."""
+    """As it was before the first step; only its normalisation need be kept."""
+    layout: str
+    """Names what `state` holds: another kind of learner cannot continue from it."""
 
     def take(self, batches: Batches, some: range, step: int) -> Iterator[Stretch]:
         """Take a step on each of some batches, the first being the run's step of that number.
@@ -128,10 +130,12 @@ class Run:
         self._per_block = batches_per_block(source, spec.recipe.batch_size)
         self._pace = Pace.of(spec, self.steps)
         self._log = Log(spec.width, source.d)
-        self._checkpoint = checkpoint
+        self._checkpoint = checkpoint and checkpoint._replace(
+            key=f"{checkpoint.key} {learner.layout}"
+        )
         self._seconds, self._steps_here = 0.0, 0
         self._saved = time.monotonic()
-        if checkpoint and (found := load_checkpoint(*checkpoint)):
+        if self._checkpoint and (found := load_checkpoint(*self._checkpoint)):
             self.step, state = found
             self._log.restore(state)
             learner.restore(state)

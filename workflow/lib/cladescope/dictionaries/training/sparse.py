@@ -8,6 +8,7 @@ arithmetic is that of `training.reference`; `docs/performance.md` says what a st
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.training import expressions
 from cladescope.dictionaries.training.batches import Batches
-from cladescope.dictionaries.training.cost import device_memory, widest
+from cladescope.dictionaries.training.cost import dictionary_memory, step_memory, widest
 from cladescope.dictionaries.training.expressions import Entries, Extra, Weights
 from cladescope.dictionaries.training.feeding import Feed
 from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
@@ -27,7 +28,10 @@ from cladescope.dictionaries.training.reference import Autoencoder, Autograd
 from cladescope.dictionaries.training.schedule import ADAM_EPSILON, Pace, adam_betas, aux_latents
 from cladescope.dictionaries.training.spec import FitSpec, Step, Stretch
 from cladescope.dictionaries.training.stepwise import Stepwise
-from cladescope.machines import torch_device
+from cladescope.machines import check_compiler, free_memory, torch_device
+
+LEAST_DEAD = 256
+"""Room for dead latents in a step that has any."""
 
 
 def begin_on_device(
@@ -45,9 +49,10 @@ def begin_on_device(
     pace = Pace.of(spec, steps)
     if device.type == "cpu" or kind.keeping is None:
         return Stepwise(Autograd.begin(kind, beginning, spec, steps), pace)
-    free, memory = torch.cuda.mem_get_info(device)
+    _, memory = torch.cuda.mem_get_info(device)
+    free = free_memory(device)
     d, batch = len(beginning.mean), pace.recipe.batch_size
-    need = device_memory(pace.width, d, batch)
+    need = dictionary_memory(pace.width, d) + step_memory(pace.width, d, batch)
     if need > memory:
         raise ValueError(
             f"a dictionary of {pace.width} latents over {d} dimensions does not fit into the "
@@ -95,6 +100,9 @@ class Totals:
 class SparseLearner:
     """An autoencoder that keeps few latents, in training on a torch device.
 
+    Those of a process share the memory in which their recorded steps work: steps follow one
+    another, and none leaves anything there.
+
     Parameters
     ----------
     selection
@@ -102,6 +110,8 @@ class SparseLearner:
     graphs
         Whether a step is recorded once and replayed; for GPUs only.
     """
+
+    layout = "sparse"
 
     def __init__(
         self,
@@ -114,13 +124,17 @@ class SparseLearner:
         graphs: bool = True,
     ):
         assert kind.keeping and spec.sparsity
-        self.start, self.kind, self.sparsity = start, kind, spec.sparsity
+        # The first weights lie on the device: the host keeps the normalisation.
+        nothing = np.empty((0, len(start.mean)), np.float32)
+        self.start = replace(start, encoder=nothing, decoder=nothing)
+        self.kind, self.sparsity = kind, spec.sparsity
         self.pace, self.device, self.selection = pace, device, selection
         self._graphs: dict[int, torch.cuda.CUDAGraph] | None = (
             {} if graphs and device.type == "cuda" else None
         )
         self._operations: Any = expressions
         if device.type == "cuda" and selection == torch.bfloat16:
+            check_compiler()
             from cladescope.dictionaries.training import gpu_kernels
 
             self._operations = gpu_kernels
@@ -164,7 +178,8 @@ class SparseLearner:
             return 0
         rows = (steps - 1) * self.pace.recipe.batch_size
         dead = int((self.silent + rows >= self.pace.after(self.pace.recipe.dead_share)).sum())
-        return min(1 << (dead - 1).bit_length(), self.pace.width) if dead else 0
+        # Few different numbers: each is a step to be recorded.
+        return min(max(LEAST_DEAD, 1 << (dead - 1).bit_length()), self.pace.width) if dead else 0
 
     def _rates_of(self, step: int) -> tuple[float, ...]:
         """Return what Adam needs in a step, and how far silent latents are lifted after it."""
@@ -183,14 +198,16 @@ class SparseLearner:
         elif capacity in self._graphs:
             self._graphs[capacity].replay()
         else:
-            aside = torch.cuda.Stream(self.device)
+            aside, pool = _recording(self.device)
             aside.wait_stream(torch.cuda.current_stream(self.device))
             with torch.cuda.stream(aside):
                 self._step(capacity)
             torch.cuda.current_stream(self.device).wait_stream(aside)
-            self._graphs[capacity] = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graphs[capacity]):
+            torch.cuda.empty_cache()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=pool):
                 self._step(capacity)
+            self._graphs[capacity] = graph
 
     @torch.no_grad()
     def _step(self, capacity: int) -> None:
@@ -254,15 +271,14 @@ class SparseLearner:
         capacity: int,
     ) -> tuple[Tensor, Extra]:
         """Return AuxK's loss and its gradients, for the dead latents alone."""
-        (rows, d), width = centred.shape, self.pace.width
-        position = torch.full((width,), -1, dtype=torch.int32, device=self.device)
+        rows, d = centred.shape
+        # The n-th dead latent stands at place n; without room for any there is none.
+        position = torch.where(dead, dead.cumsum(0) - 1, -1).int()
         if not capacity:
             none = centred.new_zeros(1, d)
-            return none[0, 0], Extra(position, none, none, none[0, :1])
+            return none[0, 0], Extra(torch.full_like(position, -1), none, none, none[0, :1])
         chosen = (~dead).byte().argsort(stable=True)[:capacity]
         is_dead = dead[chosen]
-        numbers = torch.arange(capacity, dtype=torch.int32, device=self.device)
-        position[chosen] = torch.where(is_dead, numbers, -1)
         encoder, decoder = self.weights.encoder[chosen], self.weights.decoder[chosen]
         z = F.linear(centred, encoder, self.weights.encoder_bias[chosen]).relu() * is_dead
         k = aux_latents(d)
@@ -307,3 +323,9 @@ class SparseLearner:
         trained = self.kind(replace(self.start, **weights), self.sparsity).to(self.device)
         tensors = (torch.from_numpy(x).to(self.device) for x in sample)
         return {**weights, **trained.inference(tensors)}
+
+
+@cache
+def _recording(device: torch.device) -> tuple[torch.cuda.Stream, Any]:
+    """Return the stream for first steps and the memory of recorded ones, of all learners."""
+    return torch.cuda.Stream(device), torch.cuda.graph_pool_handle()

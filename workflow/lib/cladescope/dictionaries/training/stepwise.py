@@ -43,6 +43,7 @@ class Stepwise:
         self.start = stepper.start
         self.stepper = stepper
         self.finished = stepper.finished
+        self.layout = type(stepper).__name__
         self._pace = pace
         self._silent = np.zeros(pace.width, np.int64)
 

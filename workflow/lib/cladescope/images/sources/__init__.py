@@ -12,6 +12,7 @@ from cladescope.images.sources.base import ImageSource
 from cladescope.images.sources.huggingface import HuggingFace
 from cladescope.images.sources.image_folder import ImageFolder
 from cladescope.images.sources.webdataset import WebDataset
+from cladescope.seals import check_seal, seal_of
 
 _KINDS: dict[str, type[ImageSource]] = {
     "image_folder": ImageFolder,
@@ -39,4 +40,6 @@ def open_source(index_path: str | Path) -> ImageSource:
     path = source_path(index_path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; delete {index_path} and run again")
+    if seal_of(path).exists():
+        check_seal(path)
     return make_source(**read_json(path))
