@@ -37,7 +37,7 @@ demo: $(VENV)/synced ## make the environment, run the embedded default, say wher
 run: $(VENV)/synced ## run CONFIG=... (default: config/config.yaml)
 	$(SNAKEMAKE) --configfile $(CONFIG)
 
-plan: $(VENV)/synced ## what CONFIG=... will cost: hours, memory, disk, files, Slurm jobs
+plan: $(VENV)/synced ## what CONFIG=... will cost on a CARD=...: hours, memory, disk, files, Slurm jobs
 	$(BIN)/cladescope plan $(CONFIG) $(if $(CARD),--card $(CARD))
 
 layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224]

@@ -89,7 +89,7 @@ class Cladescope:
     def __init__(self, plan: Plan):
         from cladescope.dictionaries.training import schedule
         from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
-        from cladescope.dictionaries.training.processor import SparseTopK
+        from cladescope.dictionaries.training.processor_step import SparseTopK
         from cladescope.dictionaries.training.screening import Screen
         from cladescope.dictionaries.training.spec import FitSpec
         from cladescope.machines import fast_in_bfloat16
@@ -146,10 +146,10 @@ class CladescopeOnDevice:
     """This project's step of a GPU, with the default recipe, as in a long run."""
 
     def __init__(self, plan: Plan):
+        from cladescope.dictionaries.training.gpu_step import SparseLearner
         from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
-        from cladescope.dictionaries.training.reference import TopK
+        from cladescope.dictionaries.training.plain_step import TopK
         from cladescope.dictionaries.training.schedule import Pace
-        from cladescope.dictionaries.training.sparse import SparseLearner
         from cladescope.dictionaries.training.spec import FitSpec
 
         self.recipe = default_recipe(plan)

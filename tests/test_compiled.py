@@ -15,7 +15,7 @@ import cladescope
 PRODUCTS = """
 import json, sys
 import numpy as np
-from cladescope.dictionaries.training.kernels import products
+from cladescope.dictionaries.training.processor_kernels import products
 
 rng = np.random.default_rng(0)
 vector, matrix = rng.standard_normal(97, np.float32), rng.standard_normal((37, 97), np.float32)

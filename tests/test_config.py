@@ -414,3 +414,10 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path, content, said):
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=f"my.yaml {said}"):
         check_keys(path)
+
+
+def test_a_configuration_that_is_a_template_is_refused(tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text("__use_yte__: true\nresults: ?'a'\n")
+    with pytest.raises(ConfigError, match=r"my.yaml: __use_yte__ runs code"):
+        check_keys(path)

@@ -1,6 +1,6 @@
 """That Triton makes machine code of the kernels, for cards that are not here.
 
-What the kernels compute is in test_sparse.py, by Triton's interpreter.
+What the kernels compute is in test_gpu_step.py, by Triton's interpreter.
 """
 
 import pytest

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.training import kernels
-from cladescope.dictionaries.training.processor import SparseTopK
+from cladescope.dictionaries.training import processor_kernels as kernels
+from cladescope.dictionaries.training.processor_step import SparseTopK
 from cladescope.dictionaries.training.schedule import ADAM_BETAS
 from cladescope.dictionaries.training.screening import Screen
 

@@ -12,16 +12,17 @@ import torch
 from cladescope import machines
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.train import fit_dictionary
-from cladescope.dictionaries.training import kernels, sparse
+from cladescope.dictionaries.training import gpu_step
+from cladescope.dictionaries.training import processor_kernels as kernels
 from cladescope.dictionaries.training.batches import InMemory
 from cladescope.dictionaries.training.fit import fit_trained
+from cladescope.dictionaries.training.gpu_step import SparseLearner
 from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.optimiser import Adam
-from cladescope.dictionaries.training.processor import PARAMETERS, SparseTopK
-from cladescope.dictionaries.training.reference import Autograd, TopK, aux_loss
+from cladescope.dictionaries.training.plain_step import Autograd, TopK, aux_loss
+from cladescope.dictionaries.training.processor_step import PARAMETERS, SparseTopK
 from cladescope.dictionaries.training.schedule import ADAM_BETAS, Pace
 from cladescope.dictionaries.training.screening import Screen
-from cladescope.dictionaries.training.sparse import SparseLearner
 from cladescope.dictionaries.training.spec import FitSpec, Recipe
 from cladescope.dictionaries.training.stepwise import Stepwise
 from cladescope.dictionaries.variants import topk
@@ -279,9 +280,9 @@ def test_torch_trains_where_it_has_a_gpu(monkeypatch, tmp_path):
     spec = FitSpec(16, 2, 0, recipe)
     assert isinstance(topk.begin(beginning, spec, 2, 1).stepper, SparseTopK)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(sparse, "torch_device", lambda: torch.device("meta"))
+    monkeypatch.setattr(gpu_step, "torch_device", lambda: torch.device("meta"))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
-    monkeypatch.setattr(sparse, "free_memory", lambda device: 10**9)
+    monkeypatch.setattr(gpu_step, "free_memory", lambda device: 10**9)
     assert isinstance(topk.begin(beginning, spec, 2, 1), SparseLearner)
 
 

@@ -205,7 +205,7 @@ def test_schedule_rises_holds_and_falls():
 def test_aux_loss_revives_dead_latents(planted):
     """At the start 6 of 32 latents outdo the others everywhere; 24 directions are to be found."""
     from cladescope.dictionaries.training.loop import Run, train
-    from cladescope.dictionaries.training.processor import SparseTopK
+    from cladescope.dictionaries.training.processor_step import SparseTopK
     from cladescope.dictionaries.training.schedule import Pace, n_steps
     from cladescope.dictionaries.training.stepwise import Stepwise
 

@@ -7,7 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import ExifTags, Image
 
-from cladescope.images.index import ImageIndex, common_classes, decode_image, sha256_of
+from cladescope.images.index import (
+    ImageIndex,
+    check_shared_images,
+    common_classes,
+    decode_image,
+    sha256_of,
+)
 
 WNIDS = ["n01440764", "n01443537"]
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -255,3 +261,29 @@ def test_postscript_is_not_run():
     content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
     with pytest.raises(ValueError, match="none of the formats"):
         decode_image(content)
+
+
+def test_one_class_is_refused():
+    index = ImageIndex(
+        np.array(["a.png"], np.dtypes.StringDType()), np.zeros(1, np.int32), ["n1"], hashes([0])
+    )
+    with pytest.raises(ValueError, match="all images are of the class n1"):
+        common_classes({"train": index, "eval": index})
+
+
+def hashes(numbers):
+    return np.array([[number] * 32 for number in numbers], np.uint8)
+
+
+def test_images_of_both_splits_are_counted_and_refused_on_request(caplog):
+    def index(*numbers):
+        paths = np.array([f"{number}.png" for number in numbers], np.dtypes.StringDType())
+        return ImageIndex(paths, np.zeros(len(numbers), np.int32), ["n1"], hashes(numbers))
+
+    check_shared_images(index(1, 2, 3), index(4, 5), "fail")
+    assert not caplog.records
+    check_shared_images(index(1, 2, 3), index(4, 3, 2), "warn")
+    said = "2 of 3 evaluation images are training images, too, such as 3.png"
+    assert said in caplog.text
+    with pytest.raises(ValueError, match=said):
+        check_shared_images(index(1, 2, 3), index(4, 3, 2), "fail")

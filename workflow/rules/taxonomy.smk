@@ -12,6 +12,7 @@ rule build_taxonomy:
     conda:
         ENVIRONMENT
     params:
+        spec=lambda w: {"on_shared_image": DATASETS[w.dataset]["on_shared_image"]},
         code=code_of("build_taxonomy"),
     script:
         "../scripts/build_taxonomy.py"

@@ -1,14 +1,14 @@
 from pathlib import Path
 
-from cladescope.images.index import ImageIndex, common_classes
+from cladescope.images.index import ImageIndex, check_shared_images, common_classes
 from cladescope.jobs import job
 from cladescope.taxonomy.table import read_taxonomy_table
 from cladescope.taxonomy.wordnet import build_taxonomy
 
 with job(snakemake):
-    classes = common_classes(
-        {split: ImageIndex.load(snakemake.input[split]) for split in ("train", "eval")}
-    )
+    indices = {split: ImageIndex.load(snakemake.input[split]) for split in ("train", "eval")}
+    classes = common_classes(indices)
+    check_shared_images(*indices.values(), snakemake.params.spec["on_shared_image"])
     if snakemake.input.table:
         taxonomy = read_taxonomy_table(snakemake.input.table, classes)
     else:

@@ -85,6 +85,8 @@ def check_keys(path: str | Path) -> None:
         if isinstance(node, yaml.SequenceNode):
             left += node.value
         elif isinstance(node, yaml.MappingNode):
+            if node is root and "__use_yte__" in {str(key.value) for key, _ in node.value}:
+                raise ConfigError(f"{path}: __use_yte__ runs code; a configuration is data")
             lines: dict[str, int] = {}
             for key, value in node.value:
                 name, line = str(key.value), key.start_mark.line + 1

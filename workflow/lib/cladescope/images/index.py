@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import logging
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -102,7 +103,13 @@ class ImageIndex:
 
 
 def common_classes(indices: dict[str, ImageIndex]) -> list[str]:
-    """Return the classes that all splits share; ValueError lists any that a split lacks."""
+    """Return the classes that all splits share.
+
+    Raises
+    ------
+    ValueError
+        Lists classes that a split lacks; or if there is only one, of which nothing can be asked.
+    """
     union = sorted({wnid for index in indices.values() for wnid in index.wnids})
     faults = [
         f"split {split} has no images of {', '.join(missing)}"
@@ -111,7 +118,35 @@ def common_classes(indices: dict[str, ImageIndex]) -> list[str]:
     ]
     if faults:
         raise ValueError("; ".join(faults) + "; every split needs the same classes")
+    if len(union) < 2:
+        raise ValueError(f"all images are of the class {union[0]}; a hierarchy needs several")
     return union
+
+
+def check_shared_images(train: ImageIndex, evaluation: ImageIndex, action: str) -> None:
+    """Look for evaluation images whose file is a training image, too, by their hashes.
+
+    Parameters
+    ----------
+    action
+        `warn`, in the job's log, or `fail`.
+
+    Raises
+    ------
+    ValueError
+        If there are any and they are to fail; names the first.
+    """
+    known = set(map(bytes, train.sha256))
+    shared = [row for row, digest in enumerate(map(bytes, evaluation.sha256)) if digest in known]
+    if not shared:
+        return
+    message = (
+        f"{len(shared)} of {len(evaluation)} evaluation images are training images, too, such as "
+        f"{evaluation.paths[shared[0]]}: scores on them are not held out"
+    )
+    if action == "fail":
+        raise ValueError(f"{message}; remove them, or set the dataset's on_shared_image to warn")
+    logging.warning(message)
 
 
 def decode_image(content: bytes) -> Image.Image:

@@ -277,7 +277,7 @@ def _count_images(config: dict[str, Any], name: str) -> dict[str, int]:
         else:
             raise ValueError(
                 f"datasets.{name}: the number of images of split {split} is not known; set "
-                f"expected_images, or index them first: snakemake -- {index}"
+                f"expected_images, or index them first: snakemake --cores all -- {index}"
             )
     return counts
 

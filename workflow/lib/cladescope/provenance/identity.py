@@ -6,8 +6,11 @@ from typing import Any
 
 from cladescope.sweep import TRAINED, expand_sweep, weights_kind
 
-PATHS = ("folders", "label_files", "cache", "wnids", "taxonomy")
-"""Keys of a dataset that say where files are; `data_sha256` stands for their content."""
+NEUTRAL = ("folders", "label_files", "cache", "wnids", "taxonomy", "on_shared_image")
+"""Keys of a dataset that change no result: where files are, and what is refused.
+
+`data_sha256` stands for the files' content.
+"""
 EXTRACTION = ("precision", "autocast", "batch_size", "shards", "patches")
 DIGITS = 16
 
@@ -32,7 +35,7 @@ def plan_record(config: dict[str, Any], name: str) -> dict[str, Any]:
         # No dictionary uses them.
         extraction["patches"] = None
     settings = {
-        "dataset": {key: value for key, value in dataset.items() if key not in PATHS},
+        "dataset": {key: value for key, value in dataset.items() if key not in NEUTRAL},
         "backbone": backbone,
         "extraction": extraction,
         "training": config["training"],

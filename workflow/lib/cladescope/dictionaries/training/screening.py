@@ -12,7 +12,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from cladescope.dictionaries.training.kernels import SLACK, SMALLEST, round_rows, select_screened
+from cladescope.dictionaries.training.processor_kernels import (
+    SLACK,
+    SMALLEST,
+    round_rows,
+    select_screened,
+)
 
 
 class Screen:

@@ -15,10 +15,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cladescope.dictionaries.training.fit import fit_trained
+from cladescope.dictionaries.training.gpu_step import begin_on_device
 from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.loop import Learner
-from cladescope.dictionaries.training.reference import Keeping
-from cladescope.dictionaries.training.sparse import begin_on_device
+from cladescope.dictionaries.training.plain_step import Keeping
 from cladescope.dictionaries.training.spec import FitSpec
 from cladescope.dictionaries.variants.batchtopk import BatchTopK
 

@@ -15,7 +15,7 @@ from functools import partial
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
 from cladescope.dictionaries.training.loop import Learner
-from cladescope.dictionaries.training.processor import SparseTopK
+from cladescope.dictionaries.training.processor_step import SparseTopK
 from cladescope.dictionaries.training.schedule import Pace, adam_betas
 from cladescope.dictionaries.training.spec import FitSpec
 from cladescope.dictionaries.training.stepwise import Stepwise
@@ -33,8 +33,8 @@ def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Lear
     """
     assert spec.recipe and spec.sparsity
     if has_gpu():
-        from cladescope.dictionaries.training.reference import TopK
-        from cladescope.dictionaries.training.sparse import begin_on_device
+        from cladescope.dictionaries.training.gpu_step import begin_on_device
+        from cladescope.dictionaries.training.plain_step import TopK
 
         return begin_on_device(TopK, beginning, spec, steps)
     start = initial_dictionary(beginning, spec, k=int(spec.sparsity))

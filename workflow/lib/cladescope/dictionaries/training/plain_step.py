@@ -1,7 +1,8 @@
 """The plain training step: dense activations, torch's gradients, any variant, any device.
 
-It states the mathematics. `training.processor` computes the same for TopK on a processor, several
-times faster, and is tested against it.
+It states the mathematics. `training.processor_step` computes the same for TopK on a processor and
+`training.gpu_step` for variants that keep few latents on a GPU, several times faster; both are tested
+against it.
 """
 
 from collections.abc import Callable, Iterable
@@ -36,7 +37,7 @@ class Autoencoder(torch.nn.Module):
     revives: ClassVar[bool] = True
     """Whether silent latents are lifted and trained on the residual (AuxK)."""
     keeping: ClassVar[Keeping | None] = None
-    """Where few latents are kept, which; `training.sparse` then takes the step on a GPU."""
+    """Where few latents are kept, which; `training.gpu_step` then takes the step on a GPU."""
 
     def __init__(self, start: Dictionary, sparsity: float):
         super().__init__()

@@ -14,16 +14,16 @@ import pytest
 import torch
 
 from cladescope.dictionaries.train import fit_dictionary
-from cladescope.dictionaries.training import cost, expressions, sparse
+from cladescope.dictionaries.training import cost, expressions, gpu_step
 from cladescope.dictionaries.training.batches import Batches, Block, InMemory
 from cladescope.dictionaries.training.checkpoint import Checkpoint
 from cladescope.dictionaries.training.expressions import Entries, Extra, Weights
 from cladescope.dictionaries.training.feeding import Feed
 from cladescope.dictionaries.training.fit import fit_trained
+from cladescope.dictionaries.training.gpu_step import SparseLearner
 from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
-from cladescope.dictionaries.training.reference import Autograd, TopK, aux_loss
+from cladescope.dictionaries.training.plain_step import Autograd, TopK, aux_loss
 from cladescope.dictionaries.training.schedule import Pace, adam_betas
-from cladescope.dictionaries.training.sparse import SparseLearner
 from cladescope.dictionaries.training.spec import FitSpec, Recipe
 from cladescope.dictionaries.training.stepwise import Stepwise
 from cladescope.dictionaries.variants import batchtopk, matryoshka, topk
@@ -372,18 +372,18 @@ def test_a_step_by_the_kernels_is_one_by_torch(kernels, kind, rows):
 
 def test_a_width_beyond_the_device_is_refused(rows, monkeypatch):
     """A mock: a device of so many bytes."""
-    monkeypatch.setattr(sparse, "torch_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(gpu_step, "torch_device", lambda: torch.device("cuda"))
     need = cost.dictionary_memory(WIDTH, D) + cost.step_memory(WIDTH, D, BATCH)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, need - 1))
-    monkeypatch.setattr(sparse, "free_memory", lambda device: 0)
+    monkeypatch.setattr(gpu_step, "free_memory", lambda device: 0)
     with pytest.raises(
         ValueError, match=f"{WIDTH} latents over {D} dimensions.*batch_size {BATCH}"
     ):
-        sparse.begin_on_device(TopK, Beginning.of(rows), SPEC, STEPS)
+        gpu_step.begin_on_device(TopK, Beginning.of(rows), SPEC, STEPS)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 2 * need))
-    monkeypatch.setattr(sparse, "free_memory", lambda device: need - 1)
+    monkeypatch.setattr(gpu_step, "free_memory", lambda device: need - 1)
     with pytest.raises(ValueError, match="lower sweep"):
-        sparse.begin_on_device(TopK, Beginning.of(rows), SPEC, STEPS)
+        gpu_step.begin_on_device(TopK, Beginning.of(rows), SPEC, STEPS)
     card = 80e9
     width = cost.widest(card, 1536, 4096)
     needs = [

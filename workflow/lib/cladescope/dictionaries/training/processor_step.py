@@ -1,4 +1,4 @@
-"""The TopK step on a processor: the mathematics of `training.reference`, without dense work.
+"""The TopK step on a processor: the mathematics of `training.plain_step`, without dense work.
 
 After the encoder's matrix product nothing of size (batch, width) is written: each row decodes from
 its k decoder rows, and each latent's gradients come from the rows it fires on. Work is cut into
@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from threadpoolctl import threadpool_limits
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.training import kernels
+from cladescope.dictionaries.training import processor_kernels as kernels
 from cladescope.dictionaries.training.schedule import ADAM_EPSILON, aux_latents
 from cladescope.dictionaries.training.spec import Step
 

@@ -3,7 +3,7 @@
 The encoder's product is taken in bfloat16 and decides which latents are kept; their values, and so
 every gradient, are computed in float32 from the rows themselves. Rates, silent latents and the log
 stay on the device, which is asked once a stretch, and a step is recorded as a CUDA graph. The
-arithmetic is that of `training.reference`; `docs/performance.md` says what a step costs.
+arithmetic is that of `training.plain_step`; `docs/performance.md` says what a step costs.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ from cladescope.dictionaries.training.cost import dictionary_memory, step_memory
 from cladescope.dictionaries.training.expressions import Entries, Extra, Weights
 from cladescope.dictionaries.training.feeding import Feed
 from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
-from cladescope.dictionaries.training.reference import Autoencoder, Autograd
+from cladescope.dictionaries.training.plain_step import Autoencoder, Autograd
 from cladescope.dictionaries.training.schedule import ADAM_EPSILON, Pace, adam_betas, aux_latents
 from cladescope.dictionaries.training.spec import FitSpec, Step, Stretch
 from cladescope.dictionaries.training.stepwise import Stepwise
