@@ -1,8 +1,8 @@
 """The plain training step: dense activations, torch's gradients, any variant, any device.
 
 It states the mathematics. `training.processor_step` computes the same for TopK on a processor and
-`training.gpu_step` for variants that keep few latents on a GPU, several times faster; both are tested
-against it.
+`training.gpu_step` for variants that keep few latents on a GPU, several times faster; both are
+tested against it.
 """
 
 from collections.abc import Callable, Iterable
