@@ -74,7 +74,7 @@ def test_plan_of_the_papers_experiment(giant, root):
 
 def test_plan_says_when_a_job_needs_more_memory_than_the_card_has(giant, root):
     variants = giant["experiments"]["dinov2"]["sweep"]["variants"]
-    variants["topk"]["width"] = [100_000]
+    variants["topk"]["width"] = [200_000]
     text = "\n".join(describe_plan(make_plan(giant), "H100", Grouping.load(root / PROFILE)))
     assert "MORE THAN A H100 HAS (80 GB): lower sweep.dictionaries_per_job" in text
 

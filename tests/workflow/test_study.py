@@ -171,8 +171,9 @@ def test_costs_add_up_what_snakemake_measured(finished):
     assert {"extract_activations", "encode", "score_dictionary", "tabulate"} < {*costs.index}
 
 
-def test_archive_of_what_is_stale_unfinished_or_damaged_is_refused(checkout, config, tmp_path):
+def test_archive_of_what_is_no_result_is_refused(checkout, config, root, tmp_path):
     packed = tmp_path / "study.tar.gz"
+    shutil.copytree(root / "docs", checkout.folder / "docs", dirs_exist_ok=True)
 
     def archive():
         return checkout.command("archive", "small.yaml", str(packed))
@@ -186,12 +187,15 @@ def test_archive_of_what_is_stale_unfinished_or_damaged_is_refused(checkout, con
     assert "not finished, or made with another configuration" in done.stderr
     assert "score_dictionary" in done.stderr and not packed.exists()
     checkout.write(config)
-    table = checkout.folder / "results" / "small" / "tables" / "metrics.csv"
-    content = table.read_bytes()
-    table.write_bytes(content.replace(b"0.1", b"0.2", 1))
+    results = checkout.folder / "results" / "small"
+    # On which nothing depends, so that Snakemake does not see it.
+    costs = results / "tables" / "costs.csv"
+    content = costs.read_bytes()
+    costs.write_bytes(content[:-2] + b"9\n")
     done = archive()
     assert done.returncode == 2
-    assert "metrics.csv" in done.stderr and not packed.exists()
-    table.unlink()
+    assert "costs.csv is not what was sealed" in done.stderr and not packed.exists()
+    costs.write_bytes(content)
+    (results / "tables" / "probes.csv").unlink()
     done = archive()
-    assert done.returncode == 2 and "tabulate" in done.stderr
+    assert done.returncode == 2 and "tabulate_probes" in done.stderr
