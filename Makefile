@@ -4,7 +4,7 @@ PYTHON ?= python3
 CORES ?= all
 CONFIG ?= config/config.yaml
 AGAIN ?= results/again
-AS ?= sse avx2
+SETTINGS ?= sse avx2
 FILE ?= study.tar.gz
 
 VENV := .venv
@@ -71,8 +71,8 @@ test: $(VENV)/synced-dev ## run all tests
 test-fast: $(VENV)/synced-dev ## run the tests that take seconds
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
 
-test-processors: $(VENV)/synced-dev ## run the tests of what rounds with older instructions: AS="sse avx2"
-	$(BIN)/python tests/processors.py test $(AS)
+test-processors: $(VENV)/synced-dev ## run the tests of what rounds with older instructions: SETTINGS="sse avx2"
+	$(BIN)/python tests/processors.py test $(SETTINGS)
 
 test-saelens: $(VENV)/synced-dev $(PEERS)/synced ## test the exchange with SAELens by the package itself
 	SAELENS_PYTHON=$(PEERS)/bin/python $(BIN)/pytest tests/dictionaries/test_saelens.py
