@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from cladescope.dictionaries import training
 from cladescope.dictionaries.train import fit_dictionary
 from cladescope.dictionaries.training import cost, expressions, gpu_step
 from cladescope.dictionaries.training.batches import Batches, Block, InMemory
@@ -51,6 +52,8 @@ def kernels():
     for name in [name for name in sys.modules if _is_of_triton(name)]:
         del sys.modules[name]
     sys.modules.update(of_triton)
+    # The package keeps what was imported from it last.
+    vars(training).pop("gpu_kernels")
 
 
 def _is_of_triton(name):
