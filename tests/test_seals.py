@@ -3,11 +3,14 @@
 import json
 import os
 import random
+import re
 import shutil
 
 import pytest
 
+from cladescope import layout
 from cladescope.layout import place_in_results
+from cladescope.operations.verify import verify_seals
 from cladescope.seals import check_seal, check_seals, seal, seal_of, unseal
 
 
@@ -105,6 +108,19 @@ def test_what_has_no_seal_is_refused_below_the_results_alone(results, tmp_path):
         check_seals([codes(results)], results)
     (tmp_path / "labels.csv").touch()
     check_seals([tmp_path / "labels.csv"], results)
+
+
+def test_verification_knows_which_folders_have_one_seal(results):
+    """All that `layout.FOLDERS` names, those of the atlas among them."""
+    for pattern in layout.FOLDERS:
+        folder = results / re.sub(r"{\w+}", "some", pattern)
+        folder.mkdir(parents=True)
+        (folder / "inside.js").touch()
+        seal(folder)
+    assert verify_seals(results) == []
+    (results / layout.ATLAS_SHARED / "inside.js").write_text("x")
+    (wrong,) = verify_seals(results)
+    assert "shared (inside.js) is not what was sealed" in wrong
 
 
 def test_results_may_move(results, tmp_path):

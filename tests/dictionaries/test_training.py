@@ -11,7 +11,7 @@ import pytest
 
 from cladescope.activations.store import ActivationStore
 from cladescope.codes.encode import ImageBlocks, encode
-from cladescope.dictionaries.train import fit_dictionary, open_source
+from cladescope.dictionaries.train import fit_dictionaries, fit_dictionary, open_source
 from cladescope.dictionaries.training import schedule
 from cladescope.dictionaries.training.batches import Batches, Block, InMemory, batches
 from cladescope.dictionaries.training.checkpoint import load_checkpoint, save_checkpoint
@@ -149,7 +149,7 @@ def test_patch_tokens_are_rows():
     source = InMemory(np.arange(24).reshape(3, 4, 2))
     assert (source.n_rows, source.d, source.tokens) == (12, 2, 4)
     recipe = Recipe(**{**vars(RECIPE), "images": 96, "batch_size": 8})
-    assert schedule.n_steps(recipe, source) == 96 * 4 // 8
+    assert schedule.n_steps(recipe, source.tokens) == 96 * 4 // 8
 
 
 def test_streamed_blocks_hold_every_token_and_start_anywhere(tmp_path, monkeypatch):
@@ -176,6 +176,27 @@ def test_seeds_shuffle_within_the_same_blocks(tmp_path, monkeypatch):
     one, two = (np.concatenate(list(batches(source, 10, seed, 3))) for seed in (0, 1))
     assert one.tolist() != two.tolist()
     assert sorted(one[:, 0]) == sorted(two[:, 0])
+
+
+def test_calibration_has_no_shard_read_again(tmp_path, monkeypatch):
+    """Shards that training read in part are checked as a whole once, not for each dictionary."""
+    monkeypatch.setattr("cladescope.dictionaries.training.batches.BLOCK_ROWS", 60)
+    x = np.random.default_rng(0).standard_normal((60, 4, 8)).astype(np.float32)
+    source = open_source(write(tmp_path, x, 3))
+    recipe = Recipe(**{**vars(RECIPE), "images": 20, "batch_size": 10})
+    checked = []
+    fault = ActivationStore.fault
+    monkeypatch.setattr(
+        ActivationStore, "fault", lambda store, shard: checked.append(shard) or fault(store, shard)
+    )
+    # Read ahead no further than what is asked for.
+    monkeypatch.setattr("cladescope.activations.store.BLOCK_BYTES", 320)
+    monkeypatch.setattr("cladescope.activations.store.WINDOW_BYTES", 640)
+    specs = [FitSpec(16, 2, seed, recipe) for seed in (0, 1, 2)]
+    fits = []
+    fit_dictionaries("batchtopk", source, specs, lambda number, fit: fits.append(fit))
+    assert len(fits) == 3
+    assert checked and len(checked) == len(set(checked))
 
 
 def test_patch_tokens_are_encoded_block_by_block(tmp_path, monkeypatch, fits):
@@ -218,7 +239,7 @@ def test_aux_loss_revives_dead_latents(planted):
         recipe = Recipe(**{**vars(RECIPE), "aux_coefficient": coefficient, "lift_share": 2})
         spec = FitSpec(32, 3, 0, recipe)
         stepper = SparseTopK(start, coefficient, ADAM_BETAS)
-        learner = Stepwise(stepper, Pace.of(spec, n_steps(recipe, source)))
+        learner = Stepwise(stepper, Pace.of(spec, n_steps(recipe, source.tokens)))
         run = Run(learner, source, spec)
         train([run], source.blocks, lambda run: None)
         silent[coefficient] = run.log()["dead_share"][-1]

@@ -10,7 +10,7 @@ from cladescope.activations.store import ActivationStore
 from cladescope.codes.codes import Codes
 from cladescope.codes.quality import Reconstruction, downstream_accuracy, redundant_share
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.machines import has_gpu
+from cladescope.machines import has_gpu, torch_device
 
 ROWS = 4096
 """Tokens that are dense at a time."""
@@ -66,7 +66,6 @@ def _reconstruction(
     """Return what gives codes and reconstruction of normalised activations, on a GPU if it can."""
     if has_gpu():
         from cladescope.dictionaries.on_device import OnDevice
-        from cladescope.machines import torch_device
 
         return OnDevice(dictionary, torch_device()).reconstruct
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from safetensors.numpy import load_file, save_file
 
 from cladescope.files import read_json, reading, write_aside, write_json
@@ -56,7 +56,10 @@ class Dictionary:
         """Return the activations z ≥ 0 of normalised activations x'."""
         z = (x - self.decoder_bias) @ self.encoder.T + self.encoder_bias
         z[z <= (0 if self.threshold is None else self.threshold)] = 0
-        return np.where(_largest(z, self.k), z, 0) if self.k and self.k < self.width else z
+        if not self.k or self.k >= self.width:
+            return z
+        threshold = -np.partition(-z, self.k - 1, axis=1)[:, self.k - 1 : self.k]
+        return np.where(mark_largest(z, threshold, self.k), z, 0)
 
     def decode(self, z: Float[np.ndarray, "tokens width"]) -> Float[np.ndarray, "tokens d"]:
         """Return the reconstruction x̂' in normalised units."""
@@ -112,10 +115,15 @@ class Dictionary:
             raise ValueError(f"{path}: k is {self.k}, it must be 1 or more")
 
 
-def _largest(z: Float[np.ndarray, "tokens width"], k: int) -> Bool[np.ndarray, "tokens width"]:
-    """Mark the k largest positive values of each row; among equals the lower latent wins."""
-    threshold = -np.partition(-z, k - 1, axis=1)[:, k - 1 : k]
+def mark_largest(z: Any, threshold: Any, k: int) -> Any:
+    """Mark the k largest positive values of each row; among equals the lower latent wins.
+
+    Parameters
+    ----------
+    z, threshold
+        (tokens, width) and (tokens, 1), the k-th largest of each row: arrays of numpy or of torch.
+    """
     above = z > threshold
-    room = k - above.sum(1, keepdims=True)
+    room = k - above.sum(1)[:, None]
     tied = (z == threshold) & (z > 0)
     return above | (tied & (tied.cumsum(1) <= room))

@@ -3,9 +3,8 @@
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
-from cladescope.dictionaries.dictionary import TENSORS, Dictionary
+from cladescope.dictionaries.dictionary import TENSORS, Dictionary, mark_largest
 from cladescope.machines import make_deterministic
 
 
@@ -32,14 +31,6 @@ class OnDevice:
         z = torch.addmm(tensors["encoder_bias"], z, tensors["encoder"].T)
         z = torch.where(z > tensors.get("threshold", 0), z, 0)
         if self.k:
-            z = torch.where(_largest(z, self.k), z, 0)
+            threshold = z.topk(self.k, sorted=False).values.amin(1, keepdim=True)
+            z = torch.where(mark_largest(z, threshold, self.k), z, 0)
         return z.cpu().numpy(), torch.addmm(bias, z, tensors["decoder"]).cpu().numpy()
-
-
-def _largest(z: Float[Tensor, "tokens width"], k: int) -> Tensor:
-    """Mark the k largest positive values of each row; among equals the lower latent wins."""
-    threshold = z.topk(k, sorted=False).values.amin(1, keepdim=True)
-    above = z > threshold
-    room = k - above.sum(1, keepdim=True)
-    tied = (z == threshold) & (z > 0)
-    return above | (tied & (tied.cumsum(1) <= room))

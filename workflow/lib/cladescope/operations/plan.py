@@ -22,6 +22,8 @@ from cladescope.dictionaries.training.cost import (
     sparse_step,
     step_memory,
 )
+from cladescope.dictionaries.training.schedule import n_steps
+from cladescope.dictionaries.training.spec import Recipe
 from cladescope.images.index import ImageIndex
 from cladescope.layout import SPLITS
 from cladescope.sweep import (
@@ -146,7 +148,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
         check_blocks(job.backbone["model"], layers, job.backbone["blocks"])
         passes.append(_plan_pass(job, layers, counts[job.dataset][job.split]))
     sweep = expand_sweep(config)
-    widths = {
+    layer_of = {
         (name, layer.number): layer
         for name, experiment in config["experiments"].items()
         for layer in described[
@@ -155,14 +157,14 @@ def make_plan(config: dict[str, Any]) -> Plan:
     }
     disk = 0
     for entry in sweep:
-        d = widths[entry.experiment, entry.layer].width
+        d = layer_of[entry.experiment, entry.layer].width
         disk += 2 * (entry.width or 2 * d) * d * BYTES["float32"]
     alone = alone_experiments(config)
     jobs: list[tuple[DictionarySpec, ...]]
     jobs = [(entry,) for entry in sweep if entry.experiment in alone]
     jobs += [pack.members for pack in expand_packs(config, by_variant=True)]
     training = [
-        _plan_training(config, members, widths[members[0].experiment, members[0].layer], counts)
+        _plan_training(config, members, layer_of[members[0].experiment, members[0].layer], counts)
         for members in jobs
         if members[0].variant in TRAINED
     ]
@@ -177,12 +179,10 @@ def _plan_training(
 ) -> TrainingPlan:
     """Plan the training of dictionaries of one layer and variant."""
     experiment = config["experiments"][members[0].experiment]
-    extraction, token = experiment["extraction"], members[0].token
-    tokens = layer.tokens[token]
-    if token == "patches" and "patches" in extraction:
-        tokens = extraction["patches"]["per_image"]
-    recipe, costs = config["training"], []
-    batch, d = recipe["batch_size"], layer.width
+    extraction = experiment["extraction"]
+    tokens = _stored_tokens(layer, members[0].token, extraction)
+    recipe, costs = Recipe(**config["training"]), []
+    batch, d = recipe.batch_size, layer.width
     rows = counts[experiment["dataset"]]["train"] * tokens
     memory = min(rows, rows if tokens == 1 else BLOCK_ROWS) * d * BYTES[extraction["precision"]]
     memory += max(step_memory(entry.width or 0, d, batch) for entry in members)
@@ -191,9 +191,15 @@ def _plan_training(
         step = dense_step(d, entry.width, batch)
         if entry.variant in SPARSE:
             step = sparse_step(d, entry.width, int(entry.sparsity), batch)
-        costs.append((max(1, recipe["images"] * tokens // batch), step))
+        costs.append((n_steps(recipe, tokens), step))
         memory += dictionary_memory(entry.width, d)
     return TrainingPlan(costs, memory)
+
+
+def _stored_tokens(layer: Layer, token: str, extraction: Mapping[str, Any]) -> int:
+    """Return the tokens that are stored of an image."""
+    sampled = token == "patches" and "patches" in extraction
+    return extraction["patches"]["per_image"] if sampled else layer.tokens[token]
 
 
 def _count_jobs(config: dict[str, Any]) -> Counter[str]:
@@ -239,10 +245,8 @@ def _plan_pass(job: PassSpec, layers: list[Layer], images: int) -> PassPlan:
     disk = files = held = 0
     for place in job.places:
         layer = layers[place[0] - 1]
-        tokens = layer.tokens[place[1]]
-        held += layer.width * tokens
-        if job.sampled(place):
-            tokens = extraction["patches"]["per_image"]
+        held += layer.width * layer.tokens[place[1]]
+        tokens = _stored_tokens(layer, place[1], extraction)
         disk += images * tokens * layer.width * BYTES[extraction["precision"]]
         files += sum(map(len, store_files("", shards, job.sampled(place)).values())) + 1
     read = {number for number, _ in job.places}

@@ -52,6 +52,9 @@ class Source(Protocol):
     def check(self) -> None:
         """Raise DamagedError if anything that was read is not what was extracted."""
 
+    def afresh(self) -> "Source":
+        """Return the same rows as a source of which nothing was read yet."""
+
 
 class InMemory:
     """Activations in memory: the same block again and again."""
@@ -68,6 +71,10 @@ class InMemory:
 
     def check(self) -> None:
         """Do nothing: they were checked when they were read."""
+
+    def afresh(self) -> "InMemory":
+        """Return itself."""
+        return self
 
 
 class Streamed:
@@ -107,6 +114,10 @@ class Streamed:
     def check(self) -> None:
         """Check the shards that were not read as a whole."""
         self._seen.check()
+
+    def afresh(self) -> "Streamed":
+        """Return the same store as a source of which nothing was read yet."""
+        return Streamed(self.store, self.threads)
 
 
 def batches_per_block(source: Source, size: int) -> int:

@@ -102,6 +102,15 @@ def decode(
     return values, slopes, error.square().sum(2).T, pull
 
 
+def take_adams_step(
+    parameter: Tensor, mean: Tensor, square: Tensor, slope: Tensor, adam: Tensor
+) -> None:
+    """Update a parameter and its two moments in place; `adam` as in `update`."""
+    mean.copy_(adam[1] * mean + (1 - adam[1]) * slope)
+    square.copy_(adam[2] * square + (1 - adam[2]) * slope.square())
+    parameter.sub_(adam[0] * mean / ((square * adam[3]).sqrt() + adam[4]))
+
+
 def update(
     centred: Float[Tensor, "rows d"],
     pull: Float[Tensor, "parts rows d"],
@@ -149,9 +158,7 @@ def update(
     down -= (down * weights.decoder).sum(1, keepdim=True) * weights.decoder
     gradients = Weights(up, down, bias)
     for parameter, mean, square, slope in zip(weights, means, squares, gradients, strict=True):
-        mean.copy_(adam[1] * mean + (1 - adam[1]) * slope)
-        square.copy_(adam[2] * square + (1 - adam[2]) * slope.square())
-        parameter.sub_(adam[0] * mean / ((square * adam[3]).sqrt() + adam[4]))
+        take_adams_step(parameter, mean, square, slope, adam)
     weights.decoder.div_(weights.decoder.norm(dim=1, keepdim=True))
     squared = torch.stack([slope.square().sum() for slope in gradients])
     firing = torch.zeros_like(extra.position, dtype=torch.int64)

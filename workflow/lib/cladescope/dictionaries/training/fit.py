@@ -52,7 +52,7 @@ def fit_trained(
     runs = []
     for spec, checkpoint in zip_longest(specs, checkpoints):
         assert spec.recipe
-        learner = begin(beginning, spec, n_steps(spec.recipe, source), threads)
+        learner = begin(beginning, spec, n_steps(spec.recipe, source.tokens), threads)
         runs.append(Run(learner, source, spec, checkpoint))
     from_first = chain([rows], stream)
     # A block may take a good part of the memory.
@@ -74,6 +74,9 @@ def fit_trained(
 def _finish(run: Run, source: Source) -> Fit:
     """Return the dictionary of a run that is over, with what inference needs."""
     start, recipe = run.learner.start, run.recipe
-    first = batches(source, recipe.batch_size, run.seed, min(CALIBRATION_BATCHES, run.steps))
-    sample = (start.normalise(rows) for rows in first)
+    # Training has checked these rows: to read them again is no reason to check their shards again.
+    first = batches(
+        source.afresh(), recipe.batch_size, run.seed, min(CALIBRATION_BATCHES, run.steps)
+    )
+    sample = (start.normalise(batch) for batch in first)
     return Fit(replace(start, **run.learner.finished(sample)), run.log())

@@ -231,7 +231,8 @@ class SparseLearner:
             self.weights, self.means, self.squares, self._rates,
         )  # fmt: skip
         slope = pull[0].sum(0) - through.sum(0)
-        self._move_bias(slope)
+        mean, square = self.bias_moments
+        expressions.take_adams_step(self.bias, mean, square, slope, self._rates)
         norm = (squares.sum() + slope.square().sum()).sqrt()
         self.silent.copy_(torch.where(firing > 0, 0, self.silent + rows))
         if self.kind.revives:
@@ -272,11 +273,12 @@ class SparseLearner:
     ) -> tuple[Tensor, Extra]:
         """Return AuxK's loss and its gradients, for the dead latents alone."""
         rows, d = centred.shape
-        # The n-th dead latent stands at place n; without room for any there is none.
-        position = torch.where(dead, dead.cumsum(0) - 1, -1).int()
         if not capacity:
+            nowhere = torch.full_like(dead, -1, dtype=torch.int32)
             none = centred.new_zeros(1, d)
-            return none[0, 0], Extra(torch.full_like(position, -1), none, none, none[0, :1])
+            return none[0, 0], Extra(nowhere, none, none, none[0, :1])
+        # The n-th dead latent stands at place n.
+        position = torch.where(dead, dead.cumsum(0) - 1, -1).int()
         chosen = (~dead).byte().argsort(stable=True)[:capacity]
         is_dead = dead[chosen]
         encoder, decoder = self.weights.encoder[chosen], self.weights.decoder[chosen]
@@ -290,14 +292,6 @@ class SparseLearner:
         miss *= 2 * self.pace.recipe.aux_coefficient / total
         slopes = (miss @ decoder.T) * (z > 0)
         return aux, Extra(position, slopes.T @ centred, z.T @ miss, slopes.sum(0))
-
-    def _move_bias(self, slope: Float[Tensor, " d"]) -> None:
-        """Take Adam's step on the decoder's bias."""
-        size, first, second, correction, epsilon, _ = self._rates
-        mean, square = self.bias_moments
-        mean.copy_(first * mean + (1 - first) * slope)
-        square.copy_(second * square + (1 - second) * slope.square())
-        self.bias.sub_(size * mean / ((square * correction).sqrt() + epsilon))
 
     def state(self) -> dict[str, np.ndarray]:
         """Return everything that later steps depend on."""

@@ -124,7 +124,7 @@ class Run:
         assert spec.recipe and spec.width and spec.seed is not None
         self.learner = learner
         self.recipe, self.seed = spec.recipe, spec.seed
-        self.steps = n_steps(spec.recipe, source)
+        self.steps = n_steps(spec.recipe, source.tokens)
         self.step = 0
         self._tokens = source.tokens
         self._per_block = batches_per_block(source, spec.recipe.batch_size)

@@ -6,7 +6,6 @@ Measured; docs/dictionaries.md says how.
 import math
 from dataclasses import dataclass
 
-from cladescope.dictionaries.training.batches import Source
 from cladescope.dictionaries.training.spec import FitSpec, Recipe
 
 REFERENCE_WIDTH = 2**14
@@ -26,9 +25,9 @@ def aux_latents(d: int) -> int:
     return 1 << max(0, (d // 2).bit_length() - 1)
 
 
-def n_steps(recipe: Recipe, source: Source) -> int:
+def n_steps(recipe: Recipe, tokens: int) -> int:
     """Return the length of a run in steps; a step takes `batch_size` tokens."""
-    return max(1, recipe.images * source.tokens // recipe.batch_size)
+    return max(1, recipe.images * tokens // recipe.batch_size)
 
 
 def peak_rate(recipe: Recipe, width: int, steps: int) -> float:
