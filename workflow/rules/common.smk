@@ -24,6 +24,7 @@ from cladescope.operations.snakemake_internals import (
     resources_of,
     threads_of,
 )
+from cladescope.operations.slurm_partitions import check_partitions, requests_of
 from cladescope.operations.snakemake_records import check_clock, check_interpreter, check_records
 from cladescope.provenance.fingerprint import LIBRARY as PACKAGE
 from cladescope.provenance.fingerprint import fingerprint

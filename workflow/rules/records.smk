@@ -15,6 +15,10 @@ if workflow.is_main_process and not is_forced(sys.argv):
 
 
 onstart:
+    try:
+        check_partitions(requests_of(workflow))
+    except ValueError as error:
+        raise WorkflowError(str(error)) from error
     if is_forced(sys.argv):
         # Nothing of an earlier run is taken: everything is computed again.
         shutil.rmtree(f"{RESULTS}/{KEPT}", ignore_errors=True)

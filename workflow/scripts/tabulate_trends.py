@@ -1,12 +1,10 @@
-import pandas as pd
-
 from cladescope.jobs import job
 from cladescope.provenance.record import stamp
-from cladescope.summary.tables import write_csv
+from cladescope.summary.tables import read_csv, write_csv
 from cladescope.summary.trends import ARM, KIND, between_kinds, over_depth, over_seeds
 
 with job(snakemake):
-    metrics = pd.read_csv(snakemake.input.metrics)
+    metrics = read_csv(snakemake.input.metrics)
     output, level = snakemake.output, snakemake.params.spec["level"]
     seeds, trends, comparisons = (
         over_seeds(metrics),

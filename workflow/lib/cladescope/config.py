@@ -22,6 +22,10 @@ from cladescope.sweep import expand_sweep
 SCHEMA_PATH = Path(__file__).with_name("config.schema.yaml")
 
 
+MAX_NODES = 100_000
+"""Keys and values of a configuration; a few lines of aliases can stand for billions."""
+
+
 class ConfigError(ValueError):
     """The configuration cannot be used; the message lists every fault with its key."""
 
@@ -76,6 +80,10 @@ def check_keys(path: str | Path) -> None:
         raise ConfigError(f"{path} is not UTF-8 ({error}); save it as such") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path} is no YAML: {error}") from error
+    if root is not None and (size := _written_out(root, {})) > MAX_NODES:
+        raise ConfigError(
+            f"{path}: its aliases stand for {size} keys and values; at most {MAX_NODES} are read"
+        )
     left, seen = [root], set()
     while left:
         node = left.pop()
@@ -95,6 +103,19 @@ def check_keys(path: str | Path) -> None:
                     raise ConfigError(f"{path}: {twice}; remove one")
                 lines[name] = line
                 left.append(value)
+
+
+def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return of how many keys and values a part of a configuration is, aliases written out."""
+    if id(node) not in known:
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        elif isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        known[id(node)] = 0
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(node)]
 
 
 def index_spec(dataset: dict[str, Any], split: str, rendered: str) -> dict[str, Any]:
@@ -129,6 +150,8 @@ def index_spec(dataset: dict[str, Any], split: str, rendered: str) -> dict[str, 
         for option, key in (("label_file", "label_files"), ("pattern", "patterns"))
         if split in dataset.get(key, {})
     }
+    if dataset.get("follow_links"):
+        listing["follow_links"] = True
     spec = {"source": source, "listing": listing, "on_bad_image": dataset["on_bad_image"]}
     if "wnids" in dataset:
         spec["wnids"] = dataset["wnids"]

@@ -1,5 +1,6 @@
 """The tables that a study publishes: every dictionary, every latent, every node."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,11 @@ import pandas as pd
 from cladescope.files import read_json, reading, write_aside
 from cladescope.provenance.record import combine
 
+_TEXT = re.compile(
+    r"dictionary|experiment|dataset|model|weights|token|variant|path|reason|git_commit|"
+    r"(.*_)?(wnid|name|class|sha256)"
+)
+"""Columns of tables that are text, whatever it looks like: a class may be called 007 or NA."""
 _RECURRENCE = ["n_other_seeds", "seed_similarity", "seed_similarity_null", "recurrence"]
 _NO_SEEDS = pd.DataFrame(columns=_RECURRENCE)
 
@@ -104,7 +110,7 @@ def tabulate_skipped(
     """
     parts = []
     for (dataset, split), table in tables.items():
-        part = pd.read_csv(table, dtype=str, keep_default_na=False)
+        part = read_csv(table)
         part.insert(0, "dataset", dataset)
         part.insert(1, "split", split)
         parts.append(part.assign(**combine(made[dataset])))
@@ -164,3 +170,18 @@ def write_csv(parts: Iterable[pd.DataFrame], path: str | Path) -> None:
                 lineterminator="\n",
                 compression=compression,
             )
+
+
+def read_csv(path: str | Path) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote: ids and names are text, only an empty cell is missing.
+
+    Raises
+    ------
+    ValueError
+        Names the file if it is no such table.
+    """
+    # The file alone knows its columns, and pandas guesses the type of those that are not named.
+    with reading(path):
+        columns = pd.read_csv(path, nrows=0).columns
+        text = {name: str for name in columns if _TEXT.fullmatch(name)}
+        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
