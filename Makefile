@@ -21,7 +21,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-s
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run bench-gpu plan layers verify status reproduce archive gallery unlock test test-fast test-processors test-saelens peers lint format lock wheels planted-backbone clean
+.PHONY: help demo run bench-gpu plan layers verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-saelens peers lint format lock wheels planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -73,6 +73,9 @@ test-fast: $(VENV)/synced-dev ## run the tests that take seconds
 
 test-processors: $(VENV)/synced-dev ## run the tests of what rounds with older instructions: SETTINGS="sse avx2"
 	$(BIN)/python tests/processors.py test $(SETTINGS)
+
+fuzz: $(VENV)/synced-dev ## try random configurations and faults for an hour or so
+	$(BIN)/pytest tests/bad_days/test_fuzz.py --hypothesis-profile many
 
 test-saelens: $(VENV)/synced-dev $(PEERS)/synced ## test the exchange with SAELens by the package itself
 	SAELENS_PYTHON=$(PEERS)/bin/python $(BIN)/pytest tests/dictionaries/test_saelens.py

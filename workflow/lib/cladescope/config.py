@@ -164,7 +164,8 @@ def index_spec(dataset: dict[str, Any], split: str, rendered: str) -> dict[str, 
 
 def _describe(error: Any) -> Iterator[str]:
     """Say in the user's words what one of jsonschema's validation errors is."""
-    key = ".".join(str(part) for part in error.path) or "the configuration"
+    shown = (str(part) if str(part).isprintable() else repr(part) for part in error.path)
+    key = ".".join(shown) or "the configuration"
     value = error.instance
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
@@ -190,6 +191,9 @@ def _describe(error: Any) -> Iterator[str]:
         side = "above" if error.validator == "exclusiveMinimum" else "below"
         yield f"{key}: {value!r} is out of range; it must be {side} {error.validator_value}"
     elif error.validator == "not":
+        if not (isinstance(value, dict) and {"source", "weights"} & value.keys()):
+            # What decides is missing, which another error says.
+            return
         excluded = error.validator_value.get("anyOf", [error.validator_value])
         extra = [name for part in excluded for name in part["required"] if name in value]
         kind = f"source {value['source']}" if "source" in value else f"weights {value['weights']}"
