@@ -38,10 +38,14 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = command("plan", _plan, "hours, memory, disk, files and Slurm jobs of a configuration")
     plan.add_argument("config", type=Path)
-    plan.add_argument("--card", default="H100", help="GPU that is assumed: H200, H100, A100")
+    plan.add_argument("--card", default="H100", help="what is assumed: H200, H100, A100, processor")
     layers = command("layers", _layers, "what can be extracted from a timm model")
     layers.add_argument("model")
     layers.add_argument("--image-size", type=int)
+    layers.add_argument("--modules", action="store_true", help="all modules that can be layers")
+    tree = command("tree", _tree, "the taxonomy of a configuration's classes, with the nodes' ids")
+    tree.add_argument("config", type=Path)
+    tree.add_argument("--dataset", help="of several")
     status = command("status", _status, "what exists, what is missing or stale, and why")
     status.add_argument("config", type=Path)
     verify = command("verify", _verify, "read all activations and results, list what is damaged")
@@ -76,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(arguments: argparse.Namespace) -> None:
     from cladescope.checkout import find_checkout
-    from cladescope.operations.plan import PROFILE, Grouping, describe_plan, make_plan
+    from cladescope.operations.plan import make_plan
+    from cladescope.operations.plan_lines import PROFILE, Grouping, describe_plan
 
     grouping = Grouping.load(find_checkout() / PROFILE)
     for line in describe_plan(make_plan(_load(arguments.config)), arguments.card, grouping):
@@ -84,15 +89,40 @@ def _plan(arguments: argparse.Namespace) -> None:
 
 
 def _layers(arguments: argparse.Namespace) -> None:
-    from cladescope.backbone.backbone import list_layers
+    from cladescope.backbone.layers import list_layers, list_modules
 
-    layers = list_layers(arguments.model, arguments.image_size)
+    find = list_modules if arguments.modules else list_layers
+    layers = find(arguments.model, arguments.image_size)
     kinds = list(layers[0].tokens)
-    print(f"{arguments.model}: {len(layers)} layers; per image, tokens of")
-    print(f"{'layer':>5}  {'module':<16} {'width':>6}  " + "  ".join(f"{k:>9}" for k in kinds))
+    what = "modules that can be layers" if arguments.modules else "layers"
+    print(f"{arguments.model}: {len(layers)} {what}; per image, tokens of")
+    longest = max(16, *(len(layer.name) for layer in layers))
+    heads = "  ".join(f"{kind:>9}" for kind in kinds)
+    print(f"{'layer':>5}  {'module':<{longest}} {'width':>6}  {heads}")
     for layer in layers:
         counts = "  ".join(f"{layer.tokens[kind]:>9}" for kind in kinds)
-        print(f"{layer.number:>5}  {layer.name:<16} {layer.width:>6}  {counts}")
+        number = "" if arguments.modules else layer.number
+        print(f"{number:>5}  {layer.name:<{longest}} {layer.width:>6}  {counts}")
+
+
+def _tree(arguments: argparse.Namespace) -> None:
+    from cladescope.layout import TAXONOMY
+    from cladescope.taxonomy.outline import outline
+    from cladescope.taxonomy.taxonomy import Taxonomy
+
+    config = _load(arguments.config)
+    names = list(config["datasets"])
+    name = arguments.dataset or names[0]
+    if name not in names:
+        raise ValueError(f"--dataset {name}: the configuration has {', '.join(names)}")
+    path = Path(config["results"]) / TAXONOMY.format(dataset=name)
+    if not path.is_file():
+        raise ValueError(
+            f"{path} does not exist yet; only images are indexed for it: "
+            f"snakemake --cores all --configfile {arguments.config} -- {path}"
+        )
+    for line in outline(Taxonomy.load(path)):
+        print(line)
 
 
 def _status(arguments: argparse.Namespace) -> None:
