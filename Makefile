@@ -21,7 +21,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-s
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run bench-gpu plan layers verify status reproduce archive gallery unlock test test-fast test-processors test-saelens peers lint format lock wheels planted-backbone clean
+.PHONY: help demo run bench-gpu plan layers tree verify status reproduce archive gallery unlock test test-fast test-processors test-saelens peers lint format lock wheels planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -40,8 +40,12 @@ run: $(VENV)/synced ## run CONFIG=... (default: config/config.yaml)
 plan: $(VENV)/synced ## what CONFIG=... will cost on a CARD=...: hours, memory, disk, files, Slurm jobs
 	$(BIN)/cladescope plan $(CONFIG) $(if $(CARD),--card $(CARD))
 
-layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224]
-	$(BIN)/cladescope layers $(MODEL) $(if $(SIZE),--image-size $(SIZE))
+layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224] [MODULES=1: all that can be layers]
+	$(BIN)/cladescope layers $(MODEL) $(if $(SIZE),--image-size $(SIZE)) $(if $(MODULES),--modules)
+
+tree: $(VENV)/synced ## the taxonomy of CONFIG=..., with the ids of its nodes; indexes the images first
+	@$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --quiet all --until build_taxonomy
+	@$(BIN)/cladescope tree $(CONFIG) $(if $(DATASET),--dataset $(DATASET))
 
 verify: $(VENV)/synced ## read every activation of CONFIG=... again; REPAIR=1 makes damaged shards again
 	$(BIN)/cladescope verify $(CONFIG) $(if $(REPAIR),--repair)

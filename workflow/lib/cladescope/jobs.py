@@ -16,8 +16,8 @@ from cladescope.seals import check_seals, seal, unseal
 
 Item = TypeVar("Item")
 
-FAILED = "the job failed"
-"""What the log of a failed job says."""
+FAILED, DONE = "the job failed", "the job is done"
+"""What the log of a job says at its end."""
 
 ALLOTTED = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "SLURM_JOB_PARTITION")
 """Variables that say what a job was given: threads (torch and BLAS honour them), GPUs, a place."""
@@ -44,6 +44,13 @@ def job(snakemake: Any) -> Iterator[None]:
     yield
     for path in snakemake.output:
         seal(path)
+    logging.info(DONE)
+
+
+def warn(message: str) -> None:
+    """Tell a job's log, and who watches the terminal."""
+    logging.warning(message)
+    print(f"WARNING: {message}", file=sys.stderr)
 
 
 def start_log(path: str) -> None:

@@ -168,8 +168,8 @@ def _preprocessing(plan: Plan) -> Iterator[str]:
         )
         if name in plan.checkpoints:
             yield (
-                "  timm's default for the architecture, as far as backbone.preprocessing does not say "
-                "otherwise: is the checkpoint's the same?"
+                "  timm's default for the architecture, as far as backbone.preprocessing does not "
+                "say otherwise: is the checkpoint's the same?"
             )
 
 
