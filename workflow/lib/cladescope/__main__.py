@@ -39,6 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     plan = command("plan", _plan, "hours, memory, disk, files and Slurm jobs of a configuration")
     plan.add_argument("config", type=Path)
     plan.add_argument("--card", default="H100", help="what is assumed: H200, H100, A100, processor")
+    check = command("check", _check, "tell whether a configuration can be used, and what is wrong")
+    check.add_argument("config", type=Path)
     layers = command("layers", _layers, "what can be extracted from a timm model")
     layers.add_argument("model")
     layers.add_argument("--image-size", type=int)
@@ -86,6 +88,11 @@ def _plan(arguments: argparse.Namespace) -> None:
     grouping = Grouping.load(find_checkout() / PROFILE)
     for line in describe_plan(make_plan(_load(arguments.config)), arguments.card, grouping):
         print(line)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    # Snakemake reads the file before the workflow does, and names no line of what is no YAML.
+    _load(arguments.config)
 
 
 def _layers(arguments: argparse.Namespace) -> None:
