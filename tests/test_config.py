@@ -19,7 +19,7 @@ def faults_of(config: dict) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "planted.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", "planted.yaml", "resnet50_folder.yaml"])
 def test_shipped_configurations_are_valid(root, name):
     config = complete_config(yaml.safe_load((root / "config" / name).read_text()))
     assert expand_sweep(config)

@@ -12,6 +12,7 @@ import yaml
 from checkouts import SMALL
 from cladescope.config import complete_config
 from cladescope.dictionaries.training.cost import CARDS
+from cladescope.operations.models import describe_models
 from cladescope.operations.plan import make_plan
 from cladescope.operations.plan_lines import PROFILE, Grouping, describe_plan
 from cladescope.operations.snakemake_records import check_interpreter
@@ -22,6 +23,45 @@ from cladescope.sweep import expand_passes
 @pytest.fixture(scope="module")
 def giant(root):
     return complete_config(yaml.safe_load((root / "config" / "dinov2_imagenet.yaml").read_text()))
+
+
+@pytest.mark.parametrize("name", ["dinov2_imagenet", "planted", "resnet50_folder"])
+def test_shipped_configurations_fit_their_models(root, name):
+    content = yaml.safe_load((root / "config" / f"{name}.yaml").read_text())
+    assert describe_models(complete_config(content))
+
+
+@pytest.mark.slow
+def test_what_is_no_yaml_is_refused_with_its_line(finished, tmp_path):
+    """Snakemake itself says no more than that it cannot read the file."""
+    (tmp_path / "my.yaml").write_text("results: results/mine\ndatasets: [a\nb: }\n")
+    for command in ("check", "plan"):
+        result = finished.command(command, str(tmp_path / "my.yaml"))
+        assert result.returncode == 2
+        assert "my.yaml is no YAML" in result.stderr
+        assert "line 3" in result.stderr
+        assert "Traceback" not in result.stderr
+    assert finished.command("check", finished.config.name).returncode == 0
+
+
+@pytest.mark.slow
+def test_tree_prints_nodes_with_their_ids(finished):
+    result = finished.command("tree", finished.config.name)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert re.fullmatch(r"\S+  n\d{8}  64 classes", lines[0])
+    (dog,) = (line for line in lines if "n02084071" in line)
+    assert re.fullmatch(r" +dog\.n\.01  n02084071  \d+ classes", dog)
+    unknown = finished.command("tree", finished.config.name, "--dataset", "other")
+    assert "--dataset other: the configuration has planted" in unknown.stderr
+
+
+@pytest.mark.slow
+def test_modules_are_listed(finished):
+    result = finished.command("layers", "resnet10t", "--modules")
+    assert result.returncode == 0, result.stderr
+    # Images of 176 pixels, a quarter as many positions along each side.
+    assert re.search(r"^ +layer1\.0\.conv1 +64 +1 +1936$", result.stdout, re.MULTILINE)
 
 
 @pytest.mark.slow
