@@ -19,10 +19,9 @@ from cladescope.backbone.layers import (
     check_tokens,
     create_model,
     data_config,
-    has_tokens,
     list_layers,
-    read_layers,
 )
+from cladescope.backbone.reading import has_tokens, read_layers
 from cladescope.backbone.weights import hash_weights, load_checkpoint
 
 MODEL_WEIGHTS = ("pretrained", "random")

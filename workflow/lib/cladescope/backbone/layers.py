@@ -1,19 +1,17 @@
-"""Where a timm model can be read, and reading it there: layers, the tokens after them, modules."""
+"""The layers of a timm model: where it can be read, what stands there, what reading it costs."""
 
 import difflib
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import timm
 import torch
-from jaxtyping import Float
 from timm.data import resolve_model_data_config
 from torch import Tensor
 
 import cladescope.planted.network  # noqa: F401  registers `vit_planted` with timm
+from cladescope.backbone.reading import has_tokens, is_map, modules_of, read_layers, run_modules
 
 TOKENS = ("cls", "mean", "patches", "registers")
 
@@ -78,12 +76,12 @@ def list_modules(model: str, image_size: int | None = None) -> list[Layer]:
     """
     with torch.device("meta"):
         built = create_model(model, False, image_size)
-        outputs = _run_modules(built, image_size)
+        outputs = run_modules(built, _empty(built, image_size))
         names = [
             name
             for name, found in outputs.items()
             if len(found) == 1
-            and _is_map(found[0])
+            and is_map(found[0])
             # These output what the module before them does.
             and not isinstance(built.get_submodule(name), torch.nn.Identity)
         ]
@@ -119,7 +117,7 @@ def forward_cost(
 
     with torch.device("meta"):
         built = create_model(model, False, image_size)
-        images = torch.zeros(1, *data_config(built, image_size)["input_size"])
+        images = _empty(built, image_size)
         with FlopCounterMode(display=False) as counter:
             read_layers(built, modules_of(built, modules), images, [deepest], ["patches"])
     parameters = sum(parameter.numel() for parameter in built.parameters())
@@ -171,133 +169,10 @@ def data_config(
     return resolve_model_data_config(model, args) | changed
 
 
-def has_tokens(model: Any) -> bool:
-    """Return whether timm gives a model's class token and registers besides its patches."""
-    return "return_prefix_tokens" in inspect.signature(model.forward_intermediates).parameters
-
-
-def modules_of(model: Any, modules: Sequence[str] | None) -> list[str]:
-    """Return the modules that count as layers: `modules`, or timm's blocks or stages.
-
-    Raises
-    ------
-    ValueError
-        If timm cannot read the model layer by layer.
-    """
-    if not hasattr(model, "forward_intermediates") or not hasattr(model, "feature_info"):
-        raise ValueError(
-            f"timm cannot read {type(model).__name__} layer by layer (no forward_intermediates); "
-            "choose another model"
-        )
-    return [info["module"] for info in model.feature_info] if modules is None else list(modules)
-
-
-def read_layers(
-    model: Any,
-    modules: Sequence[str],
-    images: Float[Tensor, "batch 3 height width"],
-    layers: Sequence[int],
-    kinds: Sequence[str],
-) -> dict[tuple[int, str], Float[Tensor, "batch tokens width"]]:
-    """Return tokens after some layers from one forward pass, which stops after the deepest.
-
-    Parameters
-    ----------
-    modules
-        Those that count as layers (`modules_of`).
-    layers
-        Numbers of layers, from 1.
-    """
-    if has_tokens(model):
-        return _read_blocks(model, modules, images, layers, kinds)
-    if list(modules) == modules_of(model, None):
-        return _read_stages(model, images, layers, kinds)
-    return _read_modules(model, {layer: modules[layer - 1] for layer in layers}, images, kinds)
-
-
-def _read_blocks(
-    model: Any, modules: Sequence[str], images: Tensor, layers: Sequence[int], kinds: Sequence[str]
-) -> dict[tuple[int, str], Tensor]:
-    """Run timm's forward_intermediates with hooks.
-
-    It would hold every token of every layer until the end, where a class token per layer may be all
-    that is wanted.
-    """
-    read: dict[tuple[int, str], Tensor] = {}
-
-    def keep(layer: int) -> Callable[..., None]:
-        def hook(module: Any, arguments: Any, output: Tensor) -> None:
-            chosen = _choose_tokens(model, output, model.num_prefix_tokens, kinds)
-            read.update({(layer, kind): tokens.clone() for kind, tokens in chosen.items()})
-
-        return hook
-
-    with ExitStack() as hooks:
-        for layer in layers:
-            hooks.enter_context(_hooked(model.get_submodule(modules[layer - 1]), keep(layer)))
-        model.forward_intermediates(
-            images,
-            [max(layers) - 1],
-            norm=False,
-            stop_early=True,
-            intermediates_only=True,
-            output_fmt="NLC",
-        )
-    return read
-
-
-def _read_stages(
-    model: Any, images: Tensor, layers: Sequence[int], kinds: Sequence[str]
-) -> dict[tuple[int, str], Tensor]:
-    """Run timm's forward_intermediates of a model without a sequence of tokens."""
-    maps = model.forward_intermediates(
-        images,
-        [layer - 1 for layer in sorted(layers)],
-        norm=False,
-        stop_early=True,
-        intermediates_only=True,
-        output_fmt="NCHW",
-    )
-    return {
-        (layer, kind): tokens
-        for layer, found in zip(sorted(layers), maps, strict=True)
-        for kind, tokens in _choose_tokens(model, _positions(found), 0, kinds).items()
-    }
-
-
-class _AllRead(Exception):
-    """What follows in the forward pass is not needed."""
-
-
-def _read_modules(
-    model: Any, module_of: Mapping[int, str], images: Tensor, kinds: Sequence[str]
-) -> dict[tuple[int, str], Tensor]:
-    """Run a model without a sequence of tokens up to the last of some modules, by layer."""
-    read: dict[tuple[int, str], Tensor] = {}
-    left = set(module_of)
-
-    def keep(layer: int) -> Callable[..., None]:
-        def hook(module: Any, arguments: Any, output: Tensor) -> None:
-            chosen = _choose_tokens(model, _positions(output), 0, kinds)
-            # Copied: the module that follows may work in place.
-            read.update({(layer, kind): tokens.clone() for kind, tokens in chosen.items()})
-            left.discard(layer)
-            if not left:
-                raise _AllRead
-
-        return hook
-
-    with ExitStack() as hooks, suppress(_AllRead):
-        for layer, name in module_of.items():
-            hooks.enter_context(_hooked(model.get_submodule(name), keep(layer)))
-        model(images)
-    return read
-
-
 def _describe(model: Any, image_size: int | None, modules: Sequence[str]) -> list[Layer]:
     """Run an empty image through a model on the meta device, which computes only shapes."""
     numbers = range(1, len(modules) + 1)
-    images = torch.zeros(1, *data_config(model, image_size)["input_size"])
+    images = _empty(model, image_size)
     read = read_layers(model, modules, images, numbers, TOKENS)
     return [
         Layer(
@@ -312,7 +187,7 @@ def _describe(model: Any, image_size: int | None, modules: Sequence[str]) -> lis
 
 def _check_modules(model: Any, image_size: int | None, modules: Sequence[str]) -> None:
     """Raise a ValueError that lists every module that cannot count as a layer."""
-    outputs = _run_modules(model, image_size)
+    outputs = run_modules(model, _empty(model, image_size))
     faults = []
     for name in modules:
         found = outputs.get(name, [])
@@ -321,7 +196,7 @@ def _check_modules(model: Any, image_size: int | None, modules: Sequence[str]) -
             faults.append(f"{name!r} is no module that runs (close: {', '.join(near) or 'none'})")
         elif len(found) > 1:
             faults.append(f"{name} runs {len(found)} times for an image")
-        elif not _is_map(found[0]):
+        elif not is_map(found[0]):
             faults.append(f"{name} outputs no map of channels, height and width")
     if faults:
         raise ValueError(
@@ -330,57 +205,5 @@ def _check_modules(model: Any, image_size: int | None, modules: Sequence[str]) -
         )
 
 
-def _run_modules(model: Any, image_size: int | None) -> dict[str, list[Any]]:
-    """Return all that each module outputs for an empty image, in the order in which they end."""
-    modules_of(model, None)
-    if has_tokens(model) or getattr(model, "output_fmt", "NCHW") != "NCHW":
-        raise ValueError(
-            f"modules of {type(model).__name__} cannot be layers: only convolutional models output "
-            "maps; remove backbone.modules, its layers are those of `make layers MODEL=...`"
-        )
-    outputs: dict[str, list[Any]] = {}
-
-    def keep(name: str) -> Callable[..., None]:
-        return lambda module, arguments, output: outputs.setdefault(name, []).append(output)
-
-    with ExitStack() as hooks:
-        for name, module in model.named_modules():
-            if name:
-                hooks.enter_context(_hooked(module, keep(name)))
-        model(torch.zeros(1, *data_config(model, image_size)["input_size"]))
-    return outputs
-
-
-@contextmanager
-def _hooked(module: Any, hook: Callable[..., None]) -> Iterator[None]:
-    handle = module.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _is_map(output: Any) -> bool:
-    return isinstance(output, Tensor) and output.ndim == 4
-
-
-def _positions(maps: Float[Tensor, "batch width height along"]) -> Tensor:
-    """Return the positions of a map as tokens, row by row from the top left."""
-    return maps.flatten(2).transpose(1, 2)
-
-
-def _choose_tokens(
-    model: Any, tokens: Float[Tensor, "batch tokens width"], n_prefix: int, kinds: Sequence[str]
-) -> dict[str, Float[Tensor, "batch tokens width"]]:
-    """Return the tokens after a layer by kind; the first `n_prefix` are not patches."""
-    patches = tokens[:, n_prefix:]
-    found = {"patches": patches}
-    if "mean" in kinds:
-        found["mean"] = patches.mean(1, keepdim=True)
-    # The order of timm's prefix: class token, distillation token if any, registers.
-    if n_prefix and getattr(model, "cls_token", None) is not None:
-        found["cls"] = tokens[:, :1]
-    registers = getattr(model, "reg_token", None)
-    if n_prefix and registers is not None:
-        found["registers"] = tokens[:, n_prefix - registers.shape[1] : n_prefix]
-    return {kind: found[kind] for kind in kinds if kind in found}
+def _empty(model: Any, image_size: int | None) -> Tensor:
+    return torch.zeros(1, *data_config(model, image_size)["input_size"])
