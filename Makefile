@@ -47,7 +47,7 @@ layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224
 
 tree: $(VENV)/synced ## the taxonomy of CONFIG=..., with the ids of its nodes; indexes the images first
 	@$(BIN)/cladescope check $(CONFIG)
-	@$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --quiet all --until build_taxonomy
+	@$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --quiet all --until index_images
 	@$(BIN)/cladescope tree $(CONFIG) $(if $(DATASET),--dataset $(DATASET))
 
 verify: $(VENV)/synced ## read every activation of CONFIG=... again; REPAIR=1 makes damaged shards again

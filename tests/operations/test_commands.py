@@ -52,6 +52,14 @@ def test_tree_prints_nodes_with_their_ids(finished):
     assert re.fullmatch(r"\S+  n\d{8}  64 classes", lines[0])
     (dog,) = (line for line in lines if "n02084071" in line and "above" not in line)
     assert re.fullmatch(r" +dog\.n\.01  n02084071  \d+ classes", dog)
+    # Also where the workflow's own taxonomy is not made, since a node that is named is none.
+    content = {**SMALL, "relevancy": {"nodes": ["n00000001"]}}
+    (finished.folder / "wrong.yaml").write_text(yaml.safe_dump(content))
+    assert finished.command("tree", "wrong.yaml").stdout == result.stdout
+    unindexed = yaml.safe_dump({**SMALL, "results": "results/none"})
+    (finished.folder / "none.yaml").write_text(unindexed)
+    told = finished.command("tree", "none.yaml").stderr
+    assert "not indexed yet: snakemake --cores all --configfile none.yaml -- results/none/" in told
     unknown = finished.command("tree", finished.config.name, "--dataset", "other")
     assert "--dataset other: the configuration has planted" in unknown.stderr
 

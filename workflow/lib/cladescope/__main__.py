@@ -113,22 +113,33 @@ def _layers(arguments: argparse.Namespace) -> None:
 
 
 def _tree(arguments: argparse.Namespace) -> None:
-    from cladescope.layout import TAXONOMY
+    from cladescope.checkout import find_checkout
+    from cladescope.images.index import ImageIndex, common_classes
+    from cladescope.layout import INDEX, SPLITS
     from cladescope.taxonomy.outline import outline
-    from cladescope.taxonomy.taxonomy import Taxonomy
+    from cladescope.taxonomy.table import read_taxonomy_table
+    from cladescope.taxonomy.wordnet import build_taxonomy
 
     config = _load(arguments.config)
     names = list(config["datasets"])
     name = arguments.dataset or names[0]
     if name not in names:
         raise ValueError(f"--dataset {name}: the configuration has {', '.join(names)}")
-    path = Path(config["results"]) / TAXONOMY.format(dataset=name)
-    if not path.is_file():
+    # Not from the workflow's taxonomy: that is not made where the configuration names a wrong node.
+    results = Path(config["results"])
+    paths = {split: results / INDEX.format(dataset=name, split=split) for split in SPLITS}
+    if missing := [str(path) for path in paths.values() if not path.is_file()]:
         raise ValueError(
-            f"{path} does not exist yet; only images are indexed for it: "
-            f"snakemake --cores all --configfile {arguments.config} -- {path}"
+            "the images are not indexed yet: snakemake --cores all --configfile "
+            f"{arguments.config} -- {' '.join(missing)}"
         )
-    for line in outline(Taxonomy.load(path)):
+    classes = common_classes({split: ImageIndex.load(path) for split, path in paths.items()})
+    table = config["datasets"][name].get("taxonomy")
+    if table:
+        taxonomy = read_taxonomy_table(table, classes)
+    else:
+        taxonomy = build_taxonomy(classes, find_checkout() / "resources" / "nltk_data")
+    for line in outline(taxonomy):
         print(line)
 
 
