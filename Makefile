@@ -18,10 +18,11 @@ SYNC := $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python
 INSTALL := $(BIN)/uv pip install --quiet --offline --no-deps --no-build-isolation --editable . --python
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+PACKAGES := 5.6 GB, silent for two minutes on a fast connection, longer on a slow one
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run bench-gpu plan layers verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-saelens peers lint format lock wheels planted-backbone clean
+.PHONY: help demo run bench-gpu plan layers tree verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-saelens peers lint format lock wheels planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -35,13 +36,19 @@ demo: $(VENV)/synced ## make the environment, run the embedded default, say wher
 	@echo "Tables:  results/demo/tables/   (start with metrics.csv; columns: docs/scores.md)"
 
 run: $(VENV)/synced ## run CONFIG=... (default: config/config.yaml)
+	@$(BIN)/cladescope check $(CONFIG)
 	$(SNAKEMAKE) --configfile $(CONFIG)
 
 plan: $(VENV)/synced ## what CONFIG=... will cost on a CARD=...: hours, memory, disk, files, Slurm jobs
 	$(BIN)/cladescope plan $(CONFIG) $(if $(CARD),--card $(CARD))
 
-layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224]
-	$(BIN)/cladescope layers $(MODEL) $(if $(SIZE),--image-size $(SIZE))
+layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224] [MODULES=1: all that can be layers]
+	$(BIN)/cladescope layers $(MODEL) $(if $(SIZE),--image-size $(SIZE)) $(if $(MODULES),--modules)
+
+tree: $(VENV)/synced ## the taxonomy of CONFIG=..., with the ids of its nodes; indexes the images first
+	@$(BIN)/cladescope check $(CONFIG)
+	@$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --quiet all --until index_images
+	@$(BIN)/cladescope tree $(CONFIG) $(if $(DATASET),--dataset $(DATASET))
 
 verify: $(VENV)/synced ## read every activation of CONFIG=... again; REPAIR=1 makes damaged shards again
 	$(BIN)/cladescope verify $(CONFIG) $(if $(REPAIR),--repair)
@@ -50,6 +57,7 @@ status: $(VENV)/synced ## what of CONFIG=... exists, what is missing or stale, a
 	@$(BIN)/cladescope status $(CONFIG)
 
 reproduce: $(VENV)/synced ## run CONFIG=... again into AGAIN=... and compare every byte
+	@$(BIN)/cladescope check $(CONFIG)
 	@test ! -e $(AGAIN) || { echo "$(AGAIN) exists: remove it, or name another folder with AGAIN=..."; exit 2; }
 	$(SNAKEMAKE) --configfile $(CONFIG)
 	$(SNAKEMAKE) --configfile $(CONFIG) --config results=$(AGAIN)
@@ -124,6 +132,7 @@ clean: ## remove the environments (results stay)
 
 $(VENV)/uv: envs/uv.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Cladescope needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + "; name another with make PYTHON=...")'
+	@echo "Making an empty environment in $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r envs/uv.txt
 	touch $@
@@ -131,11 +140,13 @@ $(VENV)/uv: envs/uv.txt
 # Synced with or without the development tools; a sync removes what its list lacks, so the larger
 # set also serves as the smaller one.
 $(VENV)/synced: $(VENV)/uv envs/requirements.txt pyproject.toml
+	@echo "Installing packages: $(PACKAGES)"
 	test -e $(VENV)/synced-dev || $(SYNC) $(BIN)/python envs/requirements.txt
 	$(INSTALL) $(BIN)/python
 	touch $@
 
 $(VENV)/synced-dev: $(VENV)/uv envs/requirements-dev.txt pyproject.toml
+	@echo "Installing packages, those for development too: $(PACKAGES)"
 	$(SYNC) $(BIN)/python envs/requirements-dev.txt
 	$(INSTALL) $(BIN)/python
 	touch $@ $(VENV)/synced

@@ -17,6 +17,7 @@ from cladescope import layout
 from cladescope.config import ConfigError, check_keys, complete_config
 from cladescope.kept import FOLDER as KEPT
 from cladescope.layout import SPLITS
+from cladescope.operations.models import check_models
 from cladescope.operations.snakemake_internals import (
     has_module_prefix,
     is_forced,
@@ -60,6 +61,8 @@ MAPPED = mapped_dictionaries(config)
 ALONE = alone_experiments(config)
 TRAINING_PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=True)]
 PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=False)]
+EARLY = 1
+"""Priority of short jobs that fail if the data are not as they should be: before any extraction."""
 SCORE_TABLES = ("latents", "nodes", "relations", "edges", "sensitivity")
 ENVIRONMENT = WORKFLOW.parent / "envs" / "cladescope.yaml"
 # Inputs are recorded by name: relative, so that a checkout that is moved with its results keeps them.

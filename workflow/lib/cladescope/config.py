@@ -308,7 +308,11 @@ def _write_out_layers(config: dict[str, Any]) -> Iterator[str]:
     for name, experiment in config["experiments"].items():
         key = f"experiments.{name}"
         backbone = experiment["backbone"]
-        if "blocks" not in backbone:
+        if "modules" in backbone:
+            if backbone.setdefault("blocks", len(backbone["modules"])) != len(backbone["modules"]):
+                yield f"{key}.backbone.blocks: not the number of modules; remove it"
+                continue
+        elif "blocks" not in backbone:
             try:
                 backbone["blocks"] = _count_blocks(backbone["model"], backbone.get("image_size"))
             except (ImportError, ValueError) as error:
@@ -328,7 +332,7 @@ def _write_out_layers(config: dict[str, Any]) -> Iterator[str]:
 @cache
 def _count_blocks(model: str, image_size: int | None) -> int:
     # Takes seconds to import; most configurations say `blocks`.
-    from cladescope.backbone.backbone import list_layers
+    from cladescope.backbone.layers import list_layers
 
     return len(list_layers(model, image_size))
 
@@ -381,11 +385,15 @@ def _layer_faults(key: str, experiment: dict[str, Any]) -> Iterator[str]:
         if layer > blocks:
             yield f"{key}.sweep.layers: {_out_of_range(layer, experiment['backbone'])}"
         elif layer not in known:
-            nearest = f"the nearest extracted layer, {min(known, key=lambda k: abs(k - layer))}"
+            other = f"set {key}.sweep.tokens to some of {list(extracted)}"
+            if known:
+                other = (
+                    f"take the nearest extracted layer, {min(known, key=lambda k: abs(k - layer))}"
+                )
             yield (
                 f"{key}.sweep.layers: layer {layer}, token {token} is in no pass of "
                 f"{key}.extraction.passes; add a pass {{layers: [{layer}], tokens: [{token}]}} "
-                f"there or take {nearest if known else f'one of {list(extracted)}'}"
+                f"there or {other} (tokens that are left out are [cls])"
             )
 
 

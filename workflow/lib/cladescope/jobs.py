@@ -17,8 +17,8 @@ from cladescope.seals import check_seals, seal, unseal
 
 Item = TypeVar("Item")
 
-FAILED = "the job failed"
-"""What the log of a failed job says."""
+FAILED, DONE = "the job failed", "the job is done"
+"""What the log of a job says at its end."""
 
 ADVICE = {
     errno.ENOSPC: "the disk is full; free some space and start again, finished files stay",
@@ -53,6 +53,13 @@ def job(snakemake: Any) -> Iterator[None]:
     yield
     for path in snakemake.output:
         seal(path)
+    logging.info(DONE)
+
+
+def warn(message: str) -> None:
+    """Tell a job's log, and who watches the terminal."""
+    logging.warning(message)
+    print(f"WARNING: {message}", file=sys.stderr)
 
 
 def start_log(path: str) -> None:
