@@ -170,7 +170,6 @@ def test_sweep_survives_what_happens_on_a_cluster(cluster, submitted, finished):
     profile.write_text(before)
     cluster("scontrol", "update", f"nodename={first}", "state=idle")
     assert run.returncode == 0, output
-    assert "exceeded memory limit" in output
     assert_same_results(submitted, finished)
 
     # All of it did happen.

@@ -25,6 +25,7 @@ from cladescope.operations.snakemake_internals import (
     resources_of,
     threads_of,
 )
+from cladescope.operations.slurm_jobs import killed_for_memory
 from cladescope.operations.slurm_partitions import check_partitions, requests_of
 from cladescope.operations.snakemake_records import check_clock, check_interpreter, check_records
 from cladescope.provenance.fingerprint import LIBRARY as PACKAGE

@@ -1,6 +1,9 @@
 """Models, and what an earlier run left, are looked at before anything runs."""
 
 import shutil
+import time
+
+STARTED = time.time()
 
 # A job's own process sees but a part.
 if workflow.is_main_process:
@@ -25,6 +28,11 @@ onstart:
     if is_forced(sys.argv):
         # Nothing of an earlier run is taken: everything is computed again.
         shutil.rmtree(f"{RESULTS}/{KEPT}", ignore_errors=True)
+
+
+onerror:
+    for line in killed_for_memory(".", STARTED):
+        print(line, file=sys.stderr)
 
 
 onsuccess:
