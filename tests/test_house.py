@@ -18,7 +18,8 @@ FLOORS = [
     {"dictionaries"},
     {"codes"},
     {"scores", "relevancy"},
-    {"summary", "atlas"},
+    {"summary"},
+    {"atlas"},
     {"operations"},
     {"__main__"},
 ]
