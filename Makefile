@@ -20,10 +20,11 @@ SYNC := $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python
 INSTALL := $(BIN)/uv pip install --quiet --offline --no-deps --no-build-isolation --editable . --python
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+PACKAGES := 5.6 GB, silent for two minutes on a fast connection, longer on a slow one
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real run bench-gpu plan layers verify status reproduce archive gallery unlock test test-fast test-processors test-saelens peers lint format lock wheels planted-backbone clean
+.PHONY: help demo demo-real run bench-gpu plan layers tree verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-saelens peers lint format lock wheels planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -44,13 +45,19 @@ demo-real: $(VENV)/synced $(REAL)/synced ## the same of a network and pictures t
 	@echo "Figures: results/real/figures/  Tables: results/real/tables/  What it is: docs/real.md"
 
 run: $(VENV)/synced ## run CONFIG=... (default: config/config.yaml)
+	@$(BIN)/cladescope check $(CONFIG)
 	$(SNAKEMAKE) --configfile $(CONFIG)
 
 plan: $(VENV)/synced ## what CONFIG=... will cost on a CARD=...: hours, memory, disk, files, Slurm jobs
 	$(BIN)/cladescope plan $(CONFIG) $(if $(CARD),--card $(CARD))
 
-layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224]
-	$(BIN)/cladescope layers $(MODEL) $(if $(SIZE),--image-size $(SIZE))
+layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224] [MODULES=1: all that can be layers]
+	$(BIN)/cladescope layers $(MODEL) $(if $(SIZE),--image-size $(SIZE)) $(if $(MODULES),--modules)
+
+tree: $(VENV)/synced ## the taxonomy of CONFIG=..., with the ids of its nodes; indexes the images first
+	@$(BIN)/cladescope check $(CONFIG)
+	@$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --quiet all --until index_images
+	@$(BIN)/cladescope tree $(CONFIG) $(if $(DATASET),--dataset $(DATASET))
 
 verify: $(VENV)/synced ## read every activation of CONFIG=... again; REPAIR=1 makes damaged shards again
 	$(BIN)/cladescope verify $(CONFIG) $(if $(REPAIR),--repair)
@@ -59,6 +66,7 @@ status: $(VENV)/synced ## what of CONFIG=... exists, what is missing or stale, a
 	@$(BIN)/cladescope status $(CONFIG)
 
 reproduce: $(VENV)/synced ## run CONFIG=... again into AGAIN=... and compare every byte
+	@$(BIN)/cladescope check $(CONFIG)
 	@test ! -e $(AGAIN) || { echo "$(AGAIN) exists: remove it, or name another folder with AGAIN=..."; exit 2; }
 	$(SNAKEMAKE) --configfile $(CONFIG)
 	$(SNAKEMAKE) --configfile $(CONFIG) --config results=$(AGAIN)
@@ -82,6 +90,9 @@ test-fast: $(VENV)/synced-dev ## run the tests that take seconds
 
 test-processors: $(VENV)/synced-dev ## run the tests of what rounds with older instructions: SETTINGS="sse avx2"
 	$(BIN)/python tests/processors.py test $(SETTINGS)
+
+fuzz: $(VENV)/synced-dev ## try random configurations and faults for an hour or so
+	$(BIN)/pytest tests/bad_days/test_fuzz.py --hypothesis-profile many
 
 test-saelens: $(VENV)/synced-dev $(PEERS)/synced ## test the exchange with SAELens by the package itself
 	SAELENS_PYTHON=$(PEERS)/bin/python $(BIN)/pytest tests/dictionaries/test_saelens.py
@@ -131,6 +142,7 @@ clean: ## remove the environments (results stay)
 
 $(VENV)/uv: envs/uv.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Cladescope needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + "; name another with make PYTHON=...")'
+	@echo "Making an empty environment in $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r envs/uv.txt
 	touch $@
@@ -138,11 +150,13 @@ $(VENV)/uv: envs/uv.txt
 # Synced with or without the development tools; a sync removes what its list lacks, so the larger
 # set also serves as the smaller one.
 $(VENV)/synced: $(VENV)/uv envs/requirements.txt pyproject.toml
+	@echo "Installing packages: $(PACKAGES)"
 	test -e $(VENV)/synced-dev || $(SYNC) $(BIN)/python envs/requirements.txt
 	$(INSTALL) $(BIN)/python
 	touch $@
 
 $(VENV)/synced-dev: $(VENV)/uv envs/requirements-dev.txt pyproject.toml
+	@echo "Installing packages, those for development too: $(PACKAGES)"
 	$(SYNC) $(BIN)/python envs/requirements-dev.txt
 	$(INSTALL) $(BIN)/python
 	touch $@ $(VENV)/synced

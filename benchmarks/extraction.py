@@ -23,7 +23,8 @@ from PIL import Image
 
 from cladescope.activations import extract as activations
 from cladescope.activations.extract import ExtractionSpec, extract_activations
-from cladescope.backbone.backbone import Backbone, BackboneSpec, list_layers, load_backbone
+from cladescope.backbone.backbone import Backbone, BackboneSpec, load_backbone
+from cladescope.backbone.layers import list_layers
 from cladescope.images.index import decode_image
 from cladescope.images.indexing import index_images
 from cladescope.images.sources.image_folder import ImageFolder

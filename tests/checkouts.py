@@ -5,10 +5,13 @@ import copy
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -181,3 +184,31 @@ class Checkout:
         )
         lines.insert(last.lineno - 1, " " * last.col_offset + "_ = 0\n")
         path.write_text("".join(lines))
+
+
+@contextmanager
+def results_kept(folder: Path) -> Iterator[None]:
+    """Put the results and Snakemake's records back, if a test has made anything else of them."""
+    results, records, kept = folder / "results", folder / ".snakemake" / "metadata", folder / "kept"
+    shutil.copytree(results, kept / "results", symlinks=True, copy_function=copy_but_images)
+    shutil.copytree(records, kept / "records")
+    before = state_of(results)
+    try:
+        yield
+    finally:
+        if state_of(results) != before:
+            shutil.rmtree(results)
+            (kept / "results").rename(results)
+            shutil.rmtree(records)
+            (kept / "records").rename(records)
+        shutil.rmtree(kept)
+
+
+def copy_but_images(source: str, target: str) -> None:
+    """Copy a file; thousands of images get a second name only."""
+    (os.link if source.endswith(".png") else shutil.copy2)(source, target)
+
+
+def state_of(folder: Path) -> dict[Path, tuple[int, int]]:
+    states = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    return {path: (state.st_ino, state.st_mtime_ns) for path, state in states.items()}

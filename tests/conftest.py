@@ -4,16 +4,18 @@ import copy
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import settings
 
-from checkouts import PARTS, SMALL, Checkout
+from checkouts import PARTS, SMALL, Checkout, results_kept
 from cladescope.files import claim
 
+settings.register_profile("few", max_examples=20, derandomize=True, database=None, deadline=None)
+settings.register_profile("many", max_examples=1000, deadline=None, print_blob=True)
+settings.load_profile("few")
 ROOT = Path(__file__).parents[1]
 SLOW_FOLDERS = {"bad_days", "slurm", "workflow"}
 SLOW_FIXTURES = {"finished", "checkout", "browser"}
@@ -83,34 +85,6 @@ def checkout(finished):
     for path, text in before.items():
         if path.read_text() != text:
             path.write_text(text)
-
-
-@contextmanager
-def results_kept(folder: Path) -> Iterator[None]:
-    """Put the results and Snakemake's records back, if a test has made anything else of them."""
-    results, records, kept = folder / "results", folder / ".snakemake" / "metadata", folder / "kept"
-    shutil.copytree(results, kept / "results", symlinks=True, copy_function=copy_but_images)
-    shutil.copytree(records, kept / "records")
-    before = state_of(results)
-    try:
-        yield
-    finally:
-        if state_of(results) != before:
-            shutil.rmtree(results)
-            (kept / "results").rename(results)
-            shutil.rmtree(records)
-            (kept / "records").rename(records)
-        shutil.rmtree(kept)
-
-
-def copy_but_images(source: str, target: str) -> None:
-    """Copy a file; thousands of images get a second name only."""
-    (os.link if source.endswith(".png") else shutil.copy2)(source, target)
-
-
-def state_of(folder: Path) -> dict[Path, tuple[int, int]]:
-    states = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
-    return {path: (state.st_ino, state.st_mtime_ns) for path, state in states.items()}
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def faults_of(config: dict) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "planted.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", "planted.yaml", "resnet50_folder.yaml"])
 def test_shipped_configurations_are_valid(root, name):
     config = complete_config(yaml.safe_load((root / "config" / name).read_text()))
     assert expand_sweep(config)
@@ -87,6 +87,37 @@ def test_layer_without_a_pass(default_config):
     message = faults_of(default_config)
     assert "layer 3, token cls is in no pass" in message
     assert "add a pass {layers: [3], tokens: [cls]}" in message
+
+
+def test_token_without_a_pass(default_config):
+    """What tokens are where they are left out has to be said where they are left out once."""
+    default_config["experiments"]["trained"]["extraction"]["passes"] = [
+        {"layers": [1, 2, 4, 6, 8], "tokens": ["mean"]}
+    ]
+    message = faults_of(default_config)
+    assert "layer 4, token cls is in no pass of experiments.trained.extraction.passes" in message
+    assert "or set experiments.trained.sweep.tokens to some of ['mean']" in message
+    assert "tokens that are left out are [cls]" in message
+
+
+def test_modules_are_counted(default_config):
+    backbone = default_config["experiments"]["trained"]["backbone"]
+    backbone |= {"modules": ["a", "b"]}
+    assert "experiments.trained.backbone.blocks: not the number of modules" in faults_of(
+        default_config
+    )
+    del backbone["blocks"]
+    default_config["experiments"]["trained"]["extraction"]["passes"] = [{"layers": "all"}]
+    default_config["experiments"]["trained"]["sweep"]["layers"] = [2]
+    completed = complete_config(default_config)["experiments"]["trained"]
+    assert completed["backbone"]["blocks"] == 2
+    assert completed["extraction"]["passes"][0]["layers"] == [1, 2]
+
+
+def test_options_that_are_not_set_stay_absent(default_config):
+    """What is not asked for must be in no parameter of a rule: it would compute all again."""
+    backbone = complete_config(default_config)["experiments"]["trained"]["backbone"]
+    assert set(backbone) == {"model", "weights", "blocks"}
 
 
 def test_layer_in_two_passes(default_config):

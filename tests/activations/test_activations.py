@@ -22,7 +22,9 @@ from cladescope.activations.extract import (
     join_shards,
 )
 from cladescope.activations.store import read_activations
+from cladescope.activations.writer import scratch_of
 from cladescope.backbone.backbone import BackboneSpec, load_backbone
+from cladescope.files import claim
 from cladescope.images.index import decode_image
 from cladescope.images.indexing import index_images
 from cladescope.images.sources.image_folder import ImageFolder
@@ -225,6 +227,37 @@ def test_killed_at_random_moments_ends_in_the_same_bytes(shipped, images, tmp_pa
     extract_activations(*images, shipped, spec, manifests)
     found = {path: content for path, content in tree(tmp_path).items() if path.parts[0] != "timed"}
     assert found == tree(undisturbed)
+
+
+def test_store_that_was_finished_while_waiting_is_not_made_again(shipped, images, tmp_path):
+    """A job that outlived its workflow ends while the next one, of the same code, waits."""
+    manifests = manifests_of(tmp_path, [2, 8])
+
+    def chunks():
+        return {path: path.stat().st_ino for path in tmp_path.rglob("values/c/*/0/0")}
+
+    # A forked process would hold its parent's lock.
+    context = multiprocessing.get_context("spawn")
+    with claim(scratch_of(manifests[2, "cls"])):
+        arguments = (*images, shipped, spec_of(), manifests, "the code")
+        waiting = context.Process(target=extract_activations, args=arguments)
+        waiting.start()
+        extract_activations(*images, shipped, spec_of(), manifests, code="the code")
+        made = chunks()
+    waiting.join()
+    assert waiting.exitcode == 0
+    assert len(made) == 6
+    assert chunks() == made
+    assert not scratch_of(manifests[2, "cls"]).exists()
+    # Of other code, or in part, it is made again.
+    extract_activations(*images, shipped, spec_of(), manifests, code="other code")
+    assert not set(chunks().values()) & set(made.values())
+    made = chunks()
+    manifests[8, "cls"].unlink()
+    extract_activations(*images, shipped, spec_of(), manifests, code="other code")
+    assert {path for path, inode in chunks().items() if made[path] != inode} == {
+        path for path in made if "L8.zarr" in path.parts
+    }
 
 
 PLACES = [(layer, token) for layer in (2, 8) for token in ("cls", "patches")]

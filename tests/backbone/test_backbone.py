@@ -1,11 +1,14 @@
 """Backbones: real timm architectures, read layer by layer, against forward hooks of their own."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 
-from cladescope.backbone.backbone import TOKENS, Backbone, BackboneSpec, list_layers, load_backbone
+from cladescope.backbone.backbone import Backbone, BackboneSpec, load_backbone
+from cladescope.backbone.layers import TOKENS, list_layers, list_modules
 
 CHECKPOINT = "resources/planted_vit/s0.safetensors"
 # Model, layers, image side, prefix tokens; the sides are small to keep the tests quick.
@@ -174,9 +177,95 @@ def test_wrong_number_of_blocks(shipped):
         load_backbone(BackboneSpec("vit_planted", shipped.weights, 12))
 
 
-def test_unknown_model_names_close_ones():
-    with pytest.raises(ValueError, match="timm has no model 'vit_tinny'"):
-        load_backbone(BackboneSpec("vit_tinny", "random", 8, seed=0))
+@pytest.mark.parametrize(
+    ("name", "close"),
+    [
+        ("vit_plantd", "vit_planted"),
+        ("tf_efficientnet_lite00", "tf_efficientnet_lite0"),
+        ("resnet_50.a1_in1k", "resnet50"),
+        # Of another library, which names the family first.
+        ("dinov2_vits14", "vit_small_patch14_dinov2"),
+    ],
+)
+def test_unknown_model_names_close_ones(name, close):
+    with pytest.raises(
+        ValueError, match=rf"timm has no model '{name}'; close names: .*\b{close}\b"
+    ):
+        list_layers(name)
+
+
+MODULES = ["conv1.0", "layer1.0.conv1", "layer2", "layer4"]
+"""The first is followed by modules that work in place."""
+
+
+def test_named_modules_are_layers_in_the_order_given(images):
+    """Against hooks on a whole forward pass, which copy what they see."""
+    spec = BackboneSpec("resnet10t", "random", 4, seed=0, modules=MODULES)
+    backbone, seen = load_backbone(spec), {}
+    for number, name in enumerate(MODULES, start=1):
+        backbone.model.get_submodule(name).register_forward_hook(
+            lambda module, args, output, n=number: seen.setdefault(n, output.clone())
+        )
+    with torch.inference_mode():
+        backbone.model(images)
+    assert [layer.name for layer in backbone.layers] == MODULES
+    read = backbone.read(images, [1, 2, 3, 4], ["mean", "patches"])
+    for number, layer in enumerate(backbone.layers, start=1):
+        torch.testing.assert_close(
+            read[number, "patches"], seen[number].flatten(2).mT, rtol=0, atol=0
+        )
+        torch.testing.assert_close(read[number, "mean"][:, 0], seen[number].mean((2, 3)))
+        assert layer.width == seen[number].shape[1]
+    # The pass ends with the last module that is read.
+    late = []
+    backbone.model.layer2.register_forward_hook(lambda *_: late.append("layer2"))
+    backbone.read(images, [2, 1], ["mean"])
+    assert not late
+
+
+def test_stages_that_are_named_are_those_of_timm(images):
+    names = [layer.name for layer in list_layers("resnet10t")]
+    stages = load_backbone(BackboneSpec("resnet10t", "random", 5, seed=0))
+    named = load_backbone(BackboneSpec("resnet10t", "random", 2, seed=0, modules=names[2:4]))
+    expected = stages.read(images, [3, 4], ["patches"])
+    found = named.read(images, [1, 2], ["patches"])
+    for number in (1, 2):
+        assert torch.equal(found[number, "patches"], expected[number + 2, "patches"])
+
+
+def test_modules_that_can_be_layers_are_listed():
+    names = [layer.name for layer in list_modules("resnet10t")]
+    assert {*MODULES} < {*names}
+    # Identities and what follows the pooling are not.
+    assert not {"layer1.0.drop_block", "global_pool", "fc"} & {*names}
+    with pytest.raises(ValueError, match="modules of VisionTransformer cannot be layers"):
+        list_modules("vit_planted")
+
+
+def test_modules_that_cannot_be_layers_are_all_named():
+    modules = ["layer22", "global_pool", "layer1"]
+    with pytest.raises(ValueError, match=r"backbone.modules: 'layer22' is no .*close: layer2") as e:
+        list_layers("resnet10t", modules=modules)
+    assert "global_pool outputs no map" in str(e.value)
+    with pytest.raises(ValueError, match=r"remove backbone\.modules"):
+        list_layers("swin_tiny_patch4_window7_224", modules=["layers.0"])
+
+
+def test_preprocessing_is_what_the_configuration_says(shipped):
+    changed = {"mean": [0.1, 0.2, 0.3], "std": [1.0, 1.0, 1.0], "crop": 0.5}
+    spec = BackboneSpec(shipped.model, shipped.weights, 8, preprocessing=changed)
+    plain, other = load_backbone(shipped), load_backbone(spec)
+    assert other.preprocessing["mean"] == [0.1, 0.2, 0.3]
+    assert other.preprocessing["crop_pct"] == 0.5
+    assert other.preprocessing["interpolation"] == plain.preprocessing["interpolation"]
+    # A white frame around a black square half as wide: the crop leaves the square.
+    pixels = np.full((96, 96, 3), 255, np.uint8)
+    pixels[24:72, 24:72] = 0
+    image = Image.fromarray(pixels)
+    inner = other.transform(image)[:, 4:-4, 4:-4]
+    expected = -torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1).expand_as(inner)
+    torch.testing.assert_close(inner, expected)
+    assert plain.transform(image)[:, 0, 0].min() > 1
 
 
 def test_token_that_the_model_lacks_names_the_alternatives():

@@ -117,6 +117,7 @@ def test_read_only_results(copy):
             path.chmod(0o755)
     assert result.returncode != 0
     assert "Permission denied" in result.stdout + result.stderr
+    assert "make the folder writable" in result.stdout + result.stderr
     assert (results / "tables" / "trends.csv").read_bytes() == before
 
 
@@ -137,6 +138,7 @@ def test_full_disk_while_training_and_encoding(copy):
             code, printed = outcome(copy, "--", target)
             assert code != 0
             assert f"No space left on device: '{Path(target).with_name(full)}'" in printed
+            assert "free some space and start again" in printed
             assert len(contents(folder)) == left
             assert contents(folder).items() <= expected.items()
         subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)

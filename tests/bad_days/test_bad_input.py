@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 import shutil
 import subprocess
 
@@ -11,6 +12,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from checkouts import SMALL
+from cladescope import layout
 
 WNIDS = ("n02071294", "n02066245")
 
@@ -42,6 +44,31 @@ def failure(checkout, *targets: str) -> str:
     result = checkout.run("--", *targets)
     assert result.returncode != 0
     return result.stdout + result.stderr
+
+
+def test_named_node_that_is_none_stops_before_extraction(checkout, config):
+    """The first is the dog, the second nothing."""
+    config["relevancy"] = {"nodes": ["n02084071", "n00000001"]}
+    checkout.write(config)
+    result = checkout.run("--until", "build_taxonomy")
+    assert result.returncode == 1
+    told = result.stdout + result.stderr
+    assert "relevancy.nodes: n00000001: not internal nodes of this dataset's taxonomy" in told
+    assert "`make tree CONFIG=...` prints those that are" in told
+
+
+def test_data_are_looked_at_before_anything_is_computed_with_them(checkout, config):
+    config["results"] = "results/ordered"
+    checkout.write(config)
+    folder = f"results/ordered/{layout.DATASET.format(dataset='planted')}"
+    store = layout.MANIFEST.format(experiment="trained", split="train", token="cls", layer=8)
+    targets = (f"results/ordered/{store}", f"{folder}/taxonomy.parquet")
+    result = checkout.run("--cores", "1", "--", *targets)
+    assert result.returncode == 0, result.stdout + result.stderr
+    told = result.stdout + result.stderr
+    order = re.findall(r"^(?:local)?rule (\w+?)(?:_trained_\w+)?:", told, re.MULTILINE)
+    assert sorted(order[:4]) == ["index_images"] * 2 + ["render_planted"] * 2
+    assert order[4:] == ["build_taxonomy", "extract_activations"]
 
 
 def test_config_typo_stops_before_any_job(checkout, config):

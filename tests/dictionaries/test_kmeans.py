@@ -28,3 +28,25 @@ def test_directions_are_those_of_the_clusters(on_device, monkeypatch) -> None:
     assert (again.decoder == dictionary.decoder).all()
     with pytest.raises(ValueError, match="500 clusters"):
         fit_dictionary("kmeans", InMemory(x), FitSpec(width=500, sparsity=1, seed=0))
+
+
+def test_the_scale_is_the_one_that_fits_best() -> None:
+    """Four latents of nearly one direction reconstruct an image of that direction fourfold."""
+    random = np.random.default_rng(0)
+    x = np.concatenate([np.eye(8)[:1] * 10, np.eye(8)[:1] * -10]).repeat(200, axis=0)
+    x = x + 0.5 * random.standard_normal(x.shape)
+    spec = FitSpec(width=16, sparsity=4, seed=0)
+    dictionary = fit_dictionary("kmeans", InMemory(x), spec).dictionary
+    factors = np.linalg.norm(dictionary.encoder, axis=1)
+    np.testing.assert_allclose(factors, factors[0], rtol=1e-5)
+    np.testing.assert_allclose(dictionary.encoder, factors[0] * dictionary.decoder, rtol=1e-5)
+    assert factors[0] == pytest.approx(1 / 4, rel=0.05)
+
+    def error(factor: float) -> float:
+        rows = dictionary.normalise(x)
+        guess = dictionary.decode(dictionary.encode(rows)) / factors[0]
+        return float(np.square(rows - factor * guess).sum())
+
+    # The error is least at the factor, and above that of the mean without one.
+    assert error(factors[0]) < min(error(0.98 * factors[0]), error(1.02 * factors[0]))
+    assert error(1.0) > error(0.0) > error(factors[0])

@@ -12,7 +12,9 @@ import yaml
 from checkouts import SMALL
 from cladescope.config import complete_config
 from cladescope.dictionaries.training.cost import CARDS
-from cladescope.operations.plan import PROFILE, Grouping, describe_plan, make_plan
+from cladescope.operations.models import describe_models
+from cladescope.operations.plan import make_plan
+from cladescope.operations.plan_lines import PROFILE, Grouping, describe_plan
 from cladescope.operations.snakemake_records import check_interpreter
 from cladescope.operations.verify import verify_activations
 from cladescope.sweep import expand_passes
@@ -21,6 +23,53 @@ from cladescope.sweep import expand_passes
 @pytest.fixture(scope="module")
 def giant(root):
     return complete_config(yaml.safe_load((root / "config" / "dinov2_imagenet.yaml").read_text()))
+
+
+@pytest.mark.parametrize("name", ["dinov2_imagenet", "planted", "resnet50_folder"])
+def test_shipped_configurations_fit_their_models(root, name):
+    content = yaml.safe_load((root / "config" / f"{name}.yaml").read_text())
+    assert describe_models(complete_config(content))
+
+
+@pytest.mark.slow
+def test_what_is_no_yaml_is_refused_with_its_line(finished, tmp_path):
+    """Snakemake itself says no more than that it cannot read the file."""
+    (tmp_path / "my.yaml").write_text("results: results/mine\ndatasets: [a\nb: }\n")
+    for command in ("check", "plan"):
+        result = finished.command(command, str(tmp_path / "my.yaml"))
+        assert result.returncode == 2
+        assert "my.yaml is no YAML" in result.stderr
+        assert "line 3" in result.stderr
+        assert "Traceback" not in result.stderr
+    assert finished.command("check", finished.config.name).returncode == 0
+
+
+@pytest.mark.slow
+def test_tree_prints_nodes_with_their_ids(finished):
+    result = finished.command("tree", finished.config.name)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert re.fullmatch(r"\S+  n\d{8}  64 classes", lines[0])
+    (dog,) = (line for line in lines if "n02084071" in line and "above" not in line)
+    assert re.fullmatch(r" +dog\.n\.01  n02084071  \d+ classes", dog)
+    # Also where the workflow's own taxonomy is not made, since a node that is named is none.
+    content = {**SMALL, "relevancy": {"nodes": ["n00000001"]}}
+    (finished.folder / "wrong.yaml").write_text(yaml.safe_dump(content))
+    assert finished.command("tree", "wrong.yaml").stdout == result.stdout
+    unindexed = yaml.safe_dump({**SMALL, "results": "results/none"})
+    (finished.folder / "none.yaml").write_text(unindexed)
+    told = finished.command("tree", "none.yaml").stderr
+    assert "not indexed yet: snakemake --cores all --configfile none.yaml -- results/none/" in told
+    unknown = finished.command("tree", finished.config.name, "--dataset", "other")
+    assert "--dataset other: the configuration has planted" in unknown.stderr
+
+
+@pytest.mark.slow
+def test_modules_are_listed(finished):
+    result = finished.command("layers", "resnet10t", "--modules")
+    assert result.returncode == 0, result.stderr
+    # Images of 176 pixels, a quarter as many positions along each side.
+    assert re.search(r"^ +layer1\.0\.conv1 +64 +1 +1936$", result.stdout, re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -64,7 +113,7 @@ def test_plan_of_the_papers_experiment(giant, root):
         product
     )
     gpu_hours = sum(job.seconds(CARDS["A100"]) for job in plan.training) / 3600
-    assert f"training: 46 jobs, {gpu_hours:.2g} GPU-hours" in text
+    assert f"training: 46 jobs, {gpu_hours:.2g} h together" in text
     # All activations, and parameters with two moments in float32.
     parameters = 1536 * 12 * (4096 + 8192 + 16384 + 24576) * 24
     assert job.memory > 1_281_167 * 1536 * 2 + parameters
@@ -98,12 +147,58 @@ def test_plan_of_an_extraction_by_several_jobs(giant, root):
     assert re.search(r"Slurm jobs .*\b32 extract_shards, 2 join_shards\b", text)
 
 
-def test_plan_names_the_right_number_of_blocks():
-    experiment = SMALL["experiments"]["trained"]
-    wrong = {**experiment, "backbone": {**experiment["backbone"], "blocks": 12}}
-    config = complete_config({**SMALL, "experiments": {"trained": wrong}})
-    with pytest.raises(ValueError, match=r"vit_planted has 8 layers.*set backbone.blocks to 8"):
-        make_plan(config)
+FAULTS = {
+    "blocks": ({"blocks": 12}, r"vit_planted has 8 layers.*set backbone.blocks to 8"),
+    "tokens": (
+        {"model": "resnet10t", "weights": "random", "blocks": 5, "seed": 0},
+        r"resnet10t has no cls token after each layer; choose among mean, patches",
+    ),
+    "name": ({"model": "vit_plantd"}, r"timm has no model 'vit_plantd'; close names: vit_planted,"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_models_are_looked_at_before_any_job(checkout, config, fault):
+    """By the plan, and by a dry run of what is not extracted yet."""
+    changes, message = FAULTS[fault]
+    backbone = config["experiments"]["trained"]["backbone"]
+    if "weights" in changes:
+        backbone.clear()
+        config["experiments"]["trained"]["extraction"]["passes"] = [{"layers": [2, 5]}]
+        config["experiments"]["trained"]["sweep"]["layers"] = [2, 5]
+    backbone.update(changes)
+    with pytest.raises(ValueError, match=f"experiments.trained: {message}"):
+        make_plan(complete_config(config))
+    # The small experiment is extracted, of another model.
+    checkout.write(config)
+    result = checkout.run("-n")
+    assert result.returncode == 1
+    assert re.search(f"experiments.trained: {message}", result.stdout + result.stderr)
+
+
+def test_plan_counts_passes_and_maps_and_says_the_preprocessing(config, root):
+    grouping = Grouping.load(root / PROFILE)
+    config["relevancy"] = {"latents": 3, "random_latents": 2, "images": 4, "steps": 6}
+    plan = make_plan(complete_config(config))
+    text = "\n".join(describe_plan(plan, "H100", grouping))
+    # 64 classes of 16 images.
+    assert "training sees 8,192 images, 8 passes over the 1,024 of planted" in text
+    assert "MANY PASSES" not in text
+    # Of 5 latents, 4 images; 3 maps and 2 controls with two curves of 7 points, and 6 passes more.
+    (maps,) = plan.maps
+    one_image = plan.passes[0].flops / plan.passes[0].images
+    assert maps.pairs == 20
+    assert maps.flops == pytest.approx(20 * one_image * (6 + 5 * 2 * 7))
+    assert "relevancy: 1 jobs, < 1 s together, for 20 maps" in text
+    assert "images of trained: 48 × 48 pixels, bicubic, crop 1, mean 0.44, 0.44, 0.44" in text
+    assert "is the checkpoint's the same?" in text
+    config["training"]["images"] = 30_000
+    config["experiments"]["trained"]["backbone"]["preprocessing"] = {"mean": [0.5, 0.4, 0.3]}
+    text = "\n".join(describe_plan(make_plan(complete_config(config)), "processor", grouping))
+    assert "29 passes over the 1,024 of planted" in text
+    assert "MANY PASSES" in text and "training.images to 20,480 or less" in text
+    assert "mean 0.5, 0.4, 0.3, std 0.23" in text
+    assert "TFLOP/s that this processor reached" in text
 
 
 def test_a_python_whose_path_has_a_space_is_refused():

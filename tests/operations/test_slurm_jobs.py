@@ -1,8 +1,10 @@
 """What `make unlock` says of Slurm; a mock: squeue is a script. The real one is in tests/slurm."""
 
+import os
+
 import pytest
 
-from cladescope.operations.slurm_jobs import LOGS, submitted_jobs, wait_for_jobs
+from cladescope.operations.slurm_jobs import LOGS, killed_for_memory, submitted_jobs, wait_for_jobs
 
 
 @pytest.fixture
@@ -56,3 +58,20 @@ def test_only_jobs_of_this_folder_count(squeue, folder):
     ]
     squeue("printf '%s\\n' " + " ".join(f"'{line}'" for line in lines))
     assert submitted_jobs(folder) == ["7"]
+
+
+def test_jobs_that_slurm_ended_for_their_memory_are_named(folder):
+    """Lines of slurmstepd where memory is sampled and where control groups limit it."""
+    for name, line, age in (
+        ("rule_encode/1.log", "slurmstepd: error: StepId=1.batch exceeded memory limit (9 > 6)", 0),
+        ("rule_train/2.log", "slurmstepd: error: Detected 1 oom_kill event in StepId=2.batch.", 0),
+        ("rule_score/3.log", "MemoryError is not a word of Slurm's", 0),
+        ("rule_probe/4.log", "slurmstepd: error: StepId=4.batch exceeded memory limit", 100),
+    ):
+        log = folder / LOGS / name
+        log.parent.mkdir()
+        log.write_text(f"before\n{line}\n")
+        os.utime(log, (1000 - age, 1000 - age))
+    named = killed_for_memory(folder, 950)
+    assert [line.partition(":")[0] for line in named] == ["rule_encode", "rule_train"]
+    assert all("raise its mem_mb" in line for line in named)

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import shutil
 import subprocess
 
 import pandas as pd
@@ -175,6 +176,22 @@ def test_a_checkout_says_its_commit_and_whether_it_was_changed(tmp_path):
     assert describe_checkout(tmp_path) == {"git_commit": commit, "git_dirty": True}
     (tmp_path / "copy").mkdir()
     assert describe_checkout(tmp_path / "copy")["git_commit"] is None
+
+
+def test_configurations_of_ones_own_do_not_change_a_checkout(root, tmp_path):
+    for ignored in (".gitignore", "config/own/.gitignore"):
+        (tmp_path / ignored).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / ignored, tmp_path / ignored)
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "a"]):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", "-C", tmp_path, *identity, *command], check=True)
+    (tmp_path / "config/own/my.yaml").write_text("results: results/mine")
+    (tmp_path / "elsewhere").mkdir()
+    # Results on another disk.
+    (tmp_path / "results").symlink_to(tmp_path / "elsewhere")
+    assert describe_checkout(tmp_path)["git_dirty"] is False
+    (tmp_path / "my.yaml").write_text("results: results/mine")
+    assert describe_checkout(tmp_path)["git_dirty"] is True
 
 
 def test_an_environment_that_is_not_the_lock_is_told(tmp_path):

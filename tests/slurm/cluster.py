@@ -53,6 +53,7 @@ GresTypes=gpu
 PartitionName=cpu Nodes=n1,n2 Default=YES LLN=YES PriorityTier=1
 PartitionName=urgent Nodes=n1,n2,g1,g2 PriorityTier=2
 PartitionName=gpu Nodes=g1,g2 LLN=YES
+PartitionName=short Nodes=n1 MaxTime=00:30:00
 """
 GRES_CONF = """\
 AutoDetect=off

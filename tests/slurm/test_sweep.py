@@ -294,6 +294,22 @@ def test_jobs_that_outlive_snakemake_are_waited_for(cluster, submitted, finished
     assert_one_allocation(submitted, "tabulate*.log", "tabulate_trends.log")
 
 
+def test_partition_that_ends_jobs_too_early_stops_before_anything_is_submitted(cluster, submitted):
+    remove(submitted, f"{TOPK}/*/sae.safetensors")
+    profile = submitted.folder / "profiles" / "slurm" / "config.yaml"
+    before = profile.read_text()
+    changed = yaml.safe_load(before)
+    changed["set-resources"]["train_sae"] = {"slurm_partition": "short", "runtime": 60}
+    profile.write_text(yaml.safe_dump(changed))
+    jobs = cluster.jobs("%i")
+    output, _ = submit(cluster, submitted, "--", *WEIGHTS).communicate(timeout=120)
+    profile.write_text(before)
+    assert "train_sae: partition short ends jobs after 30 minutes, runtime is 60" in output
+    assert cluster.jobs("%i") == jobs
+    # The folder is free again.
+    assert submitted.planned("--", *WEIGHTS)["train_sae"] == len(WEIGHTS)
+
+
 def test_node_without_the_environment(cluster, submitted):
     """The interpreter that started Snakemake is gone when the job starts, as if on another disk."""
     python = submitted.folder / ".venv" / "bin" / "python"

@@ -164,12 +164,13 @@ def test_strongest_images_break_ties_by_id():
     assert strongest_images(codes, 7, 3).tolist() == [4, 1, 3]
 
 
-def test_tables_name_the_dictionary_of_every_row(tmp_path):
+def test_tables_name_the_dictionary_of_every_row(tmp_path, capsys):
     identities = [
         {"dictionary": name, "width": width, "sparsity": None, "seed": None}
         for name, width in (("a", None), ("b", 4))
     ]
-    files: dict[str, list[str]] = {"quality": [], "scores": [], "latents": [], "nodes": []}
+    kinds = ("quality", "scores", "training", "latents", "nodes")
+    files: dict[str, list[str]] = {kind: [] for kind in kinds}
     scored = {"status": ["scored", "rare"], "hierarchical": [True, None]}
     contents = {
         "latents": pd.DataFrame({"latent": [0, 1], **scored}),
@@ -183,7 +184,9 @@ def test_tables_name_the_dictionary_of_every_row(tmp_path):
         ):
             write_json(tmp_path / f"{name}_{kind}.json", value)
             files[kind].append(str(tmp_path / f"{name}_{kind}.json"))
-        for kind, content in contents.items():
+        # The first is a baseline, which was not trained.
+        log = pd.DataFrame({"fve": [0.2, 0.8]} if name == "b" else {})
+        for kind, content in {**contents, "training": log}.items():
             path = tmp_path / f"{name}_{kind}.parquet"
             content.to_parquet(path)
             files[kind].append(str(path))
@@ -208,6 +211,11 @@ def test_tables_name_the_dictionary_of_every_row(tmp_path):
     assert metrics["width"].tolist() == [4, 4]
     assert metrics["git_commit"].tolist() == ["x", "y"]
     assert "machine" not in metrics
+    assert metrics["train_fve"].tolist()[1] == 0.8
+    assert metrics["train_fve"].isna().tolist() == [True, False]
+    told = capsys.readouterr().err
+    assert "1 of 2 dictionaries explain their training images far better" in told
+    assert "most of all b: FVE 0.80 and 0.50. Lower training.images" in told
     # Only the first latent is scored, and it is hierarchical.
     assert metrics["recurrence"].tolist()[1] == metrics["recurrence_hierarchical"].tolist()[1] == 1
     assert metrics["recurrence"].isna().tolist() == [True, False]

@@ -7,7 +7,14 @@ import pytest
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.scores.recurrence import match_seeds
 from cladescope.summary.drawn import contrast_drawn
-from cladescope.summary.trends import DIRECTED, between_kinds, over_depth, over_seeds, spearman
+from cladescope.summary.trends import (
+    DIRECTED,
+    across_layers,
+    between_kinds,
+    over_depth,
+    over_seeds,
+    spearman,
+)
 
 
 def table(rows: list[dict]) -> pd.DataFrame:
@@ -41,6 +48,7 @@ def test_rank_correlation_by_hand() -> None:
 
 
 def test_trend_and_first_layer_beyond_the_null() -> None:
+    # One-sided .025 and .01 of four layers: adjusted .05 and .04.
     # Recovery grows; block 2 exceeds its null with one seed only, block 3 with both. Pair-LCH is
     # on the wrong side of its null, however small the p-value.
     rows = []
@@ -48,20 +56,53 @@ def test_trend_and_first_layer_beyond_the_null() -> None:
         for layer, value, p in (
             (1, 0.1, 0.9),
             (2, 0.2, 0.02 + seed / 2),
-            (3, 0.3, 0.02),
-            (4, 0.5, 0.01),
+            (3, 0.3, 0.05),
+            (4, 0.5, 0.02),
         ):
             row_ = {"layer": layer, "seed": seed, "node_recovery": value}
             row_ |= {"node_recovery_high": value + 0.01, "node_recovery_null_permuted": 0.05}
             row_ |= {"node_recovery_null_permuted_p": p, "pair_lch": 6.0}
             row_ |= {"pair_lch_null_permuted": 5.0, "pair_lch_null_permuted_p": 0.001}
             rows.append(row_)
-    trends = over_depth(table(rows), level=0.05)
+    trends = over_depth(table(rows), level=0.05, draws=100)
     found = row(trends, score="node_recovery")
     assert (found["correlation"], found["n_layers"], found["n_seeds"]) == (1, 4, 2)
     assert found["correlation_low"] > 0.9
     assert (found["first_layer"], found["n_layers_beyond"]) == (3, 2)
     assert np.isnan(row(trends, score="pair_lch")["first_layer"])
+    # 1/101 is the least p-value: times 4 it is below the level.
+    assert found["n_layers_needed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("n_layers", "needed", "beyond"), [(3, 1, 1), (5, 1, 1), (6, 2, 0), (40, 8, 0)]
+)
+def test_one_layer_alone_against_the_number_of_draws(n_layers, needed, beyond) -> None:
+    """Recovery .60 against .29 at the last layer, in no draw of 100 as high: p is 2/101."""
+    rows = [
+        {"layer": layer, "node_recovery": 0.6 if layer == n_layers else 0.2}
+        | {"node_recovery_null_permuted": 0.29}
+        | {"node_recovery_null_permuted_p": 2 / 101 if layer == n_layers else 1.0}
+        for layer in range(1, n_layers + 1)
+    ]
+    found = row(over_depth(table(rows), level=0.05, draws=100), score="node_recovery")
+    assert found["n_layers_needed"] == needed
+    assert found["n_layers_beyond"] == beyond
+    # So many more draws, and one is enough.
+    draws = n_layers * 20
+    assert row(over_depth(table(rows), 0.05, draws), score="purity")["n_layers_needed"] == 1
+
+
+def test_a_baseline_is_one_kind_whatever_the_widths_of_its_layers() -> None:
+    rows = [
+        {"layer": layer, "variant": "neurons", "width": 8 * layer, "sparsity": np.nan}
+        | {"seed": np.nan, "node_recovery": layer / 10}
+        for layer in (1, 2, 3)
+    ]
+    trends = over_depth(across_layers(table(rows)), level=0.05, draws=100)
+    found = row(trends, score="node_recovery")
+    assert (found["n_layers"], found["correlation"]) == (3, 1)
+    assert np.isnan(found["width"])
 
 
 def test_noise_widens_the_interval_of_a_trend() -> None:
@@ -70,7 +111,7 @@ def test_noise_widens_the_interval_of_a_trend() -> None:
         | {"coverage": layer / 100, "coverage_high": layer / 100}
         for layer, error in zip(range(1, 7), [0.5] * 6, strict=True)
     ]
-    trends = over_depth(table(rows), level=0.05)
+    trends = over_depth(table(rows), level=0.05, draws=100)
     assert row(trends, score="purity")["correlation_low"] < 0
     assert row(trends, score="coverage")["correlation_low"] == 1
 

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+from collections import Counter
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from checkouts import SMALL
 from cladescope.config import complete_config
+from cladescope.jobs import DONE, FAILED
 from cladescope.operations.archive import write_archive
 from cladescope.operations.compare_runs import compare_results
 
@@ -155,6 +157,38 @@ def test_status_says_what_is_there_what_is_missing_and_why(checkout, config):
     assert "params changed" in " ".join(stages["score_dictionary"])
     assert stages["train_sae"][1:3] == ["6", "6"]
     assert "job-hours left" in told.stdout
+
+
+def test_status_counts_jobs_that_never_ran_and_shows_those_that_run(checkout, config):
+    config["results"] = "results/none"
+    # Several outputs of a job, and jobs of several dictionaries, are one job each.
+    config["experiments"]["trained"]["sweep"]["dictionaries_per_job"] = 2
+    checkout.write(config)
+    planned = checkout.planned()
+    # Jobs that have begun, have failed, and are of an earlier run whose files are gone.
+    logs = checkout.folder / "results" / "none" / "logs"
+    ends = {"train": "shard 1 of 2", "eval": FAILED}
+    for split, end in ends.items():
+        log = logs / "extract_activations" / f"trained_{split}_0.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"on a machine\n{end}\n")
+    (logs / "index_images").mkdir()
+    (logs / "index_images" / "planted_train.log").write_text(f"on a machine\n{DONE}\n")
+    told = checkout.command("status", checkout.config.name)
+    assert told.returncode == 0, told.stderr
+    counts = {}
+    for line in told.stdout.splitlines()[1:]:
+        if re.match(r"[a-z_]+(\s+\d+){5}", line):
+            stage, *numbers = line.split()[:6]
+            counts[stage] = [int(number) for number in numbers]
+    expected = Counter()
+    for rule, count in planned.items():
+        expected[re.sub(r"_trained_\w+$", "", rule)] += count
+    assert {stage: jobs for stage, (jobs, *_) in counts.items()} == expected
+    # Jobs, done, begun, failed, left.
+    assert counts["extract_activations"] == [2, 0, 1, 1, 0]
+    assert counts["index_images"] == [2, 0, 0, 0, 2]
+    assert counts["train_sae"] == [4, 0, 0, 0, 4]
 
 
 def test_costs_add_up_what_snakemake_measured(finished):

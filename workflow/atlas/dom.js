@@ -26,23 +26,36 @@ const dom = (() => {
   const s = (tag, attributes = {}, ...children) =>
     fill(document.createElementNS(SVG, tag), attributes, children);
 
-  /** A table: captions of the columns, then rows of cells (text or elements). */
+  /** A table: captions of the columns, then rows of cells (text or elements). Each cell knows its
+      caption, and roles are said: on a narrow screen the rows are no table's any more. */
   const table = (head, rows, attributes = {}) =>
     h(
       "div",
       { class: "wide", tabindex: "0", role: "region", "aria-label": attributes.label || "table" },
       h(
         "table",
-        {},
-        h("thead", {}, h("tr", {}, ...head.map((cell) => h("th", { scope: "col" }, cell)))),
+        { role: "table" },
+        h(
+          "thead",
+          { role: "rowgroup" },
+          h(
+            "tr",
+            { role: "row" },
+            ...head.map((cell) => h("th", { scope: "col", role: "columnheader" }, cell)),
+          ),
+        ),
         h(
           "tbody",
-          {},
+          { role: "rowgroup" },
           ...rows.map((row) =>
             h(
               "tr",
-              {},
-              ...row.map((cell, i) => (i ? h("td", {}, cell) : h("th", { scope: "row" }, cell))),
+              { role: "row" },
+              ...row.map((cell, i) =>
+                i
+                  ? h("td", { role: "cell", "data-head": head[i].textContent ?? head[i] }, cell)
+                  : h("th", { scope: "row", role: "rowheader" }, cell),
+              ),
             ),
           ),
         ),

@@ -17,6 +17,7 @@ from cladescope import layout
 from cladescope.config import ConfigError, check_keys, complete_config
 from cladescope.kept import FOLDER as KEPT
 from cladescope.layout import SPLITS
+from cladescope.operations.models import check_models
 from cladescope.operations.snakemake_internals import (
     has_module_prefix,
     is_forced,
@@ -24,6 +25,8 @@ from cladescope.operations.snakemake_internals import (
     resources_of,
     threads_of,
 )
+from cladescope.operations.slurm_jobs import killed_for_memory
+from cladescope.operations.slurm_partitions import check_partitions, requests_of
 from cladescope.operations.snakemake_records import check_clock, check_interpreter, check_records
 from cladescope.provenance.fingerprint import LIBRARY as PACKAGE
 from cladescope.provenance.fingerprint import fingerprint
@@ -59,6 +62,8 @@ MAPPED = mapped_dictionaries(config)
 ALONE = alone_experiments(config)
 TRAINING_PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=True)]
 PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=False)]
+EARLY = 1
+"""Priority of short jobs that fail if the data are not as they should be: before any extraction."""
 SCORE_TABLES = ("latents", "nodes", "relations", "edges", "sensitivity")
 ENVIRONMENT = WORKFLOW.parent / "envs" / "cladescope.yaml"
 # Inputs are recorded by name: relative, so that a checkout that is moved with its results keeps them.

@@ -6,6 +6,7 @@ rule render_planted:
         "<logs>/render_planted/{dataset}_{split}.log",
     benchmark:
         "<benchmarks>/render_planted/{dataset}_{split}.tsv"
+    priority: EARLY
     conda:
         ENVIRONMENT
     params:
@@ -31,6 +32,7 @@ rule index_images:
         "<logs>/index_images/{dataset}_{split}.log",
     benchmark:
         "<benchmarks>/index_images/{dataset}_{split}.tsv"
+    priority: EARLY
     conda:
         ENVIRONMENT
     threads: 16

@@ -140,6 +140,13 @@ def index_spec_of(wildcards):
     return index_spec(DATASETS[wildcards.dataset], wildcards.split, rendered)
 
 
+def named_nodes(dataset):
+    """The option `relevancy.nodes`, where it is about a dataset and set."""
+    mapped = {EXPERIMENTS[dictionary.experiment]["dataset"] for dictionary in MAPPED}
+    nodes = config["relevancy"].get("nodes") if dataset in mapped else None
+    return {"nodes": nodes} if nodes else {}
+
+
 def index_inputs(wildcards):
     """The files and folders that an index is made from, as far as they are the user's to name."""
     spec = index_spec_of(wildcards)

@@ -1,23 +1,38 @@
-"""What an earlier run left is looked at before anything runs."""
+"""Models, and what an earlier run left, are looked at before anything runs."""
 
 import shutil
+import time
 
-# `--touch --forceall` records everything anew. A job's own process sees but a part.
-if workflow.is_main_process and not is_forced(sys.argv):
+STARTED = time.time()
+
+# A job's own process sees but a part.
+if workflow.is_main_process:
     manifests = [path for name in EXPERIMENTS for path in manifests_of(name)]
     indices = [f"{RESULTS}/{job.index}" for job in expand_passes(config)]
     try:
         check_interpreter()
-        check_records(RESULTS, [*manifests, *of_sweep("scores.json")])
-        check_clock([*dict.fromkeys(indices), *manifests])
+        check_models(config)
+        # `--touch --forceall` records everything anew.
+        if not is_forced(sys.argv):
+            check_records(RESULTS, [*manifests, *of_sweep("scores.json")])
+            check_clock([*dict.fromkeys(indices), *manifests])
     except ValueError as error:
         raise WorkflowError(str(error)) from error
 
 
 onstart:
+    try:
+        check_partitions(requests_of(workflow))
+    except ValueError as error:
+        raise WorkflowError(str(error)) from error
     if is_forced(sys.argv):
         # Nothing of an earlier run is taken: everything is computed again.
         shutil.rmtree(f"{RESULTS}/{KEPT}", ignore_errors=True)
+
+
+onerror:
+    for line in killed_for_memory(".", STARTED):
+        print(line, file=sys.stderr)
 
 
 onsuccess:

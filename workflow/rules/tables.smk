@@ -53,6 +53,7 @@ rule tabulate:
         **{table: of_sweep(f"{table}.parquet") for table in SCORE_TABLES},
         records=RECORDS.values(),
         scores=of_sweep("scores.json"),
+        training=of_sweep("training.parquet"),
         quality=of_sweep("quality.json"),
         recurrence=of_layers(layout.RECURRENCE, seeded=True),
     output:
@@ -96,7 +97,10 @@ rule tabulate_trends:
     conda:
         ENVIRONMENT
     params:
-        spec={"level": config["scores"]["fdr"]},
+        spec={
+            "level": config["scores"]["fdr"],
+            "draws": config["scores"]["null_draws"],
+        },
         code=code_of("tabulate_trends"),
     script:
         "../scripts/tabulate_trends.py"

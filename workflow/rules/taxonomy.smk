@@ -9,10 +9,14 @@ rule build_taxonomy:
         "<logs>/build_taxonomy/{dataset}.log",
     benchmark:
         "<benchmarks>/build_taxonomy/{dataset}.tsv"
+    priority: EARLY
     conda:
         ENVIRONMENT
     params:
-        spec=lambda w: {"on_shared_image": DATASETS[w.dataset]["on_shared_image"]},
+        spec=lambda w: {
+            "on_shared_image": DATASETS[w.dataset]["on_shared_image"],
+            **named_nodes(w.dataset),
+        },
         code=code_of("build_taxonomy"),
     script:
         "../scripts/build_taxonomy.py"

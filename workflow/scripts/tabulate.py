@@ -7,7 +7,8 @@ with job(snakemake):
     tabulate(
         snakemake.params.spec["sweep"],
         files={
-            name: inputs[name] for name in ("quality", "scores", *snakemake.params.spec["tables"])
+            name: inputs[name]
+            for name in ("training", "quality", "scores", *snakemake.params.spec["tables"])
         },
         recurrence=inputs.recurrence,
         made=read_records(inputs.records),

@@ -1,18 +1,23 @@
-import pandas as pd
-
 from cladescope.jobs import job
 from cladescope.provenance.record import stamp
-from cladescope.summary.tables import write_csv
-from cladescope.summary.trends import ARM, KIND, between_kinds, over_depth, over_seeds
+from cladescope.summary.tables import read_csv, write_csv
+from cladescope.summary.trends import (
+    ARM,
+    KIND,
+    across_layers,
+    between_kinds,
+    over_depth,
+    over_seeds,
+)
 
 with job(snakemake):
-    metrics = pd.read_csv(snakemake.input.metrics)
-    output, level = snakemake.output, snakemake.params.spec["level"]
+    metrics = read_csv(snakemake.input.metrics)
+    output, kinds = snakemake.output, across_layers(metrics)
     seeds, trends, comparisons = (
         over_seeds(metrics),
-        over_depth(metrics, level),
+        over_depth(kinds, **snakemake.params.spec),
         between_kinds(metrics),
     )
     write_csv([stamp(seeds, metrics, [*ARM, "layer", *KIND])], output.seeds)
-    write_csv([stamp(trends, metrics, [*ARM, *KIND])], output.trends)
+    write_csv([stamp(trends, kinds, [*ARM, *KIND])], output.trends)
     write_csv([stamp(comparisons, metrics, [*ARM, "layer"])], output.comparisons)

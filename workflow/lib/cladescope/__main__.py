@@ -38,10 +38,16 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = command("plan", _plan, "hours, memory, disk, files and Slurm jobs of a configuration")
     plan.add_argument("config", type=Path)
-    plan.add_argument("--card", default="H100", help="GPU that is assumed: H200, H100, A100")
+    plan.add_argument("--card", default="H100", help="what is assumed: H200, H100, A100, processor")
+    check = command("check", _check, "tell whether a configuration can be used, and what is wrong")
+    check.add_argument("config", type=Path)
     layers = command("layers", _layers, "what can be extracted from a timm model")
     layers.add_argument("model")
     layers.add_argument("--image-size", type=int)
+    layers.add_argument("--modules", action="store_true", help="all modules that can be layers")
+    tree = command("tree", _tree, "the taxonomy of a configuration's classes, with the nodes' ids")
+    tree.add_argument("config", type=Path)
+    tree.add_argument("--dataset", help="of several")
     status = command("status", _status, "what exists, what is missing or stale, and why")
     status.add_argument("config", type=Path)
     verify = command("verify", _verify, "read all activations and results, list what is damaged")
@@ -78,23 +84,65 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(arguments: argparse.Namespace) -> None:
     from cladescope.checkout import find_checkout
-    from cladescope.operations.plan import PROFILE, Grouping, describe_plan, make_plan
+    from cladescope.operations.plan import make_plan
+    from cladescope.operations.plan_lines import PROFILE, Grouping, describe_plan
 
     grouping = Grouping.load(find_checkout() / PROFILE)
     for line in describe_plan(make_plan(_load(arguments.config)), arguments.card, grouping):
         print(line)
 
 
-def _layers(arguments: argparse.Namespace) -> None:
-    from cladescope.backbone.backbone import list_layers
+def _check(arguments: argparse.Namespace) -> None:
+    # Snakemake reads the file before the workflow does, and names no line of what is no YAML.
+    _load(arguments.config)
 
-    layers = list_layers(arguments.model, arguments.image_size)
+
+def _layers(arguments: argparse.Namespace) -> None:
+    from cladescope.backbone.layers import list_layers, list_modules
+
+    find = list_modules if arguments.modules else list_layers
+    layers = find(arguments.model, arguments.image_size)
     kinds = list(layers[0].tokens)
-    print(f"{arguments.model}: {len(layers)} layers; per image, tokens of")
-    print(f"{'layer':>5}  {'module':<16} {'width':>6}  " + "  ".join(f"{k:>9}" for k in kinds))
+    what = "modules that can be layers" if arguments.modules else "layers"
+    print(f"{arguments.model}: {len(layers)} {what}; per image, tokens of")
+    longest = max(16, *(len(layer.name) for layer in layers))
+    heads = "  ".join(f"{kind:>9}" for kind in kinds)
+    print(f"{'layer':>5}  {'module':<{longest}} {'width':>6}  {heads}")
     for layer in layers:
         counts = "  ".join(f"{layer.tokens[kind]:>9}" for kind in kinds)
-        print(f"{layer.number:>5}  {layer.name:<16} {layer.width:>6}  {counts}")
+        number = "" if arguments.modules else layer.number
+        print(f"{number:>5}  {layer.name:<{longest}} {layer.width:>6}  {counts}")
+
+
+def _tree(arguments: argparse.Namespace) -> None:
+    from cladescope.checkout import find_checkout
+    from cladescope.images.index import ImageIndex, common_classes
+    from cladescope.layout import INDEX, SPLITS
+    from cladescope.taxonomy.outline import outline
+    from cladescope.taxonomy.table import read_taxonomy_table
+    from cladescope.taxonomy.wordnet import build_taxonomy
+
+    config = _load(arguments.config)
+    names = list(config["datasets"])
+    name = arguments.dataset or names[0]
+    if name not in names:
+        raise ValueError(f"--dataset {name}: the configuration has {', '.join(names)}")
+    # Not from the workflow's taxonomy: that is not made where the configuration names a wrong node.
+    results = Path(config["results"])
+    paths = {split: results / INDEX.format(dataset=name, split=split) for split in SPLITS}
+    if missing := [str(path) for path in paths.values() if not path.is_file()]:
+        raise ValueError(
+            "the images are not indexed yet: snakemake --cores all --configfile "
+            f"{arguments.config} -- {' '.join(missing)}"
+        )
+    classes = common_classes({split: ImageIndex.load(path) for split, path in paths.items()})
+    table = config["datasets"][name].get("taxonomy")
+    if table:
+        taxonomy = read_taxonomy_table(table, classes)
+    else:
+        taxonomy = build_taxonomy(classes, find_checkout() / "resources" / "nltk_data")
+    for line in outline(taxonomy):
+        print(line)
 
 
 def _status(arguments: argparse.Namespace) -> None:

@@ -22,6 +22,10 @@ from cladescope.sweep import expand_sweep
 SCHEMA_PATH = Path(__file__).with_name("config.schema.yaml")
 
 
+MAX_NODES = 100_000
+"""Keys and values of a configuration; a few lines of aliases can stand for billions."""
+
+
 class ConfigError(ValueError):
     """The configuration cannot be used; the message lists every fault with its key."""
 
@@ -76,6 +80,10 @@ def check_keys(path: str | Path) -> None:
         raise ConfigError(f"{path} is not UTF-8 ({error}); save it as such") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path} is no YAML: {error}") from error
+    if root is not None and (size := _written_out(root, {})) > MAX_NODES:
+        raise ConfigError(
+            f"{path}: its aliases stand for {size} keys and values; at most {MAX_NODES} are read"
+        )
     left, seen = [root], set()
     while left:
         node = left.pop()
@@ -95,6 +103,19 @@ def check_keys(path: str | Path) -> None:
                     raise ConfigError(f"{path}: {twice}; remove one")
                 lines[name] = line
                 left.append(value)
+
+
+def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return of how many keys and values a part of a configuration is, aliases written out."""
+    if id(node) not in known:
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        elif isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        known[id(node)] = 0
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(node)]
 
 
 def index_spec(dataset: dict[str, Any], split: str, rendered: str) -> dict[str, Any]:
@@ -129,6 +150,8 @@ def index_spec(dataset: dict[str, Any], split: str, rendered: str) -> dict[str, 
         for option, key in (("label_file", "label_files"), ("pattern", "patterns"))
         if split in dataset.get(key, {})
     }
+    if dataset.get("follow_links"):
+        listing["follow_links"] = True
     spec = {"source": source, "listing": listing, "on_bad_image": dataset["on_bad_image"]}
     if "wnids" in dataset:
         spec["wnids"] = dataset["wnids"]
@@ -141,7 +164,8 @@ def index_spec(dataset: dict[str, Any], split: str, rendered: str) -> dict[str, 
 
 def _describe(error: Any) -> Iterator[str]:
     """Say in the user's words what one of jsonschema's validation errors is."""
-    key = ".".join(str(part) for part in error.path) or "the configuration"
+    shown = (str(part) if str(part).isprintable() else repr(part) for part in error.path)
+    key = ".".join(shown) or "the configuration"
     value = error.instance
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
@@ -167,6 +191,9 @@ def _describe(error: Any) -> Iterator[str]:
         side = "above" if error.validator == "exclusiveMinimum" else "below"
         yield f"{key}: {value!r} is out of range; it must be {side} {error.validator_value}"
     elif error.validator == "not":
+        if not (isinstance(value, dict) and {"source", "weights"} & value.keys()):
+            # What decides is missing, which another error says.
+            return
         excluded = error.validator_value.get("anyOf", [error.validator_value])
         extra = [name for part in excluded for name in part["required"] if name in value]
         kind = f"source {value['source']}" if "source" in value else f"weights {value['weights']}"
@@ -281,7 +308,11 @@ def _write_out_layers(config: dict[str, Any]) -> Iterator[str]:
     for name, experiment in config["experiments"].items():
         key = f"experiments.{name}"
         backbone = experiment["backbone"]
-        if "blocks" not in backbone:
+        if "modules" in backbone:
+            if backbone.setdefault("blocks", len(backbone["modules"])) != len(backbone["modules"]):
+                yield f"{key}.backbone.blocks: not the number of modules; remove it"
+                continue
+        elif "blocks" not in backbone:
             try:
                 backbone["blocks"] = _count_blocks(backbone["model"], backbone.get("image_size"))
             except (ImportError, ValueError) as error:
@@ -301,7 +332,7 @@ def _write_out_layers(config: dict[str, Any]) -> Iterator[str]:
 @cache
 def _count_blocks(model: str, image_size: int | None) -> int:
     # Takes seconds to import; most configurations say `blocks`.
-    from cladescope.backbone.backbone import list_layers
+    from cladescope.backbone.layers import list_layers
 
     return len(list_layers(model, image_size))
 
@@ -354,11 +385,15 @@ def _layer_faults(key: str, experiment: dict[str, Any]) -> Iterator[str]:
         if layer > blocks:
             yield f"{key}.sweep.layers: {_out_of_range(layer, experiment['backbone'])}"
         elif layer not in known:
-            nearest = f"the nearest extracted layer, {min(known, key=lambda k: abs(k - layer))}"
+            other = f"set {key}.sweep.tokens to some of {list(extracted)}"
+            if known:
+                other = (
+                    f"take the nearest extracted layer, {min(known, key=lambda k: abs(k - layer))}"
+                )
             yield (
                 f"{key}.sweep.layers: layer {layer}, token {token} is in no pass of "
                 f"{key}.extraction.passes; add a pass {{layers: [{layer}], tokens: [{token}]}} "
-                f"there or take {nearest if known else f'one of {list(extracted)}'}"
+                f"there or {other} (tokens that are left out are [cls])"
             )
 
 

@@ -112,10 +112,18 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def read_json(path: str | Path) -> Any:
     """Read a JSON file; ValueError names the file if it is not JSON."""
-    try:
+    with reading(path):
         return json.loads(Path(path).read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); delete it and rerun") from error
+
+
+def read_text(path: str | Path) -> str:
+    """Read a text file of the user's; ValueError names the file and the line that is not UTF-8."""
+    content = Path(path).read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from error
 
 
 def numbers_of(value: Any, name: str = "") -> Iterator[tuple[str, float]]:

@@ -1,5 +1,6 @@
 """What every script does: a dated log file, errors that reach it, seals checked and set."""
 
+import errno
 import logging
 import os
 import socket
@@ -16,8 +17,16 @@ from cladescope.seals import check_seals, seal, unseal
 
 Item = TypeVar("Item")
 
-FAILED = "the job failed"
-"""What the log of a failed job says."""
+FAILED, DONE = "the job failed", "the job is done"
+"""What the log of a job says at its end."""
+
+ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space and start again, finished files stay",
+    errno.EDQUOT: "the quota is used up; free some space and start again, finished files stay",
+    errno.EROFS: "the disk cannot be written to; set `results` to one that can, or mount it so",
+    errno.EACCES: "no permission; make the folder writable, or set `results` to another",
+}
+"""What to do about errors of the system."""
 
 ALLOTTED = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "SLURM_JOB_PARTITION")
 """Variables that say what a job was given: threads (torch and BLAS honour them), GPUs, a place."""
@@ -44,6 +53,13 @@ def job(snakemake: Any) -> Iterator[None]:
     yield
     for path in snakemake.output:
         seal(path)
+    logging.info(DONE)
+
+
+def warn(message: str) -> None:
+    """Tell a job's log, and who watches the terminal."""
+    logging.warning(message)
+    print(f"WARNING: {message}", file=sys.stderr)
 
 
 def start_log(path: str) -> None:
@@ -51,7 +67,7 @@ def start_log(path: str) -> None:
 
     The first record says where the job runs and what it was given.
     The exception's last line also goes to the terminal, so that the reason is seen without
-    opening the log.
+    opening the log, and what to do where the machine is to blame.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
@@ -70,8 +86,26 @@ def start_log(path: str) -> None:
     ) -> None:
         logging.critical(FAILED, exc_info=(kind, error, trace))
         print(f"{kind.__name__}: {error}", file=sys.stderr)
+        if (advice := _advice(error)) is not None:
+            logging.critical(advice)
+            print(advice, file=sys.stderr)
 
     sys.excepthook = report
+
+
+def _advice(error: BaseException) -> str | None:
+    """Return what to do about an error of the machine, whose own message only says what it is."""
+    if isinstance(error, OSError):
+        return ADVICE.get(error.errno or 0)
+    if isinstance(error, MemoryError):
+        return "the job has too little memory; on Slurm, raise mem_mb of its rule in the profile"
+    # torch's own kind, of which a processor's job knows nothing.
+    if type(error).__name__ == "OutOfMemoryError":
+        return (
+            "the GPU is full; let fewer dictionaries share a job (sweep.dictionaries_per_job), or "
+            "name a larger card (gpu_model in the profile); make plan says what is needed"
+        )
+    return None
 
 
 def progress(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:

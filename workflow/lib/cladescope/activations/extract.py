@@ -114,7 +114,7 @@ def extract_activations(
     """Write the stores of `manifests`: its layers and token kinds, for every image.
 
     Shards that an earlier, interrupted call finished are kept, if all that they depend on is the
-    same.
+    same; so are whole stores that another process finished while this one waited for it.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def join_shards(index: ImageIndex, partials: dict[Path, list[Path]]) -> None:
             if "patches" in made_from:
                 sample = PatchSample(**made_from["patches"])
                 positions = sample.positions(range(len(index)), parts[0]["layer_tokens"])
-            assemble(manifest, plan, shards, made_from, index, positions)
+            assemble(manifest, plan, shards, made_from, index, positions, shards[0]["key"])
         # Not before all are there: a job that is killed here starts again with the same parts.
         for manifest in partials:
             shutil.rmtree(scratch_of(manifest))

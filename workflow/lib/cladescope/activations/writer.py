@@ -72,6 +72,9 @@ class ActivationWriter:
             # What is left of an earlier store, whose manifest Snakemake has deleted.
             shutil.rmtree(manifest.with_suffix(".zarr"), ignore_errors=True)
         self.shards = range(plan.n_shards) if shards is None else shards
+        all_here = len(self.shards) == plan.n_shards
+        self.finished = all_here and manifest.exists() and _key_of(manifest) == key
+        """Whether another process, which was waited for, has made the whole store from the same."""
         for shard in self.shards:
             sidecar = self._finished(shard)
             if sidecar:
@@ -86,7 +89,7 @@ class ActivationWriter:
 
     def lacks(self, shard: int) -> bool:
         """Say whether a shard is to be written."""
-        return shard in self.shards and shard not in self.done
+        return not self.finished and shard in self.shards and shard not in self.done
 
     def append(
         self, shard: int, values: Shaped[np.ndarray, "rows tokens width"], statistics: Statistics
@@ -117,8 +120,9 @@ class ActivationWriter:
         positions: Shaped[np.ndarray, "images tokens"] | None,
     ) -> None:
         """Assemble the store, all of whose shards this writer has, and clear up."""
-        shards = [self.done[shard] for shard in range(self.plan.n_shards)]
-        assemble(self.manifest, self.plan, shards, made_from, index, positions)
+        if not self.finished:
+            shards = [self.done[shard] for shard in range(self.plan.n_shards)]
+            assemble(self.manifest, self.plan, shards, made_from, index, positions, self.key)
         shutil.rmtree(self.scratch)
 
     def replace(self, shards: list[int]) -> list[str]:
@@ -164,6 +168,14 @@ class ActivationWriter:
         return about if about["key"] == self.key and _is_whole(data, about) else None
 
 
+def _key_of(manifest: Path) -> str | None:
+    """Return what a store was made from, as its writer's key; None if it does not say."""
+    try:
+        return read_json(manifest.with_suffix(".zarr") / "zarr.json")["attributes"]["key"]
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+
+
 def _seal(about: dict[str, Any]) -> str:
     """Return the crc32c of what a sidecar says."""
     return f"{google_crc32c.value(json.dumps(about, sort_keys=True).encode()):08x}"
@@ -176,6 +188,7 @@ def assemble(
     made_from: dict[str, Any],
     index: ImageIndex,
     positions: Shaped[np.ndarray, "images tokens"] | None,
+    key: str,
 ) -> None:
     """Put a store together from the shards in its scratch folder, then write the manifest.
 
@@ -185,6 +198,9 @@ def assemble(
     ----------
     shards
         What the writer's `done` says of each shard, in order.
+    key
+        The writer's; the store keeps it, so that a process that has waited for this one can tell
+        whether it is what it was to make.
 
     Raises
     ------
@@ -207,7 +223,7 @@ def assemble(
             "and start again"
         )
     shutil.rmtree(folder, ignore_errors=True)
-    attributes = {"format": FORMAT, "made_from": made_from, "wnids": index.wnids}
+    attributes = {"format": FORMAT, "made_from": made_from, "wnids": index.wnids, "key": key}
     group = zarr.create_group(folder, attributes=attributes)
     _create_array(group, "values", shape, (plan.rows_per_shard, tokens, width), dtype)
     _write_array(group, "image", np.arange(plan.n_images, dtype=np.int32))

@@ -21,6 +21,7 @@ from cladescope.images.index import ImageIndex
 from cladescope.layout import page_folder
 from cladescope.names import SCORES, WORDS
 from cladescope.provenance.record import COLUMNS
+from cladescope.summary.tables import read_csv
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import Tree
 
@@ -80,13 +81,13 @@ def build_atlas(
     outputs
         `index` (HTML), `pages` and `shared` (folders).
     """
-    table = pd.read_csv(study.metrics)
+    table = read_csv(study.metrics)
     _copy_pages(Path(pages), outputs)
     with write_aside(outputs["shared"]) as aside:
         aside.mkdir()
         write_chunk(aside / "catalogue.js", settings=dict(settings), **_catalogue(table))
         _write_recurrence(table, study.recurrence, aside / "recurrence")
-        probed = pd.read_csv(study.probes)
+        probed = read_csv(study.probes)
         for name, files in study.datasets.items():
             taxonomy = Taxonomy.load(str(files["taxonomy"]))
             labels = ImageIndex.load(str(files["index"])).labels
@@ -168,7 +169,7 @@ def describe_tree(
     size = np.bincount(labels, minlength=len(taxonomy.leaves))
     reasons = {}
     if drawn is not None:
-        table = pd.read_csv(drawn).fillna("")
+        table = read_csv(drawn).fillna("")
         reasons = {
             row["wnid"]: [bool(row["drawn"]), row["reason"]] for row in table.to_dict("records")
         }

@@ -21,13 +21,21 @@ def load_checkpoint(model: Any, name: str, path: str) -> None:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it does not fit the model, and lists what differs; or is not what its sidecar says.
+        If it cannot be read; or does not fit the model, and lists what differs; or is not what its
+        sidecar says.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist; set backbone.weights")
     _check_sidecar(Path(path))
-    # weights_only: a pickle checkpoint must not run code.
-    state = load_state_dict(path, use_ema=False, weights_only=True)
+    try:
+        # weights_only: a pickle checkpoint must not run code.
+        state = load_state_dict(path, use_ema=False, weights_only=True)
+    except Exception as error:
+        # Whatever safetensors, zipfile or pickle raise on a cut or foreign file.
+        raise ValueError(
+            f"checkpoint {path} cannot be read ({error}): damaged, copied in part, or with more "
+            "than weights in it; copy it again, or set backbone.weights"
+        ) from error
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if convert is not None:
         state = convert(state, model)
@@ -44,6 +52,11 @@ def load_checkpoint(model: Any, name: str, path: str) -> None:
         for key, value in expected.items()
         if key in state and state[key].shape != value.shape
     ]
+    faults += [
+        f"{key} {reason}"
+        for key, value in expected.items()
+        if key in state and (reason := _unusable(state[key], value))
+    ]
     if faults:
         shown = "\n  ".join(faults[:MAX_LISTED])
         raise ValueError(
@@ -51,6 +64,16 @@ def load_checkpoint(model: Any, name: str, path: str) -> None:
             f"backbone.model to the architecture it was made with:\n  {shown}"
         )
     model.load_state_dict(state)
+
+
+def _unusable(given: torch.Tensor, expected: torch.Tensor) -> str | None:
+    """Return why a tensor of a checkpoint cannot stand for one of the model, or None if it can.
+
+    Half precision is exact in the model's float32.
+    """
+    if given.is_floating_point() != expected.is_floating_point():
+        return f"is of {str(given.dtype).removeprefix('torch.')}"
+    return None if given.isfinite().all() else "holds numbers that are not finite"
 
 
 def _check_sidecar(path: Path) -> None:

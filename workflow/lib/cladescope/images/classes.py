@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import pandas as pd
-
+from cladescope.files import read_text
 from cladescope.images.sources.base import Listing
 from cladescope.images.sources.faults import raise_faults
+from cladescope.images.sources.label_files import parse_table
 
 WNID = re.compile(r"n\d{8}")
 IMAGENET_1K = "imagenet-1k"
@@ -41,7 +41,7 @@ def read_wnid_map(wnids: str, own_ids: bool = False) -> dict[str, str]:
         return {str(number): wnid for number, wnid in enumerate(names)}
     if not Path(wnids).is_file():
         raise FileNotFoundError(f"{wnids} does not exist; correct the dataset's wnids")
-    table = pd.read_csv(wnids, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = parse_table(wnids, read_text(wnids))
     if not {"label", "wnid"} <= set(table.columns):
         raise ValueError(f"{wnids} has the columns {', '.join(table.columns)}; name label and wnid")
     twice = table.loc[table["label"].duplicated(), "label"].unique()

@@ -89,17 +89,17 @@ class ImageIndex:
         """Read an index that `save` wrote."""
         with reading(path):
             table = pq.read_table(path)
-        hashes = table["sha256"].combine_chunks().cast(pa.binary(SHA256_BYTES))
-        packed = "offset" in table.column_names
-        return cls(
-            paths=table["path"].to_numpy().astype(np.dtypes.StringDType()),
-            labels=table["label"].to_numpy(),
-            wnids=sorted(table["wnid"].unique().to_pylist()),
-            sha256=np.frombuffer(hashes.buffers()[1], np.uint8).reshape(-1, SHA256_BYTES),
-            spans=np.stack([table[name].to_numpy() for name in ("offset", "size")], 1)
-            if packed
-            else None,
-        )
+            hashes = table["sha256"].combine_chunks().cast(pa.binary(SHA256_BYTES))
+            packed = "offset" in table.column_names
+            return cls(
+                paths=table["path"].to_numpy().astype(np.dtypes.StringDType()),
+                labels=table["label"].to_numpy(),
+                wnids=sorted(table["wnid"].unique().to_pylist()),
+                sha256=np.frombuffer(hashes.buffers()[1], np.uint8).reshape(-1, SHA256_BYTES),
+                spans=np.stack([table[name].to_numpy() for name in ("offset", "size")], 1)
+                if packed
+                else None,
+            )
 
 
 def common_classes(indices: dict[str, ImageIndex]) -> list[str]:

@@ -1,20 +1,15 @@
 """The plan: what a configuration will cost, before any job runs."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cladescope.activations.store import ShardPlan, store_files
-from cladescope.backbone.backbone import Layer, check_blocks, forward_cost, list_layers
+from cladescope.backbone.layers import Layer, describe_preprocessing, forward_cost
 from cladescope.dictionaries.training.batches import BLOCK_ROWS
 from cladescope.dictionaries.training.cost import (
-    ATTAINED,
-    CARDS,
     Card,
     Cost,
     dense_step,
@@ -26,6 +21,7 @@ from cladescope.dictionaries.training.schedule import n_steps
 from cladescope.dictionaries.training.spec import Recipe
 from cladescope.images.index import ImageIndex
 from cladescope.layout import SPLITS
+from cladescope.operations.models import describe_models
 from cladescope.sweep import (
     SPARSE,
     TRAINED,
@@ -36,14 +32,14 @@ from cladescope.sweep import (
     expand_passes,
     expand_sweep,
     mapped_dictionaries,
+    weights_kind,
 )
 
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 PLANTED_CLASSES = 64
-RUNTIME_FACTOR, RUNTIME_MINUTES = 2, 10
-"""Suggested time limits are this multiple of the estimate, and more for starting and reading."""
-PROFILE = Path("profiles") / "slurm" / "config.yaml"
-"""Below a checkout."""
+MAP_FORWARDS = {True: (6, 5), False: (2, 3)}
+"""By whether the model is a transformer: forward passes for the maps of a pair, a backward pass
+counted as two, and the number of maps, controls among them, whose curves are measured."""
 
 
 @dataclass(frozen=True)
@@ -82,50 +78,53 @@ class TrainingPlan:
 
 
 @dataclass(frozen=True)
+class MapPlan:
+    """The maps of one dictionary's latents."""
+
+    folder: str
+    pairs: int
+    """At most so many pairs of a latent and an image."""
+    flops: float
+
+    def seconds(self, card: Card) -> float:
+        """Return the time on a card."""
+        return Cost("forward", self.flops, 0).seconds(card)
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """How often training sees its images."""
+
+    dataset: str
+    images: int
+    """Of the training split."""
+    asked: int
+    """The configuration's `training.images`."""
+
+    @property
+    def passes(self) -> float:
+        """Passes over the training split."""
+        return self.asked / self.images
+
+
+@dataclass(frozen=True)
 class Plan:
     """Costs of a configuration."""
 
     passes: list[PassPlan]
     training: list[TrainingPlan]
+    maps: list[MapPlan]
+    repetitions: list[Repetition]
+    """Of each dataset that dictionaries are trained on."""
+    preprocessing: dict[str, dict[str, Any]]
+    """Of each experiment, after `data_config`."""
+    checkpoints: list[str]
+    """Experiments whose weights are a local file."""
     dictionaries: int
     dictionary_disk: int
     """Bytes of weights."""
     jobs: Counter[str]
     """Number of jobs of every rule that has one for each dataset, pass, layer or dictionary."""
-
-
-@dataclass(frozen=True)
-class Grouping:
-    """Which rules share a Slurm job: the part of a profile that decides how many jobs there are."""
-
-    group_of: dict[str, str]
-    """Group of a rule."""
-    components: dict[str, int]
-    """Number of connected parts of the workflow that one Slurm job of a group runs."""
-
-    @classmethod
-    def load(cls, profile: Path) -> "Grouping":
-        """Read `groups` and `group-components` of a Snakemake profile."""
-        content = yaml.safe_load(profile.read_text())
-        group_of, components = (
-            dict(entry.split("=") for entry in content.get(key, ()))
-            for key in ("groups", "group-components")
-        )
-        return cls(group_of, {name: int(count) for name, count in components.items()})
-
-    def submitted(self, jobs: Mapping[str, int]) -> Counter[str]:
-        """Return the number of Slurm jobs by rule or group.
-
-        Parameters
-        ----------
-        jobs
-            Number of jobs by rule; a grouped rule that is missing has one. The rules of a group
-            follow one another, so a group has as many parts as its most numerous rule has jobs.
-        """
-        parts = Counter({rule: n for rule, n in jobs.items() if rule not in self.group_of})
-        for rule, group in self.group_of.items():
-            parts[group] = max(parts[group], jobs.get(rule, 1))
-        return Counter({name: ceil(n / self.components.get(name, 1)) for name, n in parts.items()})
 
 
 def make_plan(config: dict[str, Any]) -> Plan:
@@ -134,41 +133,67 @@ def make_plan(config: dict[str, Any]) -> Plan:
     Raises
     ------
     ValueError
-        If the number of a dataset's images is neither declared nor indexed yet, or a model has
-        another number of layers than declared; names the key.
+        If the number of a dataset's images is neither declared nor indexed yet (names the key), or
+        from `describe_models`.
     """
+    described = describe_models(config)
     counts = {name: _count_images(config, name) for name in config["datasets"]}
-    described: dict[tuple[str, int | None], list[Layer]] = {}
-    passes = []
-    for job in expand_passes(config):
-        backbone = (job.backbone["model"], job.backbone.get("image_size"))
-        if backbone not in described:
-            described[backbone] = list_layers(*backbone)
-        layers = described[backbone]
-        check_blocks(job.backbone["model"], layers, job.backbone["blocks"])
-        passes.append(_plan_pass(job, layers, counts[job.dataset][job.split]))
+    experiments = config["experiments"]
+    passes = [
+        _plan_pass(job, described[job.experiment], counts[job.dataset][job.split])
+        for job in expand_passes(config)
+    ]
     sweep = expand_sweep(config)
-    layer_of = {
-        (name, layer.number): layer
-        for name, experiment in config["experiments"].items()
-        for layer in described[
-            experiment["backbone"]["model"], experiment["backbone"].get("image_size")
-        ]
-    }
     disk = 0
     for entry in sweep:
-        d = layer_of[entry.experiment, entry.layer].width
+        d = described[entry.experiment][entry.layer - 1].width
         disk += 2 * (entry.width or 2 * d) * d * BYTES["float32"]
     alone = alone_experiments(config)
     jobs: list[tuple[DictionarySpec, ...]]
     jobs = [(entry,) for entry in sweep if entry.experiment in alone]
     jobs += [pack.members for pack in expand_packs(config, by_variant=True)]
+    trained = [members for members in jobs if members[0].variant in TRAINED]
     training = [
-        _plan_training(config, members, layer_of[members[0].experiment, members[0].layer], counts)
-        for members in jobs
-        if members[0].variant in TRAINED
+        _plan_training(
+            config, members, described[members[0].experiment][members[0].layer - 1], counts
+        )
+        for members in trained
     ]
-    return Plan(passes, training, len(sweep), disk, _count_jobs(config))
+    datasets = {experiments[members[0].experiment]["dataset"] for members in trained}
+    asked = config["training"]["images"]
+    return Plan(
+        passes,
+        training,
+        [_plan_maps(config, entry) for entry in mapped_dictionaries(config)],
+        [Repetition(name, counts[name]["train"], asked) for name in sorted(datasets)],
+        {
+            name: describe_preprocessing(
+                *(
+                    experiment["backbone"].get(key)
+                    for key in ("model", "image_size", "preprocessing")
+                )
+            )
+            for name, experiment in experiments.items()
+        },
+        [name for name in experiments if weights_kind(experiments[name]["backbone"]) == "file"],
+        len(sweep),
+        disk,
+        _count_jobs(config),
+    )
+
+
+def _plan_maps(config: dict[str, Any], entry: DictionarySpec) -> MapPlan:
+    """Count the forward passes of a dictionary's maps and of their curves."""
+    spec = config["relevancy"]
+    backbone = config["experiments"][entry.experiment]["backbone"]
+    latents = spec["latents"] + spec["random_latents"] + len(spec.get("nodes", ()))
+    cost = forward_cost(
+        backbone["model"], backbone.get("image_size"), entry.layer, backbone.get("modules")
+    )
+    forwards, maps = MAP_FORWARDS[cost.transformer]
+    forwards += maps * 2 * (spec["steps"] + 1)
+    pairs = latents * spec["images"]
+    return MapPlan(entry.folder, pairs, float(cost.flops) * pairs * forwards)
 
 
 def _plan_training(
@@ -238,7 +263,9 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
 
 def _plan_pass(job: PassSpec, layers: list[Layer], images: int) -> PassPlan:
     deepest = max(layer for layer, _ in job.places)
-    cost = forward_cost(job.backbone["model"], job.backbone.get("image_size"), deepest)
+    cost = forward_cost(
+        job.backbone["model"], job.backbone.get("image_size"), deepest, job.backbone.get("modules")
+    )
     extraction = job.extraction
     # Fails here rather than hours later, if shards and images do not match.
     shards = ShardPlan(images, extraction["shards"]).n_shards
@@ -284,76 +311,3 @@ def _count_images(config: dict[str, Any], name: str) -> dict[str, int]:
                 f"expected_images, or index them first: snakemake --cores all -- {index}"
             )
     return counts
-
-
-def describe_plan(plan: Plan, card_name: str, grouping: Grouping) -> Iterator[str]:
-    """Yield the lines of a readable plan.
-
-    Parameters
-    ----------
-    card_name
-        GPU that is assumed: one of `CARDS`.
-    grouping
-        How the Slurm profile groups jobs.
-
-    Raises
-    ------
-    ValueError
-        If the card is not known.
-    """
-    if card_name not in CARDS:
-        raise ValueError(f"--card {card_name}: known are {', '.join(CARDS)}")
-    card = CARDS[card_name]
-    heads = f"{'images':>10}{'layers':>8}{'jobs':>6}{'PFLOP':>12}{'hours':>8}{'disk':>10}"
-    yield f"{'extraction pass':<28}{heads}"
-    for job in plan.passes:
-        yield (
-            f"{job.name:<28}{job.images:>10}{job.layers:>8}{job.jobs:>6}{job.flops / 1e15:>12.3g}"
-            f"{job.seconds(card) / 3600:>8.2g}{_size(job.disk):>10}"
-        )
-    training = [job.seconds(card) for job in plan.training]
-    extraction = [job.seconds(card) for job in plan.passes]
-    yield ""
-    yield (
-        f"hours assume {ATTAINED:.0%} of the peak rates of one {card_name} for each job; not "
-        "measured; `--card` names another"
-    )
-    jobs = sum(job.jobs for job in plan.passes)
-    yield f"extraction: {jobs} jobs, {sum(extraction) / 3600:.2g} GPU-hours together"
-    yield (
-        f"dictionaries: {plan.dictionaries}; training: {len(training)} jobs, "
-        f"{sum(training) / 3600:.2g} GPU-hours together"
-    )
-    yield f"files of activations: {sum(job.files for job in plan.passes):,}"
-    disk = sum(job.disk for job in plan.passes)
-    yield f"disk: {_size(disk)} activations, {_size(plan.dictionary_disk)} dictionaries"
-    peaks = {
-        "extraction": max(job.memory for job in plan.passes),
-        "training": max((job.memory for job in plan.training), default=0),
-    }
-    yield "device memory, about: " + ", ".join(f"{_size(n)} {name}" for name, n in peaks.items())
-    if peaks["training"] > card.memory * 1e9:
-        yield f"MORE THAN A {card_name} HAS ({card.memory} GB): lower sweep.dictionaries_per_job"
-    submitted = grouping.submitted(plan.jobs)
-    counts = ", ".join(f"{n:,} {name}" for name, n in submitted.items() if n)
-    yield f"Slurm jobs through profiles/slurm: {submitted.total():,} ({counts})"
-    longest = {
-        "extract_activations": max(job.seconds(card) / job.jobs for job in plan.passes),
-        "train_sae": max(training, default=0),
-    }
-    limits = ", ".join(
-        f"{rule} {ceil(RUNTIME_FACTOR * seconds / 60 + RUNTIME_MINUTES)}"
-        for rule, seconds in longest.items()
-    )
-    yield (
-        f"`runtime` there in minutes, {RUNTIME_FACTOR} times the longest job "
-        f"and {RUNTIME_MINUTES} more: {limits}"
-    )
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.1f} TB"

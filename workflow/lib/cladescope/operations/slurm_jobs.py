@@ -1,5 +1,6 @@
 """Slurm jobs that are still there after the Snakemake that submitted them is gone."""
 
+import re
 import shutil
 import subprocess
 import time
@@ -8,6 +9,8 @@ from pathlib import Path
 POLL_SECONDS = 10
 LOGS = Path(".snakemake") / "slurm_logs"
 """Where Snakemake keeps the logs of the jobs that it submits, below the folder it started in."""
+OUT_OF_MEMORY = re.compile("exceeded memory limit|oom.kill|out of memory", re.IGNORECASE)
+"""What Slurm writes into the log of a job that it ends because of its memory."""
 NO_CLUSTER = "Could not establish a configuration source"
 """What Slurm's clients say where they are installed and no cluster is."""
 
@@ -70,3 +73,23 @@ def wait_for_jobs(folder: str | Path, poll_seconds: float = POLL_SECONDS) -> Non
             named = jobs
         time.sleep(poll_seconds)
     print("no Slurm job of an earlier run is left")
+
+
+def killed_for_memory(folder: str | Path, since: float) -> list[str]:
+    """Return what Slurm's logs say of jobs that it has ended because of their memory.
+
+    Snakemake itself says so only where Slurm reports the state OUT_OF_MEMORY.
+
+    Parameters
+    ----------
+    folder
+        Folder in which Snakemake was started.
+    since
+        Logs that were written to after this time count (seconds since the epoch).
+    """
+    found = []
+    for log in sorted((Path(folder) / LOGS).rglob("*.log")):
+        if log.stat().st_mtime >= since and OUT_OF_MEMORY.search(log.read_text(errors="replace")):
+            rule = log.relative_to(Path(folder) / LOGS).parts[0]
+            found.append(f"{rule}: out of memory ({log}); raise its mem_mb in the profile")
+    return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snakemake.io import IOFile, flag, get_flag_value, is_flagged
+from snakemake.iocontainers import Wildcards
 from snakemake.persistence import MetadataRecord, PersistenceBase
 
 PART = "part_of"
@@ -74,3 +75,18 @@ def _record_of_whole(self: PersistenceBase, path: Any) -> MetadataRecord | None:
 
 
 PersistenceBase._input, PersistenceBase.metadata = _inputs_without_parts, _record_of_whole
+
+
+_log = PersistenceBase.log
+
+
+def _log_of_job(self: PersistenceBase, path: Any) -> list[str]:
+    """Return the log of the job that makes a file, also where it was never made.
+
+    Snakemake's summary names no other thing by which the files of a job can be told.
+    """
+    wildcards = Wildcards(fromdict=path.rule.get_wildcards(path))
+    return _log(self, path) or [str(log) for log in path.rule.expand_log(wildcards)]
+
+
+PersistenceBase.log = _log_of_job

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cladescope.jobs import FAILED
+from cladescope.jobs import DONE, FAILED
 
 _GENERATED = re.compile(
     r"(extract_activations|extract_shards|join_shards|train_sae|encode|score_dictionary|chart_dictionary)_.*"
@@ -86,8 +86,10 @@ def _table(stages: Mapping[str, _Stage], results: Path) -> Iterator[str]:
     hours, unknown, failures = 0.0, False, []
     for name, stage in stages.items():
         left = [Path(log) for log, fresh in stage.jobs.items() if not fresh]
-        failed = [log for log in left if log.is_file() and FAILED in log.read_text()]
-        begun = sum(log.is_file() for log in left) - len(failed)
+        logs = {log: log.read_text() for log in left if log.is_file()}
+        failed = [log for log, text in logs.items() if FAILED in text]
+        # The log of a job that is done is of an earlier run.
+        begun = sum(DONE not in text and FAILED not in text for text in logs.values())
         failures += failed
         seconds = _seconds_per_job(results / "benchmarks", name)
         if left and seconds is None:

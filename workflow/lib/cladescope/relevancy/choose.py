@@ -32,7 +32,7 @@ def named_latents(nodes: pd.DataFrame, wnids: Sequence[str]) -> Int[np.ndarray, 
     if unknown:
         raise ValueError(
             f"relevancy.nodes: {', '.join(unknown)} are not internal nodes of this dataset's "
-            "taxonomy; tables/nodes.csv.gz lists those that are"
+            "taxonomy; `make tree CONFIG=...` prints those that are"
         )
     return table.loc[list(wnids)].dropna().drop_duplicates().to_numpy(int)
 

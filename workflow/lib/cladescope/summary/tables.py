@@ -1,5 +1,6 @@
 """The tables that a study publishes: every dictionary, every latent, every node."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,17 @@ from typing import Any
 import pandas as pd
 
 from cladescope.files import read_json, reading, write_aside
+from cladescope.jobs import warn
 from cladescope.provenance.record import combine
 
+_TEXT = re.compile(
+    r"dictionary|experiment|dataset|model|weights|token|variant|path|reason|git_commit|"
+    r"(.*_)?(wnid|name|class|sha256)"
+)
+"""Columns of tables that are text, whatever it looks like: a class may be called 007 or NA."""
 _RECURRENCE = ["n_other_seeds", "seed_similarity", "seed_similarity_null", "recurrence"]
+OVERFITTED = 0.15
+"""By how much FVE in training may exceed that of the evaluation images without a warning."""
 _NO_SEEDS = pd.DataFrame(columns=_RECURRENCE)
 
 
@@ -27,8 +36,8 @@ def tabulate(
     identities
         For each dictionary, the columns that say which it is.
     files
-        By name, those of each dictionary, in the same order: `quality` of `encode`, `scores` and
-        the tables (latents, nodes, ...) of `score_dictionary`.
+        By name, those of each dictionary, in the same order: `training` of `train_sae`, `quality`
+        of `encode`, `scores` and the tables (latents, nodes, ...) of `score_dictionary`.
     recurrence
         Files of `match_seeds`.
     made
@@ -53,12 +62,14 @@ def tabulate(
                 f"{files['quality'][number]} and {files['scores'][number]} both hold "
                 f"{', '.join(shared)}"
             )
+        measured["train_fve"] = _train_fve(files["training"][number])
         latents = _read(files["latents"][number], ["status", "hierarchical"])
         means = _recurrence_means(latents, of_seeds[number])
         rows.append({**identity, **measured, **scored, **means, **made.loc[identity["dictionary"]]})
     metrics = pd.DataFrame(rows).astype({"sparsity": "Float64", "seed": "Int64"})
     # Whole numbers where every sparsity is one.
     metrics["sparsity"] = metrics["sparsity"].convert_dtypes()
+    _warn_of_overfitting(metrics)
     write_csv([metrics], outputs["metrics"])
     for table in [name for name in outputs if name != "metrics"]:
         parts = (
@@ -66,6 +77,25 @@ def tabulate(
             for file, name, seeds in zip(files[table], names, of_seeds, strict=True)
         )
         write_csv(parts, outputs[table])
+
+
+def _train_fve(log: str) -> float | None:
+    """Return the FVE of the last steps of training; None where nothing was trained."""
+    table = _read(log)
+    return float(table["fve"].iloc[-1]) if len(table) else None
+
+
+def _warn_of_overfitting(metrics: pd.DataFrame) -> None:
+    """Say how many dictionaries explain their training images far better than others."""
+    gap = (metrics["train_fve"].astype(float) - metrics["fve"]).fillna(0).to_numpy()
+    if (gap > OVERFITTED).any():
+        worst = metrics.iloc[gap.argmax()]
+        warn(
+            f"{(gap > OVERFITTED).sum()} of {len(gap)} dictionaries explain their training images "
+            f"far better than the evaluation images, most of all {worst['dictionary']}: FVE "
+            f"{worst['train_fve']:.2f} and {worst['fve']:.2f}. Lower training.images or the "
+            "widths, or take more images"
+        )
 
 
 def gather_layers(
@@ -104,7 +134,7 @@ def tabulate_skipped(
     """
     parts = []
     for (dataset, split), table in tables.items():
-        part = pd.read_csv(table, dtype=str, keep_default_na=False)
+        part = read_csv(table)
         part.insert(0, "dataset", dataset)
         part.insert(1, "split", split)
         parts.append(part.assign(**combine(made[dataset])))
@@ -164,3 +194,18 @@ def write_csv(parts: Iterable[pd.DataFrame], path: str | Path) -> None:
                 lineterminator="\n",
                 compression=compression,
             )
+
+
+def read_csv(path: str | Path) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote: ids and names are text, only an empty cell is missing.
+
+    Raises
+    ------
+    ValueError
+        Names the file if it is no such table.
+    """
+    # The file alone knows its columns, and pandas guesses the type of those that are not named.
+    with reading(path):
+        columns = pd.read_csv(path, nrows=0).columns
+        text = {name: str for name in columns if _TEXT.fullmatch(name)}
+        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])

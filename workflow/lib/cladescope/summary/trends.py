@@ -3,6 +3,7 @@
 `docs/scores.md` defines the columns of the tables.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
@@ -29,14 +30,30 @@ def over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def over_depth(metrics: pd.DataFrame, level: float, seed: int = 0) -> pd.DataFrame:
+def across_layers(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the table without the widths of baselines that have none to choose.
+
+    Raw neurons and principal components are as many as a layer is wide, and yet of one kind at all
+    layers. Only what has a width in the sweep has a seed.
+    """
+    return metrics.assign(width=metrics["width"].where(metrics["seed"].notna()))
+
+
+def over_depth(metrics: pd.DataFrame, level: float, draws: int, seed: int = 0) -> pd.DataFrame:
     """Return each score's trend over the layers, one row per arm, kind of dictionary and score.
 
     The trend is Spearman's rank correlation of layer and score (mean over seeds). Its interval
     comes from `RESAMPLES` draws that take a seed at random at every layer and add normal noise of
     the score's own standard error. A layer exceeds the permuted-leaf null if every seed is on the
-    hierarchical side of the null's mean and the largest of their p-values, adjusted over the
-    layers by Benjamini and Hochberg, is at most `level`.
+    hierarchical side of the null's mean and the largest of their one-sided p-values, adjusted over
+    the layers by Benjamini and Hochberg, is at most `level`.
+
+    Parameters
+    ----------
+    metrics
+        As `across_layers` returns them.
+    draws
+        Of the null: a one-sided p-value is at least 1 / (1 + draws).
     """
     random = np.random.default_rng(seed)
     rows = []
@@ -47,7 +64,8 @@ def over_depth(metrics: pd.DataFrame, level: float, seed: int = 0) -> pd.DataFra
         row = dict(zip([*ARM, *KIND, "score"], key, strict=True))
         row["n_layers"], row["n_seeds"] = len(layers), part["seed"].fillna(0).nunique()
         row |= _correlation(layers, by_layer, random)
-        rows.append(row | _first_beyond(str(row["score"]), layers, by_layer, level))
+        row |= _first_beyond(str(row["score"]), layers, by_layer, level)
+        rows.append(row | {"n_layers_needed": _needed(len(layers), level, draws)})
     return pd.DataFrame(rows)
 
 
@@ -132,7 +150,9 @@ def _first_beyond(
     for part in by_layer:
         known = part["p_value"].notna().all()
         beyond = (sign * (part["value"] - part["null"]) > 0).all()
-        p_values.append(part["p_value"].max() if known and beyond else 1.0 if known else np.nan)
+        # The table's is two-sided: twice the smaller tail, which is that of the side it is on.
+        one_sided = part["p_value"].max() / 2
+        p_values.append(one_sided if known and beyond else 1.0 if known else np.nan)
     adjusted = benjamini_hochberg(np.array(p_values, np.float64))
     found = np.flatnonzero(adjusted <= level)
     return {
@@ -140,6 +160,12 @@ def _first_beyond(
         "first_layer": float(layers[found[0]]) if len(found) else np.nan,
         "n_layers_beyond": len(found),
     }
+
+
+def _needed(n_layers: int, level: float, draws: int) -> int:
+    """Return how many layers must exceed a null together for any to count: p m / k ≤ level."""
+    # Rounded: 6 of 6 layers at a level of 1 / (1 + draws) need exactly 6.
+    return max(1, math.ceil(round(n_layers / (1 + draws) / level, 9)))
 
 
 def _differences(a: pd.DataFrame, b: pd.DataFrame) -> Iterator[dict[str, object]]:

@@ -1,9 +1,11 @@
 """A taxonomy of the user's own: a table of parents and children, for classes outside WordNet."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from cladescope.files import read_text
 from cladescope.taxonomy.taxonomy import Taxonomy, taxonomy_from_parents
 
 
@@ -28,14 +30,17 @@ def read_taxonomy_table(path: str | Path, classes: Sequence[str]) -> Taxonomy:
     parents: dict[str, list[str]] = {}
     names: dict[str, str] = {}
     problems = []
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
+    rows = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    try:
         if missing := {"child", "parent"} - set(rows.fieldnames or ()):
             raise ValueError(f"{path} has no column {' and '.join(sorted(missing))}; add it")
-        for number, row in enumerate(rows, start=2):
+        for row in rows:
+            if None in row:
+                problems.append(f"line {rows.line_num}: more cells than the header has")
+                continue
             child, parent = (row["child"] or "").strip(), (row["parent"] or "").strip()
             if not child:
-                problems.append(f"line {number}: no child")
+                problems.append(f"line {rows.line_num}: no child")
                 continue
             above = parents.setdefault(child, [])
             if parent:
@@ -44,6 +49,8 @@ def read_taxonomy_table(path: str | Path, classes: Sequence[str]) -> Taxonomy:
                     above.append(parent)
             if name := (row.get("name") or "").strip():
                 names[child] = name
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {rows.line_num}: {error}; correct it") from error
     if unknown := [c for c in classes if c not in parents]:
         problems.append(f"classes that the table lacks: {', '.join(unknown)}")
     if problems:

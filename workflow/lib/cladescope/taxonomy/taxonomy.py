@@ -109,24 +109,25 @@ class Taxonomy:
                 f"{path} is not a taxonomy table (no column {', '.join(sorted(missing))}); "
                 "delete it and rerun"
             )
-        nodes = tuple(table["wnid"].to_pylist())
-        label = table["label"].to_pylist()
-        by_label = {label: node for node, label in zip(nodes, label, strict=True)}
-        leaves = tuple(by_label[i] for i in range(sum(x is not None for x in label)))
-        ancestors = np.zeros((len(leaves), len(nodes)), bool)
-        for node, classes in enumerate(table["leaves"].to_pylist()):
-            ancestors[classes, node] = True
-        return cls(
-            leaves=leaves,
-            nodes=nodes,
-            names=tuple(table["name"].to_pylist()),
-            depth=table["depth"].to_numpy(),
-            height=table["height"].to_numpy(),
-            height_contracted=table["height_contracted"].to_numpy(),
-            representative=table["representative"].to_numpy(),
-            ancestors=ancestors,
-            parents=tuple(tuple(p) for p in table["parents"].to_pylist()),
-        )
+        with reading(path):
+            nodes = tuple(table["wnid"].to_pylist())
+            label = table["label"].to_pylist()
+            by_label = {label: node for node, label in zip(nodes, label, strict=True)}
+            leaves = tuple(by_label[i] for i in range(sum(x is not None for x in label)))
+            ancestors = np.zeros((len(leaves), len(nodes)), bool)
+            for node, classes in enumerate(table["leaves"].to_pylist()):
+                ancestors[classes, node] = True
+            return cls(
+                leaves=leaves,
+                nodes=nodes,
+                names=tuple(table["name"].to_pylist()),
+                depth=table["depth"].to_numpy(),
+                height=table["height"].to_numpy(),
+                height_contracted=table["height_contracted"].to_numpy(),
+                representative=table["representative"].to_numpy(),
+                ancestors=ancestors,
+                parents=tuple(tuple(p) for p in table["parents"].to_pylist()),
+            )
 
 
 def taxonomy_from_parents(

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,7 @@ def build_taxonomy(wnids: Sequence[str], nltk_data: str | Path) -> Taxonomy:
     """
     with open_wordnet(nltk_data) as wordnet:
         problems = []
-        if repeated := sorted({w for w in wnids if wnids.count(w) > 1}):
+        if repeated := sorted(w for w, times in Counter(wnids).items() if times > 1):
             problems.append(f"given more than once: {', '.join(repeated)}")
         synsets = {wnid: _synset(wordnet, wnid) for wnid in wnids}
         if unknown := [wnid for wnid, synset in synsets.items() if synset is None]:

@@ -1,6 +1,7 @@
 """Baseline: directions of k-means clusters of the activations, read like a TopK dictionary."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from cladescope.dictionaries.training.spec import FitSpec
 from cladescope.machines import has_gpu, make_deterministic, torch_device
 
 ROUNDS = 25
+SCALED_ROWS = 8192
+"""Rows that the scale is fitted to, at most: it is one number."""
 _BLOCK_ROWS = 8192
 
 
@@ -19,7 +22,9 @@ def fit(beginning: Beginning, spec: FitSpec) -> Dictionary:
     """Return latents along the centres of `width` clusters; the `sparsity` largest are kept.
 
     Lloyd's algorithm (`ROUNDS` rounds) from random images of the training split. A cluster without
-    images starts again at a random one. z_j = ReLU(⟨c_j / ‖c_j‖, x'⟩).
+    images starts again at a random one. z_j = s ReLU(⟨c_j / ‖c_j‖, x'⟩) and the decoder rows are
+    c_j / ‖c_j‖. The scale s fits the reconstruction: several clusters lie in much the same
+    direction, so that the sum of the largest would overshoot. It changes no order and no firing.
     """
     assert spec.width and spec.sparsity and spec.seed is not None
     x, mean, scale = beginning
@@ -41,7 +46,16 @@ def fit(beginning: Beginning, spec: FitSpec) -> Dictionary:
     rows = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
     rows = rows.astype(np.float32)
     zeros = np.zeros(len(rows), np.float32), np.zeros(x.shape[1], np.float32)
-    return Dictionary(rows, zeros[0], rows, zeros[1], mean, scale, int(spec.sparsity))
+    found = Dictionary(rows, zeros[0], rows, zeros[1], mean, scale, int(spec.sparsity))
+    factor = _scale_of(found, x[:: -(-len(x) // SCALED_ROWS)])
+    return replace(found, encoder=rows * np.float32(factor))
+
+
+def _scale_of(dictionary: Dictionary, x: Float[np.ndarray, "images d"]) -> float:
+    """Return the s that minimises Σ‖x' − s x̂'‖²: Σ⟨x', x̂'⟩ / Σ‖x̂'‖²; 1 if nothing fires."""
+    guess = dictionary.decode(dictionary.encode(x))
+    squares = float(np.square(guess, dtype=np.float64).sum())
+    return float((x.astype(np.float64) * guess).sum()) / squares if squares else 1.0
 
 
 def _search(x: Float[np.ndarray, "images d"]) -> Callable[[np.ndarray], np.ndarray]:

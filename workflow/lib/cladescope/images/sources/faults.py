@@ -18,3 +18,9 @@ def raise_faults(where: str, faults: list[str]) -> None:
     if len(faults) > MAX_LISTED:
         listed.append(f"... and {len(faults) - MAX_LISTED} more, all of them in the log")
     raise ValueError(f"{where} has {len(faults)} fault(s):\n  " + "\n  ".join(listed))
+
+
+def is_utf8(name: str) -> bool:
+    """Return whether the system could decode a file's name."""
+    # What it could not decode is in surrogates.
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)

@@ -1,10 +1,12 @@
 """Label files: which class each image is of, where its folder does not say."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from cladescope.files import read_text, reading
 from cladescope.images.sources.faults import raise_faults
 
 
@@ -33,25 +35,40 @@ def read_label_file(path: str | Path) -> tuple[list[str] | None, list[str]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; correct the dataset's label_files")
     if path.suffix == ".parquet":
-        return _two_columns(path, pd.read_parquet(path).astype(str))
-    with path.open(encoding="utf-8-sig") as file:
-        first = file.readline()
+        with reading(path):
+            table = pd.read_parquet(path).astype(str)
+        return _two_columns(path, table)
+    text = read_text(path)
+    first = text.partition("\n")[0]
     if "," in first:
-        return _two_columns(path, _read_text(path))
+        return _two_columns(path, parse_table(path, text))
     words = len(first.split())
     if words not in (1, 2):
         raise ValueError(
             f"{path}: the first line is {first.strip()!r}; expected a CSV header, or a path and a "
             "label, or only a label"
         )
-    table = _read_text(path, header=None, sep=r"\s+")
+    table = parse_table(path, text, header=None, sep=r"\s+")
     if words == 1:
         return None, table[0].tolist()
     return _checked(path, table[0], table[1])
 
 
-def _read_text(path: Path, **options: Any) -> pd.DataFrame:
-    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", **options)
+def parse_table(path: str | Path, text: str, **options: Any) -> pd.DataFrame:
+    """Make a table of a file's text, whose cells are text as well; `options` are pandas's.
+
+    Raises
+    ------
+    ValueError
+        Names the file and the line that is no row.
+    """
+    try:
+        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, **options)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{path}: {str(error).strip()}; correct the file") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError(f"{path}: every row has more cells than the header; correct the file")
+    return table
 
 
 def _two_columns(path: Path, table: pd.DataFrame) -> tuple[list[str], list[str]]:

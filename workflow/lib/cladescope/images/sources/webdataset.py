@@ -19,7 +19,7 @@ import numpy as np
 
 from cladescope.images.index import ImageIndex, is_image
 from cladescope.images.sources.base import ImageSource, Listing
-from cladescope.images.sources.faults import raise_faults
+from cladescope.images.sources.faults import is_utf8, raise_faults
 from cladescope.jobs import progress
 
 DEFAULT_PATTERN = "*.tar"
@@ -112,6 +112,11 @@ def _members(path: Path) -> Iterator[_Member]:
         while (member := tar.next()) is not None:
             if member.isreg() and not 0 <= member.size <= n_bytes - member.offset_data:
                 raise ValueError(f"{member.name} reaches beyond the end of the file")
+            if PurePosixPath(member.name).name.startswith("."):
+                # macOS's tar adds ._7.jpg to 7.jpg: a part of no dataset.
+                continue
+            if not is_utf8(member.name):
+                raise ValueError(f"{os.fsencode(member.name)!r} is no UTF-8 name")
             if member.isreg() and not member.issparse():
                 yield _Member(member.name.removeprefix("./"), member.offset_data, member.size)
             elif not member.isdir():
@@ -163,9 +168,12 @@ def _read_label(path: Path, member: _Member) -> str:
     if member.size > MAX_LABEL_BYTES:
         raise ValueError(f"{member.name} is too long for a label ({member.size} bytes)")
     content = os.pread(_open(path).fileno(), member.size, member.offset)
-    if member.name.lower().endswith(".cls"):
-        return content.decode().strip()
-    fields = json.loads(content)
+    try:
+        if member.name.lower().endswith(".cls"):
+            return content.decode().strip()
+        fields = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{member.name} is no label ({error})") from error
     for name in ("wnid", "label"):
         if isinstance(fields, dict) and name in fields:
             return str(fields[name])

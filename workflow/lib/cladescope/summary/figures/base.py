@@ -1,5 +1,6 @@
 """What the figures share: names and colours of the series, style, saving."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,9 +49,17 @@ def titles(*names: str) -> dict[str, str]:
     return {name: text.replace("LCH_τ", r"LCH$_\tau$") for name, text in labels(*names).items()}
 
 
-def short_name(synset: str) -> str:
-    """Return a synset's first word as people write it: `big cat` for `big_cat.n.01`."""
-    return synset.split(".")[0].replace("_", " ")
+def plain(name: str) -> str:
+    """Return a name as matplotlib should write it: on one line, and dollars are no mathematics."""
+    return " ".join(name.split()).replace("$", r"\$")
+
+
+def short_name(name: str) -> str:
+    """Return a synset's first word as people write it, `big cat` for `big_cat.n.01`.
+
+    Names of the user's own taxonomy stay what they are, but for `_`.
+    """
+    return plain(re.sub(r"\.[a-z]\.\d+$", "", name).replace("_", " "))
 
 
 def remark(text: str) -> Figure:

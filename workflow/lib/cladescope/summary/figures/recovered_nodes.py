@@ -40,8 +40,10 @@ def plot_recovered_nodes(
     kept = metrics[(metrics["variant"] == "topk") & (metrics["dataset"] == dataset)]
     table = nodes.merge(kept[["dictionary", "layer", "weights"]], on="dictionary")
     random = table["weights"] == "random"
-    if table[~random].empty:
+    if (kept["weights"] == "random").all():
         return remark("no trained dictionary on a trained backbone")
+    if table.empty:
+        return remark("no internal node below the root")
     order = _in_tree_order(Tree.of(taxonomy), taxonomy)
     order = order[order["wnid"].isin(table["wnid"])]
     largest = order.nlargest(SHOWN_NODES, "n_leaves", keep="all").index[:SHOWN_NODES]

@@ -22,8 +22,11 @@ def plot_sensitivity(sensitivity: pd.DataFrame, metrics: pd.DataFrame) -> Figure
             part = table[["layer", "top_n", "tau", "rho", f"{score}{suffix}"]]
             part = part.rename(columns={f"{score}{suffix}": "value"})
             parts.append(part.assign(series=series, score=label))
+    drawn = pd.concat(parts, ignore_index=True).rename(columns={"top_n": "N", "tau": "τ"})
+    if drawn["value"].isna().all():
+        return remark("no latent is scored")
     grid = sns.relplot(
-        pd.concat(parts, ignore_index=True).rename(columns={"top_n": "N", "tau": "τ"}),
+        drawn,
         kind="line",
         x="layer",
         y="value",

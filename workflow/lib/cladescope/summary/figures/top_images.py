@@ -9,7 +9,7 @@ from PIL.Image import Image
 
 from cladescope.codes.codes import Codes
 from cladescope.relevancy.choose import best_latents, strongest_images
-from cladescope.summary.figures.base import set_style
+from cladescope.summary.figures.base import plain, remark, set_style
 from cladescope.summary.figures.sheet import Sheet
 
 SHOWN_LATENTS = 10
@@ -26,12 +26,15 @@ def plot_top_images(
     """
     set_style()
     shown = best_latents(latents, SHOWN_LATENTS)
+    if shown.empty:
+        return remark("no scored latent matches an internal node")
     sheet = Sheet(len(shown), SHOWN_IMAGES, f"Latents that match an internal node best: {title}")
     records: list[dict[str, Any]] = shown.to_dict("records")  # type: ignore[assignment]
     for number, latent in enumerate(records):
         words = (
-            "{lch_tau_name}\nlatent {latent}, MCC {best_internal_mcc:.2f}\n"
-            "with {best_internal_name}".format(**latent)
+            f"{plain(latent['lch_tau_name'])}\n"
+            f"latent {latent['latent']}, MCC {latent['best_internal_mcc']:.2f}\n"
+            f"with {plain(latent['best_internal_name'])}"
         )
         images = strongest_images(codes, latent["latent"], SHOWN_IMAGES)
         for axis, image in zip(sheet.row(number, words), images, strict=False):

@@ -1,0 +1,66 @@
+"""What a configuration asks of its models, held against timm before any job."""
+
+from pathlib import Path
+from typing import Any
+
+from cladescope.config import ConfigError
+from cladescope.files import read_json
+from cladescope.sweep import PassSpec, expand_passes
+
+
+def describe_models(config: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return the layers (`Layer`) of every experiment's model.
+
+    Raises
+    ------
+    ConfigError
+        Lists every experiment whose model timm does not know or cannot read, has another number of
+        layers than declared, or lacks a token that a pass takes.
+    """
+    # Takes seconds to import.
+    from cladescope.backbone.layers import check_blocks, check_tokens, list_layers
+
+    layers, faults = {}, []
+    for name, experiment in config["experiments"].items():
+        backbone = experiment["backbone"]
+        options = {key: backbone.get(key) for key in ("image_size", "modules")}
+        try:
+            layers[name] = list_layers(backbone["model"], **options)
+            check_blocks(backbone["model"], layers[name], backbone["blocks"])
+            for part in experiment["extraction"]["passes"]:
+                check_tokens(backbone["model"], layers[name], part["tokens"])
+        except ValueError as error:
+            faults.append(f"experiments.{name}: {error}")
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return layers
+
+
+def check_models(config: dict[str, Any]) -> None:
+    """Do the same where something is to be extracted; what has been needs no check.
+
+    Raises
+    ------
+    ConfigError
+        As `describe_models` does.
+    """
+    waiting = {job.experiment for job in expand_passes(config) if not _is_extracted(config, job)}
+    chosen = {
+        name: config["experiments"][name] for name in config["experiments"] if name in waiting
+    }
+    if chosen:
+        describe_models({**config, "experiments": chosen})
+
+
+def _is_extracted(config: dict[str, Any], job: PassSpec) -> bool:
+    """Say whether all stores of a pass are there, of the model that it names."""
+    manifests = [Path(config["results"]) / job.manifest(place) for place in job.places]
+    if not all(manifest.is_file() for manifest in manifests):
+        return False
+    try:
+        found = read_json(manifests[0])["made_from"]["backbone"]
+    except (KeyError, TypeError, ValueError):
+        # Damaged: whoever reads the store says so.
+        return False
+    keys = ("model", "blocks", "image_size", "modules")
+    return all(found.get(key) == job.backbone.get(key) for key in keys)
