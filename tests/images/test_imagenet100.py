@@ -14,7 +14,8 @@ from cladescope.config import complete_config, index_spec
 from cladescope.images.classes import read_wnid_map
 from cladescope.images.indexing import index_images
 from cladescope.images.sources import make_source
-from cladescope.operations.plan import PROFILE, Grouping, describe_plan, make_plan
+from cladescope.operations.plan import make_plan
+from cladescope.operations.plan_lines import PROFILE, Grouping, describe_plan
 from cladescope.taxonomy.wordnet import build_taxonomy
 
 REVISION = "0519dc2f402a3a18c6e57f7913db059215eee25b"
