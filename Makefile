@@ -10,6 +10,8 @@ FILE ?= study.tar.gz
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := $(VENV)-peers
+# Packages that only the preparation of demo-real needs, in a folder, beside those of the environment.
+REAL := $(VENV)-real
 # A person at a terminal sees progress bars, a log file plain lines.
 SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) $(shell test -t 2 && echo --logger rich)
 # Compiled at once: hundreds of short jobs import these packages, also from folders they cannot write.
@@ -22,7 +24,7 @@ PACKAGES := 5.6 GB, silent for two minutes on a fast connection, longer on a slo
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run bench-gpu plan layers tree verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-saelens peers lint format lock wheels planted-backbone clean
+.PHONY: help demo demo-real run bench-gpu plan layers tree verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-saelens peers lint format lock wheels planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -34,6 +36,13 @@ demo: $(VENV)/synced ## make the environment, run the embedded default, say wher
 	@echo "Report:  results/demo/report.html"
 	@echo "Figures: results/demo/figures/  (start with scores.png)"
 	@echo "Tables:  results/demo/tables/   (start with metrics.csv; columns: docs/scores.md)"
+
+demo-real: $(VENV)/synced $(REAL)/synced ## the same of a network and pictures that others made; fetches 90 MB
+	PYTHONPATH=$(REAL) $(BIN)/cladescope prepare-real data/real
+	$(SNAKEMAKE) --configfile config/real.yaml
+	$(BIN)/snakemake --configfile config/real.yaml --report results/real/report.html --quiet
+	@echo "Atlas:   results/real/atlas/index.html"
+	@echo "Figures: results/real/figures/  Tables: results/real/tables/  What it is: docs/real.md"
 
 run: $(VENV)/synced ## run CONFIG=... (default: config/config.yaml)
 	@$(BIN)/cladescope check $(CONFIG)
@@ -113,6 +122,7 @@ lock: $(VENV)/uv ## resolve the requirements again and write the locks
 	cd envs && ../$(LOCK) uv.in -o uv.txt
 	cd envs && ../$(LOCK) requirements-dev.in -o requirements-dev.txt
 	cd envs && ../$(LOCK) requirements.in -c requirements-dev.txt -o requirements.txt
+	cd envs && ../$(LOCK) --no-deps real.in -o real.txt
 	cd envs && ../$(LOCK) peers.in -c requirements-dev.txt -o peers.txt
 	$(BIN)/python envs/pin_conda.py
 	$(MAKE) wheels
@@ -128,7 +138,7 @@ wheels: $(VENV)/uv ## check that the locks install on every system that README n
 	done; done; done
 
 clean: ## remove the environments (results stay)
-	rm -rf $(VENV) $(PEERS)
+	rm -rf $(VENV) $(PEERS) $(REAL)
 
 $(VENV)/uv: envs/uv.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Cladescope needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + "; name another with make PYTHON=...")'
@@ -155,4 +165,9 @@ $(PEERS)/synced: $(VENV)/uv envs/peers.txt pyproject.toml
 	$(BIN)/python -m venv $(PEERS)
 	$(SYNC) $(PEERS)/bin/python envs/peers.txt
 	$(INSTALL) $(PEERS)/bin/python
+	touch $@
+
+$(REAL)/synced: $(VENV)/uv envs/real.txt
+	rm -rf $(REAL)
+	$(BIN)/uv pip install --quiet --no-deps --require-hashes --python $(BIN)/python --target $(REAL) --requirement envs/real.txt
 	touch $@

@@ -12,7 +12,7 @@ FLOORS = [
     {"files", "machines", "compiled", "checkout", "layout", "names"},
     {"sweep", "kept", "seals"},
     {"jobs"},
-    {"images", "taxonomy", "planted"},
+    {"images", "taxonomy", "planted", "emoji"},
     {"backbone", "provenance"},
     {"activations", "config"},
     {"dictionaries"},

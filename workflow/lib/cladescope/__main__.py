@@ -74,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     leave.add_argument("format", choices=FORMATS)
     leave.add_argument("weights", type=Path, help="sae.safetensors, with its JSON beside it")
     leave.add_argument("folder", type=Path)
+    real = command("prepare-real", _prepare_real, "fetch and draw what config/real.yaml reads")
+    real.add_argument("folder", type=Path)
     command("wait", _wait, "wait for the Slurm jobs that a killed run left in this folder")
     gallery = command("gallery", _gallery, "put a study's figures into the documentation")
     gallery.add_argument("config", type=Path)
@@ -227,6 +229,14 @@ def _export(arguments: argparse.Namespace) -> None:
     from cladescope.dictionaries.exchange.saelens import export_saelens
 
     export_saelens(arguments.weights, arguments.folder)
+
+
+def _prepare_real(arguments: argparse.Namespace) -> None:
+    from cladescope.checkout import find_checkout
+    from cladescope.emoji.prepare import prepare
+
+    fresh = prepare(arguments.folder, find_checkout() / "resources" / "emoji")
+    print(f"{arguments.folder}: {'prepared' if fresh else 'prepared before'}")
 
 
 def _wait(arguments: argparse.Namespace) -> None:
