@@ -27,7 +27,12 @@ from cladescope.operations.snakemake_internals import (
 )
 from cladescope.operations.slurm_jobs import killed_for_memory
 from cladescope.operations.slurm_partitions import check_partitions, requests_of
-from cladescope.operations.snakemake_records import check_clock, check_interpreter, check_records
+from cladescope.operations.snakemake_records import (
+    check_clock,
+    check_interpreter,
+    check_records,
+    check_writable,
+)
 from cladescope.provenance.fingerprint import LIBRARY as PACKAGE
 from cladescope.provenance.fingerprint import fingerprint
 from cladescope.sweep import (

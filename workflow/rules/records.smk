@@ -22,6 +22,7 @@ if workflow.is_main_process:
 
 onstart:
     try:
+        check_writable(RESULTS)
         check_partitions(requests_of(workflow))
     except ValueError as error:
         raise WorkflowError(str(error)) from error

@@ -87,3 +87,18 @@ def _has_records(results: str, records: Path) -> bool:
         if urlsafe_b64decode(name[: len(name) // 4 * 4]).startswith(prefix):
             return True
     return False
+
+
+def check_writable(results: str | Path) -> None:
+    """Check that jobs can write to the results, before Snakemake removes what they will replace.
+
+    Raises
+    ------
+    ValueError
+        If the folder is there and cannot be written to.
+    """
+    if Path(results).exists() and not os.access(results, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"Permission denied: {results} cannot be written to; make the folder writable, or set "
+            "`results` to another"
+        )
