@@ -68,17 +68,19 @@ def start(checkout, targets):
 
 def job_of(workflow):
     """An extraction job and its decoding workers, once the job computes."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
+    seen = set()
     while time.monotonic() < deadline and workflow.poll() is None:
         time.sleep(0.02)
         # Processes come and go meanwhile.
         with contextlib.suppress(psutil.Error):
             for process in psutil.Process(workflow.pid).children(recursive=True):
+                seen.add(" ".join(process.cmdline()[-2:]))
                 is_job = "extract_" in " ".join(process.cmdline()[-2:])
                 workers = process.children() if "python" in process.name() and is_job else []
                 if workers:
                     return process, workers
-    raise AssertionError("no extraction job was seen at work")
+    raise AssertionError(f"no extraction job was seen at work; {workflow.poll()=}, {seen=}")
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
