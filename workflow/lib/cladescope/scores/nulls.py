@@ -30,6 +30,8 @@ class Stream(IntEnum):
     LABELS = 1
     IMAGES = 3
     BOOTSTRAP = 4
+    FOLDS = 5
+    SUBSETS = 6
 
 
 def leaf_permutations(tree: Tree, draws: int, seed: int) -> np.ndarray:
