@@ -56,10 +56,7 @@ def brute_force(halves, tree, folds, cutoffs):
     for v, node in enumerate(tree.internal):
         member = tree.covers[:, node]
         for f in range(result.shape[1]):
-            seen = folds.first[:, f].astype(bool)
-            for c in np.flatnonzero(member):
-                row = slice(folds.start[c], folds.start[c + 1])
-                seen[c] = folds.seen[row][folds.node[row] == v, f][0]
+            seen = folds.seen_classes(v)[:, f]
             in_a, in_b = seen[halves.choose.labels], ~seen[halves.score.labels]
             truth_a = member[halves.choose.labels][in_a]
             best = (-np.inf, None, 0.0)
@@ -137,6 +134,11 @@ def test_folds_are_halves_of_each_node(tree):
     for number, node in enumerate(tree.internal):
         seen = folds.seen[folds.node == number]
         assert (seen.sum(0) == tree.n_leaves[node] // 2).all()
+        classes = folds.seen_classes(number)
+        np.testing.assert_array_equal(classes[tree.covers[:, node]], seen)
+        np.testing.assert_array_equal(
+            classes[~tree.covers[:, node]], folds.first[~tree.covers[:, node]]
+        )
         # Every class is seen about as often as any other.
         assert abs(seen.mean(1) - 0.5).max() < 0.15
 

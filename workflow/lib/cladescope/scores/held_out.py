@@ -17,6 +17,9 @@ from cladescope.scores.halves import Halves
 from cladescope.scores.nulls import Stream
 from cladescope.taxonomy.tree import Tree
 
+N_FOLDS = 20
+NULL_FOLDS = 2
+"""Folds of a permuted draw: its mean is the same, and its spread somewhat larger."""
 _SLACK = 1e-9
 """An MCC is larger only by more than this, so that rounding decides no choice."""
 
@@ -57,6 +60,13 @@ class Folds:
             seen[pairs] = _smaller_half(random.random((len(pairs), n_folds)))
         start = np.searchsorted(label, np.arange(len(covers) + 1)).astype(np.int64)
         return cls(first, start, node.astype(np.int32), seen, covers.shape[1])
+
+    def seen_classes(self, node: int) -> np.ndarray:
+        """Return which classes are seen for an internal node: bool (n_classes, n_folds)."""
+        pairs = np.flatnonzero(self.node == node)
+        seen = self.first > 0
+        seen[np.searchsorted(self.start, pairs, side="right") - 1] = self.seen[pairs] > 0
+        return seen
 
     def some(self, n_folds: int) -> "Folds":
         """Take the first folds only."""
@@ -156,6 +166,13 @@ def held_out(
     )
     known = (under > 0) & (under < every) & (under_rest > 0) & (under_rest < every_rest)
     return np.where(known, found, np.nan)
+
+
+def mean_over(values: np.ndarray, axis: int) -> np.ndarray:
+    """Average what is not missing along an axis; NaN where everything is."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0).sum(axis) / known.sum(axis)
 
 
 def random_subsets(n_latents: int, size: int, n_folds: int, seed: int) -> np.ndarray | None:

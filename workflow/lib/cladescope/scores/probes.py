@@ -11,15 +11,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from cladescope.codes.linear import Ridge, nearest, unit_rows, vote
 from cladescope.files import write_aside
+from cladescope.scores.held_out import N_FOLDS, NULL_FOLDS, Folds, mean_over
+from cladescope.scores.nulls import leaf_permutations
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import INTERNAL, Tree
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 """Ridge penalties tried, as shares of the mean eigenvalue of the covariance."""
+WITHIN_SHARE = 1e-2
+"""Added to the scatter within classes before it is inverted, as a share of its mean eigenvalue."""
+CUT_IMAGES = 10_000
+NULL_DRAWS = 10
 LEVEL_SCHEMA = pa.schema(
     {
         "level": pa.string(),
@@ -37,6 +43,8 @@ NODE_SCHEMA = pa.schema(
         "n_leaves": pa.int32(),
         "probe_mcc": pa.float64(),
         "probe_auroc": pa.float64(),
+        "probe_held_out": pa.float64(),
+        "probe_held_out_null_permuted": pa.float64(),
     }
 )
 
@@ -100,12 +108,15 @@ def probe_layer(
             )
     inner = tree.internal
     quality = [_node_quality(fitted, train, test, tree.covers[:, node]) for node in inner]
+    ceiling, null = _held_out(train, test, tree, spec.seed)
     table = {
         "wnid": np.array(taxonomy.nodes, object)[tree.node[inner]],
         "name": np.array(taxonomy.names, object)[tree.node[inner]],
         "n_leaves": tree.n_leaves[inner],
         "probe_mcc": [mcc for mcc, _ in quality],
         "probe_auroc": [auroc for _, auroc in quality],
+        "probe_held_out": _or_none(ceiling),
+        "probe_held_out_null_permuted": _or_none(null),
     }
     for path, content in (
         (levels, pa.Table.from_pylist(rows, LEVEL_SCHEMA)),
@@ -167,13 +178,79 @@ def _node_quality(
     cut = _best_cut(scores.train @ classes, classes[train.labels])
     score = scores.test @ classes
     guess = score >= cut
-    constant = guess.all() or not guess.any()
-    mcc = 0.0 if constant else float(np.corrcoef(guess, truth)[0, 1])
     rank = np.empty(len(score))
     rank[np.argsort(score, kind="stable")] = np.arange(1, len(score) + 1)
     n_under = int(truth.sum())
     wins = rank[truth].sum() - n_under * (n_under + 1) / 2
-    return mcc, float(wins / (n_under * (len(truth) - n_under)))
+    return _mcc(guess, truth), float(wins / (n_under * (len(truth) - n_under)))
+
+
+def _held_out(
+    train: Split, test: Split, tree: Tree, seed: int
+) -> tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, " nodes"]]:
+    """Learn each internal node from half of its classes, score it on the other half.
+
+    Folds as in `held_out.py`. With y the activations whitened by the scatter within all classes
+    and m_c the mean of a class, the direction is that of Fisher's discriminant, the mean of m_c
+    over the seen classes of the node minus that over the others that are seen; its cut-off is best
+    on at most `CUT_IMAGES` training images of the seen classes. The MCC is that on the evaluation
+    images of the other classes, averaged over the folds.
+
+    Returns
+    -------
+    The scores, and their mean over `NULL_DRAWS` permutations of the leaves; NaN as `held_out`.
+    """
+    n_classes = len(tree.covers)
+    size = np.bincount(train.labels, minlength=n_classes)
+    means = np.zeros((n_classes, train.x.shape[1]))
+    np.add.at(means, train.labels, train.x.astype(np.float64))
+    means /= np.maximum(size, 1)[:, None]
+    within = train.x - means[train.labels]
+    scatter = within.T @ within / len(within)
+    ridge = WITHIN_SHARE * np.trace(scatter) / len(scatter) or 1.0
+    towards = np.linalg.solve(scatter + ridge * np.eye(len(scatter)), means.T).astype(np.float32)
+    chosen = slice(None, None, -(-len(train.labels) // CUT_IMAGES))
+    sides = [
+        (s.x[part] @ towards, s.labels[part]) for s, part in ((train, chosen), (test, slice(None)))
+    ]
+
+    def score(
+        folds: Folds, permutation: Int[np.ndarray, " classes"]
+    ) -> Float[np.ndarray, " nodes"]:
+        (x, labels), (x_test, labels_test) = ((x, permutation[labels]) for x, labels in sides)
+        found = np.full((folds.n_nodes, folds.first.shape[1]), np.nan)
+        for v, node in enumerate(tree.internal):
+            seen, member = folds.seen_classes(v), tree.covers[:, node]
+            weight = _contrast(seen, member, size[np.argsort(permutation)] > 0)[permutation]
+            for f, (a, b) in enumerate(zip((x @ weight).T, (x_test @ weight).T, strict=True)):
+                learnt, rest = seen[labels, f], ~seen[labels_test, f]
+                truth, truth_test = member[labels[learnt]], member[labels_test[rest]]
+                if min(len(np.unique(truth)), len(np.unique(truth_test))) == 2:
+                    found[v, f] = _mcc(b[rest] >= _best_cut(a[learnt], truth), truth_test)
+        return mean_over(found, 1)
+
+    folds = Folds.of(tree, N_FOLDS, seed)
+    null = [score(folds.some(NULL_FOLDS), p) for p in leaf_permutations(tree, NULL_DRAWS, seed)]
+    return score(folds, np.arange(n_classes)), mean_over(np.array(null), 0)
+
+
+def _contrast(
+    seen: Bool[np.ndarray, "classes folds"],
+    member: Bool[np.ndarray, " classes"],
+    present: Bool[np.ndarray, " classes"],
+) -> Float[np.ndarray, "classes folds"]:
+    """Weights of the class means: the mean over seen members minus that over seen others."""
+    weight = np.zeros(seen.shape, np.float32)
+    for sign, part in ((1, member), (-1, ~member)):
+        chosen = seen & (part & present)[:, None]
+        weight += sign * chosen / np.maximum(chosen.sum(0), 1)
+    return weight
+
+
+def _mcc(guess: Bool[np.ndarray, " images"], truth: Bool[np.ndarray, " images"]) -> float:
+    """MCC, 0 for a guess that is always the same."""
+    constant = guess.all() or not guess.any()
+    return 0.0 if constant else float(np.corrcoef(guess, truth)[0, 1])
 
 
 def _best_cut(score: np.ndarray, truth: np.ndarray) -> float:
@@ -185,3 +262,7 @@ def _best_cut(score: np.ndarray, truth: np.ndarray) -> float:
     scale = np.sqrt(r * (n - r) * float(size * (n - size)))
     mcc = np.divide(n * hits - r * size, scale, out=np.zeros(n), where=scale > 0)
     return float(score[order[mcc.argmax()]])
+
+
+def _or_none(values: Float[np.ndarray, " n"]) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
