@@ -5,7 +5,8 @@ import pytest
 
 from cladescope.codes.codes import Codes
 from cladescope.codes.ranking import strongest_first
-from cladescope.scores.coalitions import COALITIONS, coalitions
+from cladescope.names import COALITION_SIZES
+from cladescope.scores.coalitions import coalitions
 from cladescope.scores.halves import halve, split_halves
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 from cladescope.taxonomy.tree import Tree
@@ -41,14 +42,14 @@ def plain(fires, tree):
     for node in tree.internal:
         y_a, y_b = (tree.covers[LABELS[part], node] for part in (CHOSEN_ON, ~CHOSEN_ON))
         left, guess, taken = y_a.copy(), np.zeros(len(a), bool), []
-        for _ in range(max(COALITIONS)):
+        for _ in range(max(COALITION_SIZES)):
             values = [f_beta(z, left, 0.5) for z in a.T]
             j = int(np.argmax(np.round(values, 9)))
             if values[j] == 0 or f_beta(guess | a[:, j], y_a, 1) <= f_beta(guess, y_a, 1) + 1e-9:
                 break
             taken.append(j)
             left, guess = left & ~a[:, j], guess | a[:, j]
-        rows.append([f_beta(b[:, taken[:n]].any(1), y_b, 1) for n in COALITIONS])
+        rows.append([f_beta(b[:, taken[:n]].any(1), y_b, 1) for n in COALITION_SIZES])
     return np.array(rows)
 
 

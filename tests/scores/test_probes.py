@@ -66,6 +66,9 @@ def test_probes_find_what_is_there_and_no_more(tmp_path) -> None:
     assert set(nodes.index) == {"s", "u", "p", "o", "q", "t"}
     assert (nodes["probe_mcc"] > 0.9).all()
     assert (nodes["probe_auroc"] > 0.97).all()
+    # The one class that is seen of a family tells it from the others but for chance.
+    assert (nodes["probe_held_out"] > 0.7).all()
+    assert nodes["probe_held_out_null_permuted"].abs().max() < 0.4
 
 
 def test_nothing_is_found_in_noise(tmp_path) -> None:
@@ -79,3 +82,16 @@ def test_nothing_is_found_in_noise(tmp_path) -> None:
     assert (levels["accuracy"] < levels["chance"] + 4 * 0.5 / np.sqrt(600)).all()
     nodes = pd.read_parquet(tmp_path / "n.parquet")
     assert nodes["probe_auroc"].between(0.4, 0.6).all()
+    assert nodes["probe_held_out"].between(-0.15, 0.15).all()
+
+
+def test_classes_without_a_hierarchy_are_told_apart_but_not_held_out(tmp_path) -> None:
+    random = np.random.default_rng(3)
+    labels = np.arange(800) % 8
+    train, test = (
+        Split(8 * np.eye(8)[labels] + random.standard_normal((800, 8)), labels) for _ in range(2)
+    )
+    probe_layer(train, test, TAXONOMY, ProbeSpec(), tmp_path / "l.parquet", tmp_path / "n.parquet")
+    nodes = pd.read_parquet(tmp_path / "n.parquet")
+    assert (nodes["probe_mcc"] > 0.97).all()
+    assert (nodes["probe_held_out"] < 0.05).all()

@@ -69,7 +69,7 @@ TRAINING_PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=T
 PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=False)]
 EARLY = 1
 """Priority of short jobs that fail if the data are not as they should be: before any extraction."""
-SCORE_TABLES = ("latents", "nodes", "relations", "edges", "sensitivity")
+SCORE_TABLES = ("latents", "nodes", "sizes", "relations", "edges", "sensitivity")
 ENVIRONMENT = WORKFLOW.parent / "envs" / "cladescope.yaml"
 # Inputs are recorded by name: relative, so that a checkout that is moved with its results keeps them.
 CHECKOUT = Path(os.path.relpath(WORKFLOW.parent))

@@ -33,7 +33,9 @@ class Score:
     hierarchical: int = 0
     """`MORE` or `LESS` of it says that a dictionary is more hierarchical; 0: neither does."""
     nulls: tuple[str, ...] = ()
-    """What it is compared with; a score with a null has a 95% interval, too."""
+    """What it is compared with."""
+    interval: bool = False
+    """Whether it has a 95% interval."""
     column: str | None = None
     """The column of `latents.parquet` that it is the mean of, over the scored latents."""
     sensitive: bool = False
@@ -42,7 +44,7 @@ class Score:
     @property
     def columns(self) -> tuple[str, ...]:
         """Its own column and all that stand beside it."""
-        interval = [f"{self.name}{end}" for end in INTERVAL if self.nulls]
+        interval = [f"{self.name}{end}" for end in INTERVAL if self.interval]
         return (
             self.name,
             *interval,
@@ -58,9 +60,12 @@ def _mean(
     column: str = "",
     sensitive: bool = False,
 ) -> Score:
-    return Score(name, hierarchical, nulls, column or name, sensitive)
+    return Score(name, hierarchical, nulls, True, column or name, sensitive)
 
 
+COALITION_SIZES = (1, 2, 3, 5)
+"""Numbers of latents that a coalition may have."""
+COALITIONS = [f"coalition_f1_{size}" for size in COALITION_SIZES]
 SCORES = {
     score.name: score
     for score in (
@@ -91,14 +96,25 @@ SCORES = {
         _mean("purity", MORE, nulls=_OF_CLASSES),
         _mean("best_mcc", MORE),
         _mean("best_internal_mcc", MORE),
-        Score("node_recovery", MORE, _ALL),
-        Score("node_recovery_matched", MORE, _ALL),
-        Score("leaf_recovery", MORE, _OF_CLASSES),
-        Score("ontological_coverage", MORE, _OF_HIERARCHY),
-        Score("hierarchy_consistency", MORE, _OF_HIERARCHY),
-        Score("absorption", LESS, _OF_HIERARCHY),
-        Score("parent_misses", 0, _OF_HIERARCHY),
-        Score("splitting", MORE, _OF_HIERARCHY),
+        Score("held_out", MORE, _OF_HIERARCHY),
+        Score("held_out_large", MORE, _OF_HIERARCHY),
+        Score("held_out_matched", MORE),
+        Score("own_best_recovery", MORE, _OF_HIERARCHY),
+        Score("node_recovery", MORE, _ALL, interval=True),
+        Score("node_recovery_matched", MORE, _ALL, interval=True),
+        Score("node_recovery_above_null", MORE),
+        Score("leaf_recovery", MORE, _OF_CLASSES, interval=True),
+        *(Score(name, MORE) for name in COALITIONS),
+        Score("ontological_coverage", MORE, _OF_HIERARCHY, interval=True),
+        Score("hierarchy_consistency", MORE, _OF_HIERARCHY, interval=True),
+        Score("parent_given_child", MORE, _OF_HIERARCHY),
+        Score("parent_rate"),
+        Score("sibling_overlap", LESS, _OF_HIERARCHY),
+        Score("absorption", LESS, _OF_HIERARCHY, interval=True),
+        Score("soft_absorption", LESS, _OF_HIERARCHY),
+        Score("soft_absorption_at_random"),
+        Score("parent_misses", 0, _OF_HIERARCHY, interval=True),
+        Score("splitting", MORE, _OF_HIERARCHY, interval=True),
     )
 }
 """All of `scores.json`."""
@@ -141,6 +157,15 @@ WORDS = {
     "purity": Words("purity", _SHARE),
     "best_mcc": Words("best MCC with a node", _MCC),
     "best_internal_mcc": Words("best MCC with an internal node", _MCC),
+    "held_out": Words("MCC on held-out classes", _MCC),
+    "held_out_large": Words("MCC on held-out classes, nodes of four and more", _MCC),
+    "held_out_matched": Words("MCC on held-out classes, at matched number of latents", _MCC),
+    "own_best_recovery": Words("internal nodes recovered beyond their children (share)", _SHARE),
+    "node_recovery_above_null": Words("internal nodes matched beyond their null (share)", _SHARE),
+    **{
+        name: Words(f"F1 of up to {size} latent{'s' * (size > 1)}", "0–1")
+        for name, size in zip(COALITIONS, COALITION_SIZES, strict=True)
+    },
     "node_recovery": Words("internal nodes recovered (share)", _SHARE),
     "node_recovery_matched": Words(
         "internal nodes recovered, at matched number of latents (share)", _SHARE
@@ -148,7 +173,12 @@ WORDS = {
     "leaf_recovery": Words("leaves recovered (share)", _SHARE),
     "ontological_coverage": Words("images that fire a hierarchical latent (share)", _SHARE),
     "hierarchy_consistency": Words("relations that follow the taxonomy (share)", _SHARE),
+    "parent_given_child": Words("parent's latent fires where the child's does (share)", _SHARE),
+    "parent_rate": Words("parent's latent fires anywhere (share)", _SHARE),
+    "sibling_overlap": Words("overlap with a sibling's latent (Jaccard)", _SHARE),
     "absorption": Words("absorption", _SHARE),
+    "soft_absorption": Words("soft absorption", _SHARE),
+    "soft_absorption_at_random": Words("soft absorption by images at random", _SHARE),
     "parent_misses": Words("parents' other misses", _SHARE),
     "splitting": Words("nodes found in parts only (share)", _SHARE),
     # Of other stages, shown beside the scores.

@@ -42,6 +42,9 @@ class Alignment(NamedTuple):
     """float64 (n_nodes,): that latent's MCC on the scoring half; NaN without a latent."""
     finders: np.ndarray
     """int32 (n_nodes,): latents with an MCC at the threshold or above on both halves."""
+    own_finders: np.ndarray
+    """int32 (n_nodes,): of these, latents that match each child of the node less, on both
+    halves; 0 for leaves."""
 
 
 def align(halves: Halves, tree: Tree, cutoffs: tuple[int, ...], threshold: float) -> Alignment:
@@ -83,8 +86,8 @@ def align(halves: Halves, tree: Tree, cutoffs: tuple[int, ...], threshold: float
         inverse = np.divide(1, spread, out=np.zeros(len(size)), where=spread > 0)
         sides.append((half.start, half.label, size, inverse, float(len(half.labels))))
     edges = np.array(sorted(set(cutoffs)), np.int64)
-    node, mcc, hits, cutoff, node_latent, node_mcc, finders = _align(
-        *sides, tree.upward_below_root, tree.kind, edges, threshold
+    node, mcc, hits, cutoff, node_latent, node_mcc, finders, own_finders = _align(
+        *sides, tree.upward_below_root, tree.children, tree.kind, edges, threshold
     )
     sizes = sides[1][2]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -98,7 +101,7 @@ def align(halves: Halves, tree: Tree, cutoffs: tuple[int, ...], threshold: float
             )
             for row in range(2)
         )
-    return Alignment(best, best_internal, node_latent, node_mcc, finders)
+    return Alignment(best, best_internal, node_latent, node_mcc, finders, own_finders)
 
 
 def auroc(halves: Halves, tree: Tree, node: np.ndarray) -> np.ndarray:
@@ -162,6 +165,7 @@ def _align(
     choose: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float],
     score: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float],
     upward: tuple[np.ndarray, np.ndarray],
+    children: tuple[np.ndarray, np.ndarray],
     kind: np.ndarray,
     cutoffs: np.ndarray,
     threshold: float,
@@ -172,6 +176,7 @@ def _align(
     and number of images.
     """
     up_start, up_node = upward
+    down_start, down_node = children
     start_a, label_a, size_a, inverse_a, n_a = choose
     start_b, label_b, size_b, inverse_b, n_b = score
     n_latents, n_nodes, every = len(start_a) - 1, len(kind), len(cutoffs)
@@ -180,12 +185,13 @@ def _align(
     best_hits, best_cutoff = np.full((2, n_latents), np.nan), np.full((2, n_latents), np.nan)
     node_latent = np.full(n_nodes, -1, np.int32)
     node_choice, node_mcc = np.full(n_nodes, -np.inf), np.full(n_nodes, np.nan)
-    finders = np.zeros(n_nodes, np.int32)
+    finders, own_finders = np.zeros(n_nodes, np.int32), np.zeros(n_nodes, np.int32)
 
     hits_a, hits_b = np.zeros(n_nodes, np.int32), np.zeros(n_nodes, np.int32)
     touched, wanted = np.empty(n_nodes + 1, np.int32), np.empty(n_nodes, np.int32)
     is_wanted = np.zeros(n_nodes, np.bool_)
     value, at_cut = np.full(n_nodes, -np.inf), np.zeros(n_nodes, np.int64)
+    value_b = np.full(n_nodes, -np.inf)
     for j in range(n_latents):
         # On the choosing half: the best cut-off for every node, then the best node.
         n_touched, cut = 0, 0
@@ -222,9 +228,16 @@ def _align(
             v = touched[t]
             hits_a[v] = 0
             chosen = v == best[0, j] or v == best[1, j]
-            if chosen or value[v] >= threshold or value[v] > node_choice[v]:
+            matters = chosen or value[v] >= threshold or value[v] > node_choice[v]
+            if matters and not is_wanted[v]:
                 wanted[n_wanted], is_wanted[v] = v, True
                 n_wanted += 1
+            if value[v] >= threshold and kind[v] != LEAF:
+                for d in range(down_start[v], down_start[v + 1]):
+                    u = down_node[d]
+                    if value[u] > -np.inf and not is_wanted[u]:
+                        wanted[n_wanted], is_wanted[u] = u, True
+                        n_wanted += 1
         for i in range(start_b[j], start_b[j + 1]):
             c = label_b[i]
             for u in range(up_start[c], up_start[c + 1]):
@@ -237,6 +250,7 @@ def _align(
                     v = wanted[t]
                     if at_cut[v] == cut or (last and at_cut[v] > cut):
                         mcc = _clipped((n_b * hits_b[v] - r * size_b[v]) * inverse_b[v] * inverse)
+                        value_b[v] = mcc
                         for k in range(2):
                             if v == best[k, j]:
                                 best_mcc[k, j], best_hits[k, j] = mcc, hits_b[v]
@@ -247,10 +261,18 @@ def _align(
                             finders[v] += 1
                 cut += 1
         for t in range(n_wanted):
-            hits_b[wanted[t]], is_wanted[wanted[t]] = 0, False
+            v = wanted[t]
+            is_own = kind[v] != LEAF and value[v] >= threshold and value_b[v] >= threshold
+            for d in range(down_start[v], down_start[v + 1]):
+                u = down_node[d]
+                is_own = is_own and value[v] > value[u] and value_b[v] > value_b[u]
+            own_finders[v] += is_own
+        for t in range(n_wanted):
+            v = wanted[t]
+            hits_b[v], is_wanted[v], value_b[v] = 0, False, -np.inf
         for t in range(n_touched):
             value[touched[t]] = -np.inf
-    return best, best_mcc, best_hits, best_cutoff, node_latent, node_mcc, finders
+    return best, best_mcc, best_hits, best_cutoff, node_latent, node_mcc, finders, own_finders
 
 
 @compiled

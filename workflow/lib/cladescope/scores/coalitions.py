@@ -7,11 +7,10 @@ may be held by several, each for a part of its classes.
 import numpy as np
 
 from cladescope.compiled import compiled
+from cladescope.names import COALITION_SIZES
 from cladescope.scores.halves import Firings, Halves
 from cladescope.taxonomy.tree import Tree
 
-COALITIONS = (1, 2, 3, 5)
-"""Numbers of latents that a coalition may have."""
 _BETA = 0.5
 """Of the F measure that latents are chosen by: precision counts more than recall."""
 _SLACK = 1e-9
@@ -28,7 +27,7 @@ def coalitions(halves: Halves, tree: Tree) -> np.ndarray:
 
     Returns
     -------
-    float64 (n_internal, len(COALITIONS)), 0 to 1; NaN for a node without an image in either half.
+    float64 (n_internal, len(COALITION_SIZES)), 0 to 1; NaN for a node that has no image in a half.
 
     Examples
     --------
@@ -46,8 +45,10 @@ def coalitions(halves: Halves, tree: Tree) -> np.ndarray:
     """
     sides = (halves.choose, halves.score)
     members = [_members(half, tree) for half in sides]
-    taken = _pursue(_firings(halves.choose), _by_image(halves.choose), members[0], max(COALITIONS))
-    found = _f1(_firings(halves.score), members[1], taken, np.array(COALITIONS))
+    taken = _pursue(
+        _firings(halves.choose), _by_image(halves.choose), members[0], max(COALITION_SIZES)
+    )
+    found = _f1(_firings(halves.score), members[1], taken, np.array(COALITION_SIZES))
     known = np.all([np.diff(start) > 0 for start, _ in members], axis=0)
     return np.where(known[:, None], found, np.nan)
 

@@ -20,6 +20,8 @@ from cladescope.taxonomy.tree import Tree
 N_FOLDS = 20
 NULL_FOLDS = 2
 """Folds of a permuted draw: its mean is the same, and its spread somewhat larger."""
+LARGE = 4
+"""Classes from which on a node is large."""
 _SLACK = 1e-9
 """An MCC is larger only by more than this, so that rounding decides no choice."""
 

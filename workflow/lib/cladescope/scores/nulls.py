@@ -32,6 +32,7 @@ class Stream(IntEnum):
     BOOTSTRAP = 4
     FOLDS = 5
     SUBSETS = 6
+    ABSORPTION = 7
 
 
 def leaf_permutations(tree: Tree, draws: int, seed: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from cladescope.names import INTERVAL, PERMUTED, RANDOM, SCORES, SHUFFLED, with_null
 from cladescope.scores.halves import Firings, Halves
+from cladescope.scores.held_out import LARGE, Folds, held_out, mean_over
 from cladescope.scores.measure import Measured, averages, mean_of, measure, recovery
 from cladescope.scores.nulls import Stream, random_images, shuffled_labels, summarise
 from cladescope.scores.relations import (
@@ -16,6 +17,7 @@ from cladescope.scores.relations import (
     absorption,
     absorption_means,
     consistency,
+    edge_means,
     splitting,
 )
 from cladescope.scores.spec import ScoreSpec
@@ -31,6 +33,8 @@ class Result(NamedTuple):
     edges: Edges
     hierarchical: np.ndarray
     """bool (n_scored,)."""
+    held_out: np.ndarray
+    """float64 (n_internal,): mean over the folds; NaN where no fold has a score."""
     means: dict[str, float]
     """NaN where a score is undefined."""
 
@@ -45,13 +49,22 @@ class Scorer:
     spec: ScoreSpec
     relations: Relations
 
-    def score(self, halves: Halves, q_value: np.ndarray) -> Result:
+    def score(self, halves: Halves, q_value: np.ndarray, folds: Folds) -> Result:
         """Score the dictionary's firings, or the same with other labels."""
         found = self._measure(halves)
         edges = absorption(halves.score, found.alignment, self.tree, self.spec.mcc_threshold)
         hierarchical = (q_value < self.spec.fdr) & (found.columns["internal"] > 0)
-        means = averages(found.columns) | self._of_all(halves, found, edges, hierarchical)
-        return Result(found, edges, hierarchical, means)
+        by_node = mean_over(held_out(halves, folds, self.spec.cutoffs), 1)
+        large = self.tree.n_leaves[self.tree.internal] >= LARGE
+        means = {
+            **averages(found.columns),
+            **self._of_all(halves, found, edges, hierarchical),
+            **edge_means(edges),
+            "held_out": mean_of(by_node),
+            "held_out_large": mean_of(by_node[large]),
+            "own_best_recovery": mean_of(found.alignment.own_finders[self.tree.internal] > 0),
+        }
+        return Result(found, edges, hierarchical, by_node, means)
 
     def _of_all(
         self, halves: Halves, found: Measured, edges: Edges, hierarchical: np.ndarray
@@ -92,7 +105,7 @@ class Scorer:
                 | self._of_all(halves, found, edges, observed.hierarchical)
             )
         ends: dict[str, float | None] = {}
-        for name in (name for name, score in SCORES.items() if score.nulls):
+        for name in (name for name, score in SCORES.items() if score.interval):
             values = np.array([means[name] for means in resamples])
             values = values[~np.isnan(values)]
             margin = NORMAL_95 * values.std(ddof=1) if len(values) > 1 else np.nan

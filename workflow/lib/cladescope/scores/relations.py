@@ -10,10 +10,13 @@ import numpy as np
 from cladescope.compiled import compiled
 from cladescope.scores.alignment import Alignment
 from cladescope.scores.halves import Firings
+from cladescope.scores.measure import mean_of
+from cladescope.scores.nulls import Stream
 from cladescope.taxonomy.tree import INTERNAL, Tree
 
 CONTAINMENT = 0.8
 """Share of a child's images that fire its parent, at least; less in the other direction."""
+SOFT_DRAWS = 20
 LIFT = 2.0
 """A parent fires at least this many times more often on its child's images than on all."""
 
@@ -99,6 +102,18 @@ class Edges(NamedTuple):
     parent's, among those that fire the child's latent; NaN if there are none."""
     misses: np.ndarray
     """float64 (n_edges,): share of the parent's other images that do not fire its latent."""
+    given: np.ndarray
+    """float64 (n_edges,): share of the images that fire the child's latent that fire the parent's,
+    too; `rate` if the two were independent."""
+    rate: np.ndarray
+    """float64 (n_edges,): share of all images that fire the parent's latent."""
+    soft: np.ndarray
+    """float64 (n_edges,), 0 to 1: by how much the parent's latent is weaker on the child's images
+    where the child's latent fires than where it does not; NaN if it never fires where it does not,
+    or if there are no images of either kind."""
+    overlap: np.ndarray
+    """float64 (n_edges,): largest Jaccard index of the child's latent with the latent of another
+    child of the parent; NaN if none of these is recovered."""
 
 
 def absorption(score: Firings, alignment: Alignment, tree: Tree, threshold: float) -> Edges:
@@ -119,17 +134,40 @@ def absorption(score: Firings, alignment: Alignment, tree: Tree, threshold: floa
     own, other = alignment.node_latent[parent], alignment.node_latent[child]
     kept = found[parent] & found[child] & (own != other)
     parent, child, own, other = parent[kept], child[kept], own[kept], other[kept]
-    fires = {j: _fires(score, j) for j in np.unique([*own, *other]).tolist()}
-    absorbed, misses = np.full(len(parent), np.nan), np.full(len(parent), np.nan)
+    z = {j: _activation(score, j) for j in np.unique([*own, *other]).tolist()}
+    absorbed, misses, given, rate, soft, overlap = np.full((6, len(parent)), np.nan)
     for edge, (p, c) in enumerate(zip(own.tolist(), other.tolist(), strict=True)):
+        fires = z[c] > 0
         in_child = tree.covers[score.labels, child[edge]]
-        both = in_child & fires[c]
+        both = in_child & fires
         rest = tree.covers[score.labels, parent[edge]] & ~in_child
         if both.any():
-            absorbed[edge] = 1 - fires[p][both].mean()
+            absorbed[edge] = 1 - (z[p][both] > 0).mean()
         if rest.any():
-            misses[edge] = 1 - fires[p][rest].mean()
-    return Edges(parent, child, own, other, absorbed, misses)
+            misses[edge] = 1 - (z[p][rest] > 0).mean()
+        given[edge], rate[edge] = (z[p][fires] > 0).mean(), (z[p] > 0).mean()
+        soft[edge] = _weaker(z[p][both], z[p][in_child & ~fires])
+        siblings = np.flatnonzero((parent == parent[edge]) & (other != c))
+        if len(siblings):
+            overlap[edge] = max(_jaccard(fires, z[j] > 0) for j in other[siblings].tolist())
+    return Edges(parent, child, own, other, absorbed, misses, given, rate, soft, overlap)
+
+
+def soft_absorption_at_random(score: Firings, edges: Edges, tree: Tree, seed: int) -> np.ndarray:
+    """Return what soft absorption is if the child's latent fires on the child's images at random.
+
+    Returns
+    -------
+    float64 (n_edges,): over `SOFT_DRAWS` draws; NaN where `Edges.soft` is.
+    """
+    random, found = np.random.default_rng((seed, Stream.ABSORPTION)), edges.soft.copy()
+    for edge in np.flatnonzero(~np.isnan(edges.soft)):
+        images = np.flatnonzero(tree.covers[score.labels, edges.child[edge]])
+        z = _activation(score, int(edges.parent_latent[edge]))[images]
+        n = np.count_nonzero(_activation(score, int(edges.child_latent[edge]))[images])
+        order = random.random((SOFT_DRAWS, len(z))).argsort(1)
+        found[edge] = mean_of(np.array([_weaker(z[o[:n]], z[o[n:]]) for o in order]))
+    return found
 
 
 def absorption_means(edges: Edges) -> dict[str, float]:
@@ -138,6 +176,16 @@ def absorption_means(edges: Edges) -> dict[str, float]:
     return {
         "absorption": float(edges.absorption[known].mean()) if known.any() else np.nan,
         "parent_misses": float(np.nanmean(edges.misses)) if len(edges.misses) else np.nan,
+    }
+
+
+def edge_means(edges: Edges) -> dict[str, float]:
+    """Average over the edges what is about the latents of both ends; NaN without any."""
+    return {
+        "parent_given_child": mean_of(edges.given),
+        "parent_rate": mean_of(edges.rate),
+        "sibling_overlap": mean_of(edges.overlap),
+        "soft_absorption": mean_of(edges.soft),
     }
 
 
@@ -153,10 +201,23 @@ def splitting(alignment: Alignment, tree: Tree) -> float:
     return float((~found[split]).mean()) if split.any() else np.nan
 
 
-def _fires(score: Firings, latent: int) -> np.ndarray:
-    fires = np.zeros(len(score.labels), bool)
-    fires[score.image[score.start[latent] : score.start[latent + 1]]] = True
-    return fires
+def _activation(score: Firings, latent: int) -> np.ndarray:
+    """Return a latent's activation on every image."""
+    z = np.zeros(len(score.labels), np.float32)
+    own = slice(score.start[latent], score.start[latent + 1])
+    z[score.image[own]] = score.activation[own]
+    return z
+
+
+def _weaker(some: np.ndarray, others: np.ndarray) -> float:
+    """Return 1 − mean(some) / mean(others), at least 0; NaN if that is not defined."""
+    if not len(some) or not others.any():
+        return np.nan
+    return max(0.0, 1 - float(some.mean(dtype=np.float64) / others.mean(dtype=np.float64)))
+
+
+def _jaccard(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / (a | b).sum())
 
 
 @compiled

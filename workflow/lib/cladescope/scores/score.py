@@ -16,11 +16,23 @@ import pyarrow.parquet as pq
 from cladescope.codes.codes import Codes
 from cladescope.codes.ranking import strongest_first
 from cladescope.files import write_aside, write_json
+from cladescope.names import COALITIONS
 from cladescope.scores.alignment import auroc
+from cladescope.scores.by_size import above_null, scores_by_size
+from cladescope.scores.coalitions import coalitions
 from cladescope.scores.halves import Halves, halve, split_halves
+from cladescope.scores.held_out import (
+    N_FOLDS,
+    NULL_FOLDS,
+    Folds,
+    held_out,
+    mean_over,
+    random_subsets,
+)
+from cladescope.scores.measure import mean_of
 from cladescope.scores.nulls import PairNull, leaf_permutations
 from cladescope.scores.passes import Result, Scorer, or_none
-from cladescope.scores.relations import contained_latents
+from cladescope.scores.relations import contained_latents, soft_absorption_at_random
 from cladescope.scores.sensitivity import sensitivity
 from cladescope.scores.spec import ScoreSpec
 from cladescope.scores.tables import (
@@ -29,6 +41,7 @@ from cladescope.scores.tables import (
     node_table,
     relation_table,
     sensitivity_table,
+    size_table,
 )
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import LEAF, Tree
@@ -41,6 +54,8 @@ class DictionaryScores(NamedTuple):
     """One row per latent."""
     nodes: pa.Table
     """One row per internal node."""
+    sizes: pa.Table
+    """One row per size of the internal nodes."""
     relations: pa.Table
     """One row per pair of latents of which one fires within the other."""
     edges: pa.Table
@@ -96,25 +111,30 @@ def score_dictionary(
     null = PairNull.of(halves, tables.height, permutations)
     scorer = Scorer(halves, tree, tables, spec, contained_latents(halves.score))
 
-    observed = scorer.score(halves, null.q_value())
+    folds = Folds.of(tree, N_FOLDS, spec.seed)
+    observed = scorer.score(halves, null.q_value(), folds)
     permuted = [
-        scorer.score(halves.permuted(permutation), null.q_value(draw))
+        scorer.score(halves.permuted(permutation), null.q_value(draw), folds.some(NULL_FOLDS))
         for draw, permutation in enumerate(permutations[: spec.null_draws])
     ]
+    together = coalitions(halves, tree)
+    at_random = soft_absorption_at_random(halves.score, observed.edges, tree, spec.seed)
     return DictionaryScores(
         latents=latent_table(codes, labels, halves, _columns(observed, scorer, null), taxonomy),
         nodes=node_table(
-            observed.found.alignment,
-            [drawn.found.alignment for drawn in permuted],
+            observed,
+            permuted,
+            together,
             halves.scored,
             np.bincount(labels, minlength=n_classes),
             tree,
             taxonomy,
         ),
+        sizes=size_table(scores_by_size(observed, permuted, tree)),
         relations=relation_table(
             scorer.relations, halves.scored, observed.found.alignment.best.node, tree, taxonomy
         ),
-        edges=edge_table(observed.edges, halves.scored, tree, taxonomy),
+        edges=edge_table(observed.edges, at_random, halves.scored, tree, taxonomy),
         sensitivity=sensitivity_table(
             sensitivity(
                 lambda top_n: halve(ranked, labels, n_classes, top_n, chosen_on),
@@ -131,10 +151,23 @@ def score_dictionary(
             "n_edges": len(observed.edges.parent),
             **_census(codes, halves, observed, null.q_value() < spec.fdr, tree),
             **{name: or_none(value) for name, value in observed.means.items()},
+            "held_out_matched": or_none(_matched(halves, folds, spec)),
+            "node_recovery_above_null": or_none(mean_of(above_null(observed, permuted, tree))),
+            **dict(zip(COALITIONS, map(or_none, mean_over(together, 0)), strict=True)),
+            "soft_absorption_at_random": or_none(mean_of(at_random)),
             **scorer.intervals(observed),
             **scorer.nulls(observed, permuted),
         },
     )
+
+
+def _matched(halves: Halves, folds: Folds, spec: ScoreSpec) -> float:
+    """Score held-out classes with `matched_latents` latents at random in each fold."""
+    size, n_folds = spec.matched_latents, folds.first.shape[1]
+    allowed = random_subsets(len(halves.scored), size, n_folds, spec.seed)
+    if allowed is None:
+        return np.nan
+    return mean_of(mean_over(held_out(halves, folds, spec.cutoffs, allowed), 1))
 
 
 def _check(codes: Codes, labels: np.ndarray, taxonomy: Taxonomy) -> None:

@@ -9,9 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from cladescope.codes.codes import Codes
-from cladescope.scores.alignment import Alignment
+from cladescope.names import COALITIONS
+from cladescope.scores.by_size import BY_SIZE, node_values
 from cladescope.scores.halves import Halves
+from cladescope.scores.held_out import mean_over
 from cladescope.scores.nulls import INTERVAL
+from cladescope.scores.passes import Result
 from cladescope.scores.relations import Edges, Relations
 from cladescope.scores.sensitivity import SENSITIVE
 from cladescope.taxonomy.taxonomy import Taxonomy
@@ -78,9 +81,26 @@ NODE_SCHEMA = pa.schema(
         "best_mcc": pa.float64(),
         "n_finders": pa.int32(),
         "recovered": pa.bool_(),
+        "own_best": pa.bool_(),
+        "held_out": pa.float64(),
+        **{name: pa.float64() for name in COALITIONS},
         "best_mcc_null_permuted": pa.float64(),
         "best_mcc_null_permuted_high": pa.float64(),
         "recovered_null_permuted": pa.float64(),
+        "own_best_null_permuted": pa.float64(),
+        "held_out_null_permuted": pa.float64(),
+    }
+)
+SIZE_SCHEMA = pa.schema(
+    {
+        "size": pa.string(),
+        "n_nodes": pa.int32(),
+        **{
+            f"{name}{end}": pa.float64()
+            for name in BY_SIZE
+            for end in ("", "_null_permuted", "_null_permuted_high")
+        },
+        "node_recovery_above_null": pa.float64(),
     }
 )
 RELATION_SCHEMA = pa.schema(
@@ -101,6 +121,11 @@ EDGE_SCHEMA = pa.schema(
         "child_latent": pa.int32(),
         "absorption": pa.float64(),
         "parent_misses": pa.float64(),
+        "parent_given_child": pa.float64(),
+        "parent_rate": pa.float64(),
+        "sibling_overlap": pa.float64(),
+        "soft_absorption": pa.float64(),
+        "soft_absorption_at_random": pa.float64(),
     }
 )
 SENSITIVITY_SCHEMA = pa.schema(
@@ -157,8 +182,9 @@ def latent_table(
 
 
 def node_table(
-    observed: Alignment,
-    permuted: Sequence[Alignment],
+    observed: Result,
+    permuted: Sequence[Result],
+    together: np.ndarray,
     scored: np.ndarray,
     class_size: np.ndarray,
     tree: Tree,
@@ -169,7 +195,9 @@ def node_table(
     Parameters
     ----------
     observed, permuted
-        The observed alignment, and those of the permuted-leaf draws.
+        The observed pass, and those of the permuted-leaf draws.
+    together
+        What `coalitions` returns.
     scored
         Int (n_scored,): the scored latents.
     class_size
@@ -179,17 +207,22 @@ def node_table(
     """
     inner = tree.internal
     node = tree.node[inner]
-    null = {name: np.full(len(inner), np.nan) for name in NODE_SCHEMA.names[-3:]}
+    alignment, values = observed.found.alignment, node_values(observed, tree)
+    null = {name: np.full(len(inner), np.nan) for name in NODE_SCHEMA.names[-5:]}
     if permuted and len(scored):
-        draws = np.array([drawn.node_mcc[inner] for drawn in permuted])
+        draws = np.array([drawn.found.alignment.node_mcc[inner] for drawn in permuted])
         # A draw in which no latent fires on the node at all does not match it.
         draws = np.nan_to_num(draws, nan=0.0)
         null["best_mcc_null_permuted"] = draws.mean(0)
         null["best_mcc_null_permuted_high"] = np.percentile(draws, INTERVAL[1], axis=0)
-        null["recovered_null_permuted"] = np.mean(
-            [drawn.finders[inner] > 0 for drawn in permuted], axis=0
-        )
-    latent = observed.node_latent[inner]
+        drawn_values = [node_values(drawn, tree) for drawn in permuted]
+        for name, score in (
+            ("recovered", "node_recovery"),
+            ("own_best", "own_best_recovery"),
+            ("held_out", "held_out"),
+        ):
+            null[f"{name}_null_permuted"] = mean_over(np.array([v[score] for v in drawn_values]), 0)
+    latent = alignment.node_latent[inner]
     return _table(
         {
             "wnid": np.array(taxonomy.nodes, object)[node],
@@ -200,9 +233,12 @@ def node_table(
             "n_leaves": tree.n_leaves[inner],
             "n_images": class_size @ tree.covers[:, inner],
             "best_latent": _masked(np.append(scored, -1)[latent], latent >= 0),
-            "best_mcc": observed.node_mcc[inner],
-            "n_finders": observed.finders[inner],
-            "recovered": observed.finders[inner] > 0,
+            "best_mcc": alignment.node_mcc[inner],
+            "n_finders": alignment.finders[inner],
+            "recovered": alignment.finders[inner] > 0,
+            "own_best": alignment.own_finders[inner] > 0,
+            "held_out": values["held_out"],
+            **dict(zip(COALITIONS, together.T, strict=True)),
             **null,
         },
         NODE_SCHEMA,
@@ -228,7 +264,9 @@ def relation_table(
     )
 
 
-def edge_table(edges: Edges, scored: np.ndarray, tree: Tree, taxonomy: Taxonomy) -> pa.Table:
+def edge_table(
+    edges: Edges, at_random: np.ndarray, scored: np.ndarray, tree: Tree, taxonomy: Taxonomy
+) -> pa.Table:
     """Write the parent–child pairs of recovered nodes."""
     wnids = _wnids(tree, taxonomy)
     return _table(
@@ -239,9 +277,19 @@ def edge_table(edges: Edges, scored: np.ndarray, tree: Tree, taxonomy: Taxonomy)
             "child_latent": scored[edges.child_latent],
             "absorption": edges.absorption,
             "parent_misses": edges.misses,
+            "parent_given_child": edges.given,
+            "parent_rate": edges.rate,
+            "sibling_overlap": edges.overlap,
+            "soft_absorption": edges.soft,
+            "soft_absorption_at_random": at_random,
         },
         EDGE_SCHEMA,
     )
+
+
+def size_table(rows: list[dict[str, float | int | str | None]]) -> pa.Table:
+    """Write what `scores_by_size` returns."""
+    return pa.Table.from_pylist(rows, SIZE_SCHEMA)
 
 
 def sensitivity_table(rows: list[dict[str, float | int | None]]) -> pa.Table:

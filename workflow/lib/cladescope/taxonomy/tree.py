@@ -84,6 +84,12 @@ class Tree:
         return _lists(self.covers & (self.kind != ROOT))
 
     @cached_property
+    def children(self) -> tuple[np.ndarray, np.ndarray]:
+        """Children of each node by `edges`: int64 (n_nodes + 1,) starts, int64 positions."""
+        parent, child = self.edges
+        return np.searchsorted(parent, np.arange(len(self.node) + 1)), child
+
+    @cached_property
     def edges(self) -> tuple[np.ndarray, np.ndarray]:
         """Parents and children, int64 (n_edges,) each: below the root, with no node in between."""
         below = self.below[:, self.kind == INTERNAL]
