@@ -15,7 +15,17 @@ from cladescope.relevancy.choose import (
     random_latents,
     strongest_images,
 )
-from cladescope.summary.figures.base import PERMUTED, RANDOM, SHOWN, TRAINED, save, titles
+from cladescope.summary.figures.base import (
+    PERMUTED,
+    PROBE,
+    RANDOM,
+    SHOWN,
+    TRAINED,
+    save,
+    titles,
+)
+from cladescope.summary.figures.by_size import SHOWN as BY_SIZE
+from cladescope.summary.figures.by_size import plot_by_size
 from cladescope.summary.figures.quality import plot_quality
 from cladescope.summary.figures.recovered_nodes import plot_recovered_nodes
 from cladescope.summary.figures.scores import plot_scores, scores_by_layer
@@ -46,6 +56,12 @@ def metrics():
                     identity |= {"dataset": "planted", "model": "vit", "token": "cls"}
                     rows.append({**identity, "layer": layer, "seed": seed, **scores})
     return pd.DataFrame(rows)
+
+
+def probes(metrics):
+    """Two nodes a layer."""
+    rows = metrics[["experiment", "token", "layer"]].drop_duplicates()
+    return pd.concat([rows.assign(probe_held_out=value) for value in (0.2, 0.4)])
 
 
 def test_lines_are_means_over_widths_for_each_seed(metrics):
@@ -86,10 +102,31 @@ def test_figures_are_the_same_bytes_twice(metrics, tmp_path):
     for run in ("a", "b"):
         (tmp_path / run).mkdir()
         paths = [str(tmp_path / run / f"scores.{suffix}") for suffix in ("svg", "png", "pdf")]
-        save(plot_scores(metrics), paths, dpi=50)
+        save(plot_scores(metrics, probes(metrics)), paths, dpi=50)
     for suffix in ("svg", "png", "pdf"):
         first, second = (tmp_path / run / f"scores.{suffix}" for run in ("a", "b"))
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_probe_is_a_line_of_its_own(metrics, tmp_path):
+    save(plot_scores(metrics, probes(metrics)), [str(tmp_path / "scores.svg")], dpi=50)
+    assert f">{PROBE}<" in (tmp_path / "scores.svg").read_text()
+
+
+def test_bars_are_of_the_deepest_layer(metrics, tmp_path):
+    metrics = metrics.assign(dictionary=[f"d{number}" for number in range(len(metrics))])
+    row = {f"{score}{end}": 0.5 for score in BY_SIZE for end in ("", "_null_permuted")}
+    sizes = pd.DataFrame(
+        {"dictionary": name, "size": size, "n_nodes": n} | row
+        for name in metrics["dictionary"]
+        for size, n in (("all", 9), ("2", 5), ("4-15", 4), ("16+", 0))
+    )
+    save(plot_by_size(metrics, sizes), [str(tmp_path / "sizes.svg")], dpi=50)
+    drawn = re.findall(r">([^<>]+)</text>", (tmp_path / "sizes.svg").read_text())
+    assert {"4–15", "(4)", TRAINED, PERMUTED} <= set(drawn) and "16+" not in drawn
+    random = metrics[metrics["weights"] == "random"]
+    save(plot_by_size(random, sizes), [str(tmp_path / "none.svg")], dpi=50)
+    assert "no trained dictionary" in (tmp_path / "none.svg").read_text()
 
 
 def test_surface_has_a_cell_for_each_layer_width_and_sparsity(metrics, tmp_path):
@@ -192,6 +229,7 @@ def test_tables_name_the_dictionary_of_every_row(tmp_path, capsys):
             files[kind].append(str(path))
     # The second dictionary has another seed; the first is a baseline without any.
     seeds = {"seed_similarity": [0.8, 0.2], "seed_similarity_null": 0.1, "recurrence": [1.0, 0.5]}
+    seeds["seed_similarity_assigned"] = [0.7, 0.2]
     frame = pd.DataFrame({"dictionary": "b", "latent": [0, 1], "n_other_seeds": 2, **seeds})
     frame.to_parquet(tmp_path / "recurrence.parquet")
     for run in ("first", "second"):

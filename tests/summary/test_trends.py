@@ -13,6 +13,7 @@ from cladescope.summary.trends import (
     between_kinds,
     over_depth,
     over_seeds,
+    over_start,
     spearman,
 )
 
@@ -39,6 +40,30 @@ def test_mean_and_spread_over_seeds() -> None:
     # Mean 3; deviations -2, -1, 3: sum of squares 14, over 2.
     assert (found["n_seeds"], found["mean"], found["min"], found["max"]) == (3, 3, 1, 6)
     assert found["sd"] == pytest.approx(np.sqrt(7))
+
+
+def test_what_training_adds_is_paired_by_seed() -> None:
+    null = "held_out_null_permuted"
+    rows = [
+        {"variant": "start", "seed": 0, "held_out": 0.2, null: 0.0, "fve": 0.1},
+        {"variant": "start", "seed": 1, "held_out": 0.3, null: 0.1, "fve": 0.1},
+        {"seed": 0, "held_out": 0.5, null: 0.0, "fve": 0.9},
+        {"seed": 1, "held_out": 0.4, null: 0.0, "fve": 0.7},
+        # No start of that seed, none of that sparsity, and nothing that was trained.
+        {"seed": 2, "held_out": 9.0, null: 0.0},
+        {"seed": 0, "sparsity": 4, "held_out": 9.0, null: 0.0},
+        {"variant": "kmeans", "seed": 0, "held_out": 9.0, null: 0.0},
+    ]
+    gains = over_start(table(rows))
+    found = row(gains, score="held_out")
+    # .5 − .2 and .4 − .3; beyond the nulls .3 and .4 − (.3 − .1).
+    assert (found["n_seeds"], found["variant"]) == (2, "topk")
+    assert [found[name] for name in ("gain", "min", "max", "gain_over_null")] == pytest.approx(
+        [0.2, 0.1, 0.3, 0.25]
+    )
+    assert row(gains, score="fve")["gain"] == pytest.approx(0.7)
+    assert over_start(table([{"seed": 0}])).empty
+    assert row(over_seeds(table(rows[2:4])), score="held_out")["excess"] == pytest.approx(0.45)
 
 
 def test_rank_correlation_by_hand() -> None:
@@ -152,6 +177,9 @@ def test_latents_of_another_seed_are_found_again(tmp_path) -> None:
     known = found[found["dictionary"] == "a"]
     assert known["seed_similarity"].tolist()[:4] == pytest.approx([1] * 4)
     assert known["seed_similarity_null"].max() < 0.6
+    # One to one: nothing is left for the two new rows.
+    assigned = known["seed_similarity_assigned"]
+    assert assigned.tolist()[:4] == pytest.approx([1] * 4) and assigned[4:].isna().all()
     alone = found[found["dictionary"] == "alone"]
     assert alone["n_other_seeds"].eq(0).all()
     assert alone["recurrence"].isna().all()

@@ -3,6 +3,7 @@ FIGURES = [
     f"<results>/{layout.FIGURES}/{name}.{suffix}"
     for name in (
         "scores",
+        "by_size",
         "surface",
         "recovered_nodes",
         "sensitivity",
@@ -21,6 +22,7 @@ TRAINED_SWEEP = {
 rule plot_scores:
     input:
         metrics=rules.tabulate.output.metrics,
+        probes=rules.tabulate_probes.output.nodes,
     output:
         figure("scores", "Scores"),
     log:
@@ -34,6 +36,25 @@ rule plot_scores:
         code=code_of("plot_scores"),
     script:
         "../scripts/plot_scores.py"
+
+
+rule plot_by_size:
+    input:
+        metrics=rules.tabulate.output.metrics,
+        sizes=rules.tabulate.output.sizes,
+    output:
+        figure("by_size", "Scores"),
+    log:
+        "<logs>/plot_by_size.log",
+    benchmark:
+        "<benchmarks>/plot_by_size.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={"dpi": config["figures"]["dpi"]},
+        code=code_of("plot_by_size"),
+    script:
+        "../scripts/plot_by_size.py"
 
 
 rule plot_surface:

@@ -9,6 +9,7 @@ TABLES = [
         "seeds.csv",
         "trends.csv",
         "comparisons.csv",
+        "gains.csv",
         "probes.csv",
         "probe_nodes.csv",
         *(["drawn.csv"] if has_planted() else []),
@@ -90,6 +91,7 @@ rule tabulate_trends:
             category="Tables",
         ),
         comparisons=f"<results>/{layout.TABLES}/comparisons.csv",
+        gains=f"<results>/{layout.TABLES}/gains.csv",
     log:
         "<logs>/tabulate_trends.log",
     benchmark:

@@ -8,6 +8,7 @@ from cladescope.summary.trends import (
     between_kinds,
     over_depth,
     over_seeds,
+    over_start,
 )
 
 with job(snakemake):
@@ -18,6 +19,8 @@ with job(snakemake):
         over_depth(kinds, **snakemake.params.spec),
         between_kinds(metrics),
     )
+    gains = over_start(metrics)
+    write_csv([stamp(gains, metrics, [*ARM, "layer", *KIND])], output.gains)
     write_csv([stamp(seeds, metrics, [*ARM, "layer", *KIND])], output.seeds)
     write_csv([stamp(trends, kinds, [*ARM, *KIND])], output.trends)
     write_csv([stamp(comparisons, metrics, [*ARM, "layer"])], output.comparisons)

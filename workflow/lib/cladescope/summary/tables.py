@@ -16,7 +16,13 @@ _TEXT = re.compile(
     r"(.*_)?(wnid|name|class|sha256)"
 )
 """Columns of tables that are text, whatever it looks like: a class may be called 007 or NA."""
-_RECURRENCE = ["n_other_seeds", "seed_similarity", "seed_similarity_null", "recurrence"]
+_RECURRENCE = [
+    "n_other_seeds",
+    "seed_similarity",
+    "seed_similarity_null",
+    "recurrence",
+    "seed_similarity_assigned",
+]
 OVERFITTED = 0.15
 """By how much FVE in training may exceed that of the evaluation images without a warning."""
 _NO_SEEDS = pd.DataFrame(columns=_RECURRENCE)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from cladescope.names import SCORES
 from cladescope.scores.nulls import INTERVAL, benjamini_hochberg
+from cladescope.sweep import TRAINED
 
 DIRECTED = [name for name, score in SCORES.items() if score.hierarchical]
 """Scores that say which of two dictionaries is the more hierarchical one."""
@@ -24,10 +25,33 @@ def over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return mean, standard deviation, least and largest value of each score over the seeds.
 
     One row per arm, layer, kind of dictionary and score; the deviation is missing for one seed.
+    `excess` is the mean of what exceeds the permuted-leaf null.
     """
-    rows = _long(metrics).groupby([*ARM, "layer", *KIND, "score"], dropna=False, sort=False)
-    table = rows["value"].agg(n_seeds="count", mean="mean", sd="std", min="min", max="max")
-    return table.reset_index()
+    table = _long(metrics)
+    table["excess"] = table["value"] - table["null"]
+    rows = table.groupby([*ARM, "layer", *KIND, "score"], dropna=False, sort=False)
+    found = rows["value"].agg(n_seeds="count", mean="mean", sd="std", min="min", max="max")
+    return found.assign(excess=rows["excess"].mean()).reset_index()
+
+
+def over_start(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return what training adds to each score: the dictionary's minus that of its own start.
+
+    Pairs are of the same arm, layer, width, sparsity and seed. One row per arm, layer, kind of
+    dictionary and score (and FVE): mean, least and largest gain, and the mean gain of what exceeds
+    the permuted-leaf null.
+    """
+    table = pd.concat([_long(metrics), _long(metrics, ["fve"])], ignore_index=True)
+    pair = [*ARM, "layer", "width", "sparsity", "seed", "score"]
+    # What of the sweep has a start, and is no start.
+    starts = table.loc[table["variant"] == "start", [*pair, "value", "null"]]
+    pairs = table[table["variant"].isin(TRAINED)].merge(starts, on=pair, suffixes=("", "_start"))
+    pairs = pairs.dropna(subset=["value", "value_start"])
+    pairs["gain"] = pairs["value"] - pairs["value_start"]
+    pairs["gain_over_null"] = pairs["gain"] - (pairs["null"] - pairs["null_start"])
+    rows = pairs.groupby([*ARM, "layer", *KIND, "score"], dropna=False, sort=False)
+    found = rows["gain"].agg(n_seeds="count", gain="mean", min="min", max="max")
+    return found.assign(gain_over_null=rows["gain_over_null"].mean()).reset_index()
 
 
 def across_layers(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -95,10 +119,10 @@ def between_kinds(metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "difference", "min", "max"])
 
 
-def _long(metrics: pd.DataFrame) -> pd.DataFrame:
+def _long(metrics: pd.DataFrame, scores: Sequence[str] = DIRECTED) -> pd.DataFrame:
     """One row per dictionary and score: value, standard error, null mean and p-value."""
     parts = []
-    for score in DIRECTED:
+    for score in scores:
         part = metrics[[*ARM, "layer", *KIND, "seed"]].copy()
         part["score"], part["value"] = score, metrics[score].astype(float)
         half = metrics.get(f"{score}_high", part["value"]) - part["value"]

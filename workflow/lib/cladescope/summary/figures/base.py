@@ -13,18 +13,22 @@ from cladescope.files import write_aside
 from cladescope.names import labels
 
 SHOWN = (
+    "held_out",
+    "held_out_matched",
+    "own_best_recovery",
     "node_recovery",
+    "coalition_f1_5",
     "coherent_share",
     "coverage_top",
     "lch_tau_height_contracted",
     "pair_lch_contracted",
-    "best_internal_mcc",
 )
-"""Scores that are drawn by layer."""
+"""Scores that are drawn by layer: what no latent for one class can reach comes first."""
 TRAINED = "topk SAE"
 PERMUTED = "topk SAE, leaves permuted (null)"
 SHUFFLED = "topk SAE, labels shuffled (null)"
 RANDOM = "topk SAE, random backbone"
+PROBE = "linear probe (ceiling)"
 BASELINES = {
     "neurons": "raw neurons",
     "pca": "principal components",
@@ -37,6 +41,7 @@ STYLES = {
     PERMUTED: ("#0072B2", (4, 2)),
     SHUFFLED: ("#0072B2", (1, 2)),
     RANDOM: ("#D55E00", ""),
+    PROBE: ("#000000", (1, 1)),
     BASELINES["neurons"]: ("#009E73", (6, 1, 1, 1)),
     BASELINES["pca"]: ("#CC79A7", (6, 1, 1, 1)),
     BASELINES["kmeans"]: ("#E69F00", (6, 1, 1, 1)),

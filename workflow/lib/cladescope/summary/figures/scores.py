@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from cladescope.summary.figures.base import (
     BASELINES,
     PERMUTED,
+    PROBE,
     RANDOM,
     SHOWN,
     SHUFFLED,
@@ -17,15 +18,20 @@ from cladescope.summary.figures.base import (
 )
 
 
-def plot_scores(metrics: pd.DataFrame) -> Figure:
+def plot_scores(metrics: pd.DataFrame, probes: pd.DataFrame) -> Figure:
     """Draw each score by layer, with its nulls, the baselines and the random backbone.
 
     A line is the mean over the widths and sparsities of its arm; its band spans the seeds (of the
     dictionaries and, where there are several, of the backbones). Every dataset, model and token
     kind has panels of its own.
+
+    Parameters
+    ----------
+    metrics, probes
+        The tables `metrics.csv` and `probe_nodes.csv`; a probe is the ceiling of held-out classes.
     """
     set_style()
-    table = scores_by_layer(metrics)
+    table = scores_by_layer(pd.concat([metrics, _as_dictionaries(probes, metrics)]))
     shown = [series for series in STYLES if series in set(table["series"])]
     grid = sns.relplot(
         table,
@@ -67,13 +73,14 @@ def scores_by_layer(metrics: pd.DataFrame) -> pd.DataFrame:
             table = scores_by_layer(rows)
             parts.append(table.assign(score=", ".join(map(str, values)) + "\n" + table["score"]))
         return pd.concat(parts)
-    topk = metrics["variant"] == "topk"
+    topk, probe = metrics["variant"] == "topk", metrics["variant"] == "probe"
     random = metrics["weights"] == "random"
     parts = [
         _melt(metrics[topk & ~random], TRAINED, ""),
         _melt(metrics[topk & ~random], PERMUTED, "_null_permuted"),
         _melt(metrics[topk & ~random], SHUFFLED, "_null_shuffled"),
         _melt(metrics[topk & random], RANDOM, ""),
+        _melt(metrics[probe & ~random], PROBE, ""),
     ]
     for variant, series in BASELINES.items():
         parts.append(_melt(metrics[(metrics["variant"] == variant) & ~random], series, ""))
@@ -83,8 +90,18 @@ def scores_by_layer(metrics: pd.DataFrame) -> pd.DataFrame:
     return table.groupby(keys, as_index=False, sort=False)[["value"]].mean()
 
 
+def _as_dictionaries(probes: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per layer, as `metrics` has them, with the mean of the probes' nodes."""
+    place = ["experiment", "token", "layer"]
+    means = probes.groupby(place)["probe_held_out"].mean().rename("held_out").reset_index()
+    arms = metrics[[*place, "dataset", "model", "weights"]].drop_duplicates()
+    return arms.merge(means, on=place).assign(variant="probe")
+
+
 def _melt(rows: pd.DataFrame, series: str, suffix: str) -> pd.DataFrame:
     columns = {f"{score}{suffix}": label for score, label in titles(*SHOWN).items()}
+    # Not every score has every null.
+    columns = {name: label for name, label in columns.items() if name in rows}
     named = rows[["layer", "experiment", "seed", *columns]].rename(columns=columns)
     melted = named.melt(id_vars=["layer", "experiment", "seed"], var_name="score")
     return melted.assign(series=series)
