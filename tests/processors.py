@@ -112,7 +112,7 @@ TRAINED = [
     )
 ]
 CONTROLS = [
-    DictionarySpec("study", "cls", LAYER, "untrained", 64, 4, 0),
+    DictionarySpec("study", "cls", LAYER, "random", 64, 4, 0),
     DictionarySpec("study", "cls", LAYER, "kmeans", 64, 4, 0),
     DictionarySpec("study", "cls", LAYER, "neurons"),
     DictionarySpec("study", "cls", LAYER, "pca"),
