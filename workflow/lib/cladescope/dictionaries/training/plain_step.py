@@ -40,7 +40,10 @@ class Autoencoder(torch.nn.Module):
     revives: ClassVar[bool] = True
     """Whether silent latents are lifted and trained on the residual (AuxK)."""
     keeping: ClassVar[Keeping | None] = None
-    """Where few latents are kept, which; `training.gpu_step` then takes the step on a GPU."""
+    """Where few latents are kept, which; `training.gpu_step` then takes the step on a GPU.
+
+    None for a variant that constrains its parameters, too, which that step does not.
+    """
     data_share: ClassVar[float] = DATA_SHARE
     """That of the decoder rows it starts from; with 0 they are random directions."""
 
@@ -87,7 +90,7 @@ class Autoencoder(torch.nn.Module):
 class TopK(Autoencoder):
     """Keeps the k largest positive pre-activations of each row."""
 
-    keeping = Keeping(of_batch=False, ends=lambda width: [width])
+    keeping: ClassVar[Keeping | None] = Keeping(of_batch=False, ends=lambda width: [width])
 
     def activate(self, pre: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
         """Return TopK_k(ReLU(pre))."""

@@ -12,6 +12,7 @@ the nearest direction within,
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.training.fit import fit_trained
@@ -38,10 +39,11 @@ class SoftFrozen(TopK):
 
     keeping = None
     data_share = 0
+    first: Tensor
+    """u, (width, d). A buffer: no part of a checkpoint, since it follows from the seed."""
 
     def __init__(self, start: Dictionary, sparsity: float):
         super().__init__(start, sparsity)
-        # A buffer: no part of a checkpoint, since it follows from the seed.
         self.register_buffer("first", self.decoder.detach().clone())
 
     @torch.no_grad()
