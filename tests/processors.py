@@ -43,7 +43,7 @@ from cladescope.images.sources.image_folder import ImageFolder
 from cladescope.planted.rendering import PlantedSpec, render_split
 from cladescope.scores.score import DictionaryScores, score_dictionary
 from cladescope.scores.spec import ScoreSpec
-from cladescope.sweep import DictionarySpec
+from cladescope.sweep import SUPERVISED, DictionarySpec
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.wordnet import build_taxonomy
 
@@ -86,6 +86,7 @@ NUMERIC = (
     "activations",
     "backbone",
     "compiled",
+    "controls",
     "dictionary",
     "kmeans",
     "packs",
@@ -109,10 +110,16 @@ TRAINED = [
         ("matryoshka", 64, 4),
         ("jumprelu", 64, 4),
         ("relu", 64, 0.5),
+        ("frozen_decoder", 64, 4),
+        ("frozen_encoder", 64, 4),
+        ("soft_frozen", 64, 4),
     )
 ]
 CONTROLS = [
-    DictionarySpec("study", "cls", LAYER, "untrained", 64, 4, 0),
+    DictionarySpec("study", "cls", LAYER, "start", 64, 4, 0),
+    DictionarySpec("study", "cls", LAYER, "random", 64, 4, 0),
+    DictionarySpec("study", "cls", LAYER, "class_means", sparsity=4),
+    DictionarySpec("study", "cls", LAYER, "node_means", sparsity=4),
     DictionarySpec("study", "cls", LAYER, "kmeans", 64, 4, 0),
     DictionarySpec("study", "cls", LAYER, "neurons"),
     DictionarySpec("study", "cls", LAYER, "pca"),
@@ -179,12 +186,14 @@ def extract(folder: Path, before: Path) -> None:
 def train(folder: Path, before: Path) -> None:
     """Train two dictionaries of TopK's and one of every other kind."""
     source = open_source(before / "train.json")
+    files = {"index": before / "train.parquet", "taxonomy": before / "taxonomy.parquet"}
     for entry in ENTRIES:
         weights = folder / entry.folder / "sae.safetensors"
         weights.parent.mkdir(parents=True)
         recipe = RECIPE if entry in TRAINED else None
         spec = FitSpec(entry.width, entry.sparsity, entry.seed, recipe)
-        train_dictionaries(entry.variant, source, [Target(spec, weights, key="")])
+        told = {name: files[name] for name in SUPERVISED.get(entry.variant, ())}
+        train_dictionaries(entry.variant, source, [Target(spec, weights, key="")], told=told)
 
 
 def encode_images(folder: Path, before: Path) -> None:

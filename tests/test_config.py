@@ -217,6 +217,21 @@ def test_k_beyond_the_width(default_config):
     assert "200 exceeds the width 128; the largest valid k is 128" in faults_of(default_config)
 
 
+def test_supervised_baselines_have_no_width_or_seed(default_config):
+    variants = default_config["experiments"]["trained"]["sweep"]["variants"]
+    variants["class_means"] = {"sparsity": [2, 8]}
+    sweep = expand_sweep(complete_config(default_config))
+    entries = [entry for entry in sweep if entry.variant == "class_means" and entry.layer == 8]
+    assert [(e.name, e.width, e.sparsity, e.seed) for e in entries] == [
+        ("k2", None, 2, None),
+        ("k8", None, 8, None),
+    ]
+    variants["class_means"] = {"sparsity": [8], "width": [64], "seed": [0]}
+    faults = faults_of(default_config)
+    assert "class_means: unknown key 'width'" in faults
+    assert "class_means: unknown key 'seed'" in faults
+
+
 def test_k_of_zero(default_config):
     default_config["experiments"]["trained"]["sweep"]["variants"]["topk"]["sparsity"] = [0]
     assert "sparsity.0: 0 is out of range; the nearest valid value is 1" in (

@@ -7,6 +7,8 @@ code, asks `snakemake -n` what would run, and the edit is undone.
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from checkouts import ALL_FIGURES, COSTS, CURVES, SMALL, SUMMARY, TABLES, dictionaries, edit
@@ -59,6 +61,10 @@ EDITS = {
     ),
     "sparsity dropped": ({f"{TOPK}.sparsity": [4]}, MATCHED | CURVES | TABLES),
     "variant added": ({f"{VARIANTS}.pca": {}}, dictionaries(2) | TABLES),
+    "supervised variant added": (
+        {f"{VARIANTS}.node_means": {"sparsity": [2]}},
+        dictionaries(2) | TABLES,
+    ),
     "variant dropped": (
         {VARIANTS: {"topk": SMALL["experiments"]["trained"]["sweep"]["variants"]["topk"]}},
         TABLES,
@@ -190,6 +196,27 @@ CODE = {
 def test_edit_of_the_code_of_a_stage(checkout, module, function):
     checkout.change(module, function)
     assert checkout.planned() == CODE[module, function]
+
+
+@pytest.mark.parametrize("sharing", [1, 2])
+def test_only_what_reads_the_taxonomy_follows_it(checkout, sharing):
+    """Of the variants node means alone; class means read the images' index, all others neither."""
+    means = {"sparsity": [2]}
+    changes = {f"{VARIANTS}.class_means": means, f"{VARIANTS}.node_means": means, LAYERS: [8]}
+    changes |= {"experiments.trained.sweep.dictionaries_per_job": sharing}
+    checkout.write(edit(SMALL, changes))
+    folder = "results/small/trained/dictionaries/cls/L8"
+    names = ("topk/w48_k2_s0", "neurons/full", "class_means/k2", "node_means/k2")
+    weights = [f"{folder}/{name}/sae.safetensors" for name in names]
+    result = checkout.run("--", *weights)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert checkout.planned("--", *weights) == {}
+    taxonomy = checkout.folder / "results/small/datasets/planted/taxonomy.parquet"
+    table = pq.read_table(taxonomy)
+    renamed = pa.array([f"{name} renamed" for name in table["name"].to_pylist()])
+    place = table.column_names.index("name")
+    pq.write_table(table.set_column(place, "name", renamed), taxonomy)
+    assert checkout.planned("--", *weights) == {"train_sae": 1}
 
 
 def test_comments_docstrings_and_code_that_nothing_reaches(checkout):

@@ -28,10 +28,14 @@ const depthView = (() => {
     const series = [
       { name: study.title(d), points: points(mine) },
       { name: "linear probe", term: "linear probe", points: points(mine, "probe") },
-      ...["neurons", "pca", "untrained"]
-        .filter((variant) => variant !== d.variant)
-        .map((variant) => ({
-          name: variant,
+      ...[
+        ["neurons", "neurons"],
+        ["pca", "pca"],
+        ["random directions", "random"],
+      ]
+        .filter(([, variant]) => variant !== d.variant)
+        .map(([name, variant]) => ({
+          name,
           term: variant,
           points: points(perLayer(rows, d, arm(variant))),
         })),

@@ -33,7 +33,7 @@ const helpView = (() => {
         h(
           "li",
           {},
-          "On a node's page, compare with the untrained dictionary, the raw neurons and the random backbone, and look at the classes that the latents should fire on and do not.",
+          "On a node's page, compare with the dictionary before training, the random directions, the raw neurons and the random backbone, and look at the classes that the latents should fire on and do not.",
         ),
         h(
           "li",

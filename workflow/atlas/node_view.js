@@ -169,12 +169,17 @@ const nodeView = (() => {
     );
     const best = (found) =>
       found.reduce((a, b) => (b.best_mcc > (a ? a.best_mcc : -Infinity) ? b : a), null);
+    const ofVariant = (variant) => (o) =>
+      o.experiment === d.experiment && o.variant === variant;
     const arms = [
       ["other seeds", null, (o) => study.same(o, d, ["seed"]) && o !== d],
-      ["untrained", "untrained", (o) => o.experiment === d.experiment && o.variant === "untrained"],
-      ["neurons", "neurons", (o) => o.experiment === d.experiment && o.variant === "neurons"],
-      ["principal components", "pca", (o) => o.experiment === d.experiment && o.variant === "pca"],
-      ["k-means", "kmeans", (o) => o.experiment === d.experiment && o.variant === "kmeans"],
+      ["before training", "start", ofVariant("start")],
+      ["random directions", "random", ofVariant("random")],
+      ["neurons", "neurons", ofVariant("neurons")],
+      ["principal components", "pca", ofVariant("pca")],
+      ["k-means", "kmeans", ofVariant("kmeans")],
+      ["class means (supervised)", "class_means", ofVariant("class_means")],
+      ["node means (supervised)", "node_means", ofVariant("node_means")],
       [
         "random backbone",
         "random backbone",
@@ -186,8 +191,15 @@ const nodeView = (() => {
       return found ? [[key ? term(key, name) : name, found]] : [];
     });
     const mine = here.find(({ dictionary }) => dictionary === d);
+    // What was told the classes is no rival: it shows what there is to find.
     const rival = best(
-      lines.map(([, found]) => found).filter((found) => !study.same(found.dictionary, d, ["seed"])),
+      lines
+        .map(([, found]) => found)
+        .filter(
+          ({ dictionary }) =>
+            !study.same(dictionary, d, ["seed"]) &&
+            !["class_means", "node_means"].includes(dictionary.variant),
+        ),
     );
     const cells = (found) => [
       charts.scoreBar(
@@ -205,7 +217,7 @@ const nodeView = (() => {
         "p",
         {},
         mine.best_mcc > rival.best_mcc
-          ? "It is ahead of every control of this layer; the best is "
+          ? "It is ahead of every unsupervised control of this layer; the best is "
           : "A control of this layer does as well or better: ",
         rival.dictionary.weights === d.weights ? rival.dictionary.variant : "the random backbone",
         ` with ${number(rival.best_mcc)}.`,

@@ -7,7 +7,7 @@ const terms = (() => {
     latent:
       "One direction of a dictionary: a number for each image that is above 0 where the dictionary finds its pattern.",
     dictionary:
-      "A set of latents learnt from one layer of one backbone, or a baseline in its place: raw neurons, principal components, an untrained autoencoder.",
+      "A set of latents learnt from one layer of one backbone, or a baseline in its place: raw neurons, principal components, an autoencoder before training, random directions.",
     node: "A class, or a group of classes in the taxonomy, such as butterfly, with every class under it.",
     MCC: "Matthews correlation between “the latent fires strongly on the image” and “the image is under the node”: 1 is a perfect match, 0 is chance. The node and the cut-off are chosen on one half of the images; the number is from the other half.",
     null: "Control: the classes change places in the taxonomy at random, which keeps each class together and destroys the hierarchy. Shown is the mean over the draws; the band ends at their 97.5th percentile. A score inside the band says nothing about hierarchy.",
@@ -46,10 +46,16 @@ const terms = (() => {
       "Which patches of the image the latent's value comes from. Compare with the control “shuffled”, the map of another latent on the same image: if that looks the same, the map shows where the model looks, not what this latent detects.",
     "linear probe":
       "MCC of a linear classifier trained on the same activations with the labels: what is there without any dictionary.",
-    untrained: "The same kind of autoencoder before training.",
+    start:
+      "The same kind of autoencoder before training. It points towards single images, and images have classes: what training finds is what goes beyond it.",
+    random: "Random directions, read like an autoencoder of the same kind.",
     neurons: "The backbone's own units, each in both directions.",
     pca: "Principal components of the activations, each in both directions.",
     kmeans: "Centres of a k-means clustering of the activations.",
+    class_means:
+      "The direction of each class's mean. Supervised: it is told the classes of the training images.",
+    node_means:
+      "The direction of the mean of each class and each group of classes. Supervised: it is told the taxonomy and the classes of the training images.",
     "random backbone": "The same architecture with random weights: what pixels alone amount to.",
     undrawn:
       "The planted world draws nothing that the classes of this node have in common. It was declared before any score: a dictionary that recovers it has learnt it from single classes.",

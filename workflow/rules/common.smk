@@ -36,6 +36,7 @@ from cladescope.operations.snakemake_records import (
 from cladescope.provenance.fingerprint import LIBRARY as PACKAGE
 from cladescope.provenance.fingerprint import fingerprint
 from cladescope.sweep import (
+    SUPERVISED,
     TRAINED,
     alone_experiments,
     expand_packs,

@@ -28,12 +28,24 @@ def wanted(pack):
     return settings
 
 
+def told_of(pack):
+    """An input: what tells a supervised baseline the classes of the training images."""
+    files = {"index": "images/train.parquet", "taxonomy": "taxonomy.parquet"}
+
+    def told(wildcards):
+        variant = (pack or wildcards).variant
+        return {key: dataset_file(files[key], pack)(wildcards) for key in SUPERVISED.get(variant, ())}
+
+    return told
+
+
 for pack in TRAINING_PACKS:
 
     rule:
         name:
             name_of("train_sae", pack)
         input:
+            unpack(told_of(pack)),
             # The manifest stands for its shards: it holds their checksums, which training verifies.
             manifest=manifest_of(pack, "train"),
         output:

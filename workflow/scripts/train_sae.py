@@ -8,9 +8,10 @@ from cladescope.kept import Kept, key_of
 with job(snakemake):
     recipe = snakemake.params.spec["recipe"]
     written = zip(*(files for _, files in snakemake.output.items()), strict=True)
+    told = {name: Path(path) for name, path in snakemake.input.items() if name != "manifest"}
     kept = {}
     for settings, outputs in zip(snakemake.params.dictionaries, written, strict=True):
-        key = key_of([settings, recipe, snakemake.params.code], [snakemake.input.manifest])
+        key = key_of([settings, recipe, snakemake.params.code], snakemake.input)
         stage = Kept(snakemake.params.results, outputs, key)
         if not stage.take():
             variant, *point = settings.values()
@@ -23,4 +24,5 @@ with job(snakemake):
             list(kept),
             snakemake.threads,
             saved=lambda target: kept[target].keep(),
+            told=told,
         )

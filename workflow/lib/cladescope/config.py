@@ -283,7 +283,7 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
             yield f"{key}: the name is taken by another folder of the results; choose another"
         yield from _layer_faults(key, experiment)
         for variant, grid in experiment["sweep"]["variants"].items():
-            if grid and variant != "relu" and max(grid["sparsity"]) > min(grid["width"]):
+            if "width" in grid and variant != "relu" and max(grid["sparsity"]) > min(grid["width"]):
                 yield (
                     f"{key}.sweep.variants.{variant}.sparsity: {max(grid['sparsity'])} exceeds the "
                     f"width {min(grid['width'])}; the largest valid k is {min(grid['width'])}"

@@ -7,10 +7,12 @@ from typing import Any
 from cladescope import layout
 from cladescope.layout import SPLITS
 
-TRAINED = ("topk", "batchtopk", "matryoshka", "relu", "jumprelu")
+SPARSE = ("topk", "batchtopk", "matryoshka")
+"""Variants that a GPU trains by the sparse step."""
+TRAINED = (*SPARSE, "relu", "jumprelu", "frozen_decoder", "frozen_encoder", "soft_frozen")
 """Variants that are trained; the others are baselines."""
-SPARSE = TRAINED[:3]
-"""Variants that keep k latents a token."""
+SUPERVISED = {"class_means": ("index",), "node_means": ("index", "taxonomy")}
+"""Baselines that are told the classes of the training images, and the files that tell them."""
 SPARSITY = {"relu": "l1_", "jumprelu": "l0_"}
 """How names write a variant's sparsity, where it is not k."""
 
@@ -32,10 +34,13 @@ class DictionarySpec:
 
     @property
     def name(self) -> str:
-        """Folder name within the variant: `w256_k8_s0`, `w256_l1_0.5_s0`; `full` without a grid."""
-        if self.width is None:
-            return "full"
-        return f"w{self.width}_{SPARSITY.get(self.variant, 'k')}{self.sparsity}_s{self.seed}"
+        """Folder name within the variant: `w256_k8_s0`, `w256_l1_0.5_s0`, `k8`.
+
+        `full` if nothing is to be chosen.
+        """
+        sparsity = SPARSITY.get(self.variant, "k")
+        parts = (("w", self.width), (sparsity, self.sparsity), ("s", self.seed))
+        return "_".join(f"{key}{value}" for key, value in parts if value is not None) or "full"
 
     @property
     def folder(self) -> str:
@@ -128,9 +133,7 @@ def expand_sweep(config: dict[str, Any]) -> list[DictionarySpec]:
         for token in experiment["sweep"]["tokens"]
         for layer in experiment["sweep"]["layers"]
         for variant, grid in experiment["sweep"]["variants"].items()
-        for point in (
-            product(grid["width"], grid["sparsity"], grid["seed"]) if grid else [(None, None, None)]
-        )
+        for point in product(*(grid.get(axis, [None]) for axis in ("width", "sparsity", "seed")))
     ]
 
 

@@ -1,6 +1,6 @@
 """From activations to saved dictionaries of any variant."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from cladescope.dictionaries.training.spec import Fit, FitSpec
 from cladescope.dictionaries.variants import variant_module
 from cladescope.files import write_aside
 from cladescope.machines import has_gpu, machine, own_gpu
-from cladescope.sweep import TRAINED
+from cladescope.sweep import SUPERVISED, TRAINED
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,17 @@ def train_dictionaries(
     targets: Sequence[Target],
     threads: int = 1,
     saved: Callable[[Target], None] = lambda target: None,
+    told: Mapping[str, Path] | None = None,
 ) -> None:
     """Make dictionaries of a variant from one reading of a source; call `saved` for each at once.
 
     Each gets the bytes that it gets alone. An interrupted run leaves its state beside its weights,
     and the next run with the same key continues from it.
+
+    Parameters
+    ----------
+    told
+        The files that a supervised baseline reads, by the names that `SUPERVISED` has for them.
 
     Raises
     ------
@@ -74,13 +80,22 @@ def train_dictionaries(
             save,
             threads,
             [target.checkpoint for target in targets],
+            told,
         )
 
 
-def fit_dictionary(variant: str, source: Source, spec: FitSpec, threads: int = 1) -> Fit:
-    """Return one dictionary of a variant, fitted to a source of activations."""
+def fit_dictionary(
+    variant: str,
+    source: Source,
+    spec: FitSpec,
+    threads: int = 1,
+    told: Mapping[str, Path] | None = None,
+) -> Fit:
+    """Return one dictionary of a variant, as `fit_dictionaries` fits it."""
     fits: list[Fit] = []
-    fit_dictionaries(variant, source, [spec], lambda number, fit: fits.append(fit), threads)
+    fit_dictionaries(
+        variant, source, [spec], lambda number, fit: fits.append(fit), threads, told=told
+    )
     return fits[0]
 
 
@@ -91,6 +106,7 @@ def fit_dictionaries(
     done: Callable[[int, Fit], None],
     threads: int = 1,
     checkpoints: Sequence[Checkpoint] = (),
+    told: Mapping[str, Path] | None = None,
 ) -> None:
     """Fit dictionaries of a variant with one reading of the source; report each by its number.
 
@@ -100,14 +116,18 @@ def fit_dictionaries(
     ----------
     checkpoints
         One for each, or none at all.
+    told
+        The files that a supervised baseline reads, by the names that `SUPERVISED` has for them.
+
     """
     module = variant_module(variant)
     if variant in TRAINED:
         module.train(source, specs, done, threads, checkpoints)
         return
     beginning = Beginning.of(next(source.blocks()))
+    learnt = [module.directions(source, **(told or {}))] if variant in SUPERVISED else []
     for number, spec in enumerate(specs):
-        done(number, Fit(module.fit(beginning, spec), {}))
+        done(number, Fit(module.fit(beginning, spec, *learnt), {}))
 
 
 def open_source(manifest: str | Path, threads: int = 1) -> Source:

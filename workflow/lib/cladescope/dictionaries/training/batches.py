@@ -10,7 +10,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from cladescope.activations.store import ActivationStore, Seen
 from cladescope.machines import free_memory
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BLOCK_ROWS = 2**18
 """Rows of a streamed block; with 1536 dimensions in float16 they take 0.8 GB."""
+IMAGES_AT_A_TIME = 2**12
+"""Images whose means are in float64 at a time."""
 DEVICE_SHARE = 0.5
 """Share of a device's free memory that a block may take to lie there as a whole."""
 BLOCK_ORDER = 0
@@ -49,6 +51,12 @@ class Source(Protocol):
     def blocks(self, first: int = 0) -> Iterator[Shaped[np.ndarray, "rows d"]]:
         """Yield blocks of raw rows without end, from block number `first`."""
 
+    def image_means(self) -> Iterator[Float[np.ndarray, "images d"]]:
+        """Yield the mean over the tokens of every image, in order, some images at a time; float64.
+
+        Raises DamagedError if they are not what was extracted.
+        """
+
     def check(self) -> None:
         """Raise DamagedError if anything that was read is not what was extracted."""
 
@@ -68,6 +76,12 @@ class InMemory:
     def blocks(self, first: int = 0) -> Iterator[Shaped[np.ndarray, "rows d"]]:
         """Yield all rows."""
         return repeat(self._rows)
+
+    def image_means(self) -> Iterator[Float[np.ndarray, "images d"]]:
+        """Yield the means of some images after another."""
+        images = self._rows.reshape(-1, self.tokens, self.d)
+        for first in range(0, len(images), IMAGES_AT_A_TIME):
+            yield images[first : first + IMAGES_AT_A_TIME].mean(1, dtype=np.float64)
 
     def check(self) -> None:
         """Do nothing: they were checked when they were read."""
@@ -110,6 +124,15 @@ class Streamed:
         if first:
             self._seen.doubt()
         return self.store.stream(self.rows_per_block, BLOCK_ORDER, first, self.threads, self._seen)
+
+    def image_means(self) -> Iterator[Float[np.ndarray, "images d"]]:
+        """Yield the means of some images after another; check the shards at the end."""
+        at_a_time = max(1, self.rows_per_block // self.tokens)
+        for first in range(0, self.store.shape[0], at_a_time):
+            images = np.arange(first, min(first + at_a_time, self.store.shape[0]))
+            yield self.store.gather(images).mean(1, dtype=np.float64)
+        self._seen.doubt()
+        self.check()
 
     def check(self) -> None:
         """Check the shards that were not read as a whole."""

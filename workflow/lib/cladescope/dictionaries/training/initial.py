@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ DATA_SHARE = 0.9
 """Share of the data in the rows that a decoder starts from; the rest is noise."""
 CENTRED_ROWS = 2**14
 """Rows that are in float64 at a time."""
+SCALED_ROWS = 8192
+"""Rows that the scale of given directions is fitted to, at most: it is one number."""
 
 
 class Beginning(NamedTuple):
@@ -96,6 +99,49 @@ def signed_dictionary(beginning: Beginning, directions: Float[np.ndarray, "n d"]
         mean=mean.astype(np.float32),
         scale=scale,
     )
+
+
+def directed_dictionary(
+    beginning: Beginning, spec: FitSpec, directions: Float[np.ndarray, "n d"]
+) -> Dictionary:
+    """Return a latent along each direction, whatever its length; the `sparsity` largest are kept.
+
+    z_j = s ReLU(⟨u_j, x'⟩) and the decoder rows are u_j, of unit length. The scale s fits the
+    reconstruction: several directions may be much the same, so that the sum of the largest would
+    overshoot. It changes no order and no firing.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer directions than latents to keep.
+    """
+    assert spec.sparsity
+    if spec.sparsity > len(directions):
+        raise ValueError(
+            f"sweep.variants: a sparsity of {spec.sparsity} exceeds the {len(directions)} latents "
+            f"that there are; the largest valid k is {len(directions)}"
+        )
+    block, mean, scale = beginning
+    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+    rows = (directions / np.maximum(lengths, 1e-12)).astype(np.float32)
+    found = Dictionary(
+        encoder=rows,
+        encoder_bias=np.zeros(len(rows), np.float32),
+        decoder=rows,
+        decoder_bias=np.zeros(len(mean), np.float32),
+        mean=mean.astype(np.float32),
+        scale=scale,
+        k=int(spec.sparsity),
+    )
+    factor = _scale_of(found, found.normalise(block[:: -(-len(block) // SCALED_ROWS)]))
+    return replace(found, encoder=rows * np.float32(factor))
+
+
+def _scale_of(dictionary: Dictionary, x: Float[np.ndarray, "rows d"]) -> float:
+    """Return the s that minimises Σ‖x' − s x̂'‖²: Σ⟨x', x̂'⟩ / Σ‖x̂'‖²; 1 if nothing fires."""
+    guess = dictionary.decode(dictionary.encode(x))
+    squares = float(np.square(guess, dtype=np.float64).sum())
+    return float((x.astype(np.float64) * guess).sum()) / squares if squares else 1.0
 
 
 def _unit(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:

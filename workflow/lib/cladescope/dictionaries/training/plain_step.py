@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
+from cladescope.dictionaries.training.initial import DATA_SHARE, Beginning, initial_dictionary
 from cladescope.dictionaries.training.optimiser import Adam
 from cladescope.dictionaries.training.schedule import ADAM_EPSILON, adam_betas, aux_latents
 from cladescope.dictionaries.training.spec import FitSpec, Step
@@ -32,12 +32,20 @@ class Keeping(NamedTuple):
 
 
 class Autoencoder(torch.nn.Module):
-    """Parameters of a sparse autoencoder; a variant says how latents fire and what they cost."""
+    """Parameters of a sparse autoencoder; a variant says how latents fire and what they cost.
+
+    A parameter that needs no gradient stays what it is at the start.
+    """
 
     revives: ClassVar[bool] = True
     """Whether silent latents are lifted and trained on the residual (AuxK)."""
     keeping: ClassVar[Keeping | None] = None
-    """Where few latents are kept, which; `training.gpu_step` then takes the step on a GPU."""
+    """Where few latents are kept, which; `training.gpu_step` then takes the step on a GPU.
+
+    None for a variant that constrains its parameters, too, which that step does not.
+    """
+    data_share: ClassVar[float] = DATA_SHARE
+    """That of the decoder rows it starts from; with 0 they are random directions."""
 
     def __init__(self, start: Dictionary, sparsity: float):
         super().__init__()
@@ -73,11 +81,16 @@ class Autoencoder(torch.nn.Module):
         """Return the reconstruction x̂'."""
         return z @ self.decoder + self.decoder_bias
 
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Put the parameters back, after a step, to where they may be: on unit decoder rows."""
+        self.decoder.div_(self.decoder.norm(dim=1, keepdim=True))
+
 
 class TopK(Autoencoder):
     """Keeps the k largest positive pre-activations of each row."""
 
-    keeping = Keeping(of_batch=False, ends=lambda width: [width])
+    keeping: ClassVar[Keeping | None] = Keeping(of_batch=False, ends=lambda width: [width])
 
     def activate(self, pre: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
         """Return TopK_k(ReLU(pre))."""
@@ -104,7 +117,8 @@ class Autograd:
         self.aux_coefficient = aux_coefficient if sae.revives else 0.0
         self.warmup_steps = warmup_steps
         self.device = sae.decoder.device
-        self.adam = Adam(list(sae.parameters()), betas, ADAM_EPSILON)
+        self.trained = {name: p for name, p in sae.named_parameters() if p.requires_grad}
+        self.adam = Adam(list(self.trained.values()), betas, ADAM_EPSILON)
 
     @classmethod
     def begin(
@@ -114,7 +128,7 @@ class Autograd:
         assert spec.recipe and spec.sparsity
         # The sum's order follows the number of threads, and a sweep runs one job per core.
         torch.set_num_threads(1)
-        start = initial_dictionary(beginning, spec)
+        start = initial_dictionary(beginning, spec, data_share=kind.data_share)
         sae = kind(start, spec.sparsity).to(torch_device())
         warmup = spec.recipe.warmup_share * steps
         return cls(sae, start, spec.recipe.aux_coefficient, warmup, adam_betas(steps))
@@ -140,11 +154,10 @@ class Autograd:
             losses["penalty_loss"] = penalty.item()
         loss.backward()
         self._project_gradient()
-        gradients = [p.grad for p in sae.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.trained.values() if p.grad is not None]
         norm = float(torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt())
         self.adam.step(rate)
-        with torch.no_grad():
-            sae.decoder.div_(sae.decoder.norm(dim=1, keepdim=True))
+        sae.constrain()
         firing = (z > 0).sum(0).cpu().numpy()
         return Step(losses, float(residual.square().sum()), firing, norm)
 
@@ -158,14 +171,14 @@ class Autograd:
     def _project_gradient(self) -> None:
         """Remove the gradient's part along each decoder row, which would change its norm."""
         decoder = self.sae.decoder
-        assert decoder.grad is not None
-        decoder.grad -= (decoder.grad * decoder).sum(1, keepdim=True) * decoder
+        if decoder.grad is not None:
+            decoder.grad -= (decoder.grad * decoder).sum(1, keepdim=True) * decoder
 
     def state(self) -> dict[str, np.ndarray]:
         """Return everything that later steps depend on."""
         state = {"steps": np.array(self.adam.steps)}
         for prefix, tensors in self._tensors().items():
-            for (name, _), tensor in zip(self.sae.named_parameters(), tensors, strict=True):
+            for name, tensor in zip(self.trained, tensors, strict=True):
                 state[prefix + name] = tensor.detach().cpu().numpy()
         return state
 
@@ -174,12 +187,11 @@ class Autograd:
         """Continue from what `state` returned."""
         self.adam.steps = int(state["steps"])
         for prefix, tensors in self._tensors().items():
-            for (name, _), tensor in zip(self.sae.named_parameters(), tensors, strict=True):
+            for name, tensor in zip(self.trained, tensors, strict=True):
                 tensor.copy_(torch.from_numpy(state[prefix + name]))
 
     def _tensors(self) -> dict[str, list[Tensor]]:
-        parameters: list[Tensor] = list(self.sae.parameters())
-        return {"": parameters, "mean.": self.adam.means, "square.": self.adam.squares}
+        return {"": self.adam.parameters, "mean.": self.adam.means, "square.": self.adam.squares}
 
     @torch.no_grad()
     def finished(self, sample: Iterable[np.ndarray]) -> dict[str, Any]:

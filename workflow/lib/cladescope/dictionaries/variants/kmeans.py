@@ -1,20 +1,17 @@
 """Baseline: directions of k-means clusters of the activations, read like a TopK dictionary."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.training.initial import Beginning
+from cladescope.dictionaries.training.initial import Beginning, directed_dictionary
 from cladescope.dictionaries.training.spec import FitSpec
 from cladescope.machines import has_gpu, make_deterministic, torch_device
 
 ROUNDS = 25
-SCALED_ROWS = 8192
-"""Rows that the scale is fitted to, at most: it is one number."""
 _BLOCK_ROWS = 8192
 
 
@@ -22,11 +19,9 @@ def fit(beginning: Beginning, spec: FitSpec) -> Dictionary:
     """Return latents along the centres of `width` clusters; the `sparsity` largest are kept.
 
     Lloyd's algorithm (`ROUNDS` rounds) from random images of the training split. A cluster without
-    images starts again at a random one. z_j = s ReLU(⟨c_j / ‖c_j‖, x'⟩) and the decoder rows are
-    c_j / ‖c_j‖. The scale s fits the reconstruction: several clusters lie in much the same
-    direction, so that the sum of the largest would overshoot. It changes no order and no firing.
+    images starts again at a random one.
     """
-    assert spec.width and spec.sparsity and spec.seed is not None
+    assert spec.width and spec.seed is not None
     x, mean, scale = beginning
     if len(x) < spec.width:
         raise ValueError(f"kmeans: {spec.width} clusters need as many images, there are {len(x)}")
@@ -43,19 +38,7 @@ def fit(beginning: Beginning, spec: FitSpec) -> Dictionary:
         empty = size == 0
         centres = sums / np.maximum(size, 1)[:, None]
         centres[empty] = x[random.integers(len(x), size=int(empty.sum()))]
-    rows = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
-    rows = rows.astype(np.float32)
-    zeros = np.zeros(len(rows), np.float32), np.zeros(x.shape[1], np.float32)
-    found = Dictionary(rows, zeros[0], rows, zeros[1], mean, scale, int(spec.sparsity))
-    factor = _scale_of(found, x[:: -(-len(x) // SCALED_ROWS)])
-    return replace(found, encoder=rows * np.float32(factor))
-
-
-def _scale_of(dictionary: Dictionary, x: Float[np.ndarray, "images d"]) -> float:
-    """Return the s that minimises Σ‖x' − s x̂'‖²: Σ⟨x', x̂'⟩ / Σ‖x̂'‖²; 1 if nothing fires."""
-    guess = dictionary.decode(dictionary.encode(x))
-    squares = float(np.square(guess, dtype=np.float64).sum())
-    return float((x.astype(np.float64) * guess).sum()) / squares if squares else 1.0
+    return directed_dictionary(beginning, spec, centres)
 
 
 def _search(x: Float[np.ndarray, "images d"]) -> Callable[[np.ndarray], np.ndarray]:

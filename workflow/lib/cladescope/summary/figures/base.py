@@ -30,10 +30,13 @@ SHUFFLED = "topk SAE, labels shuffled (null)"
 RANDOM = "topk SAE, random backbone"
 PROBE = "linear probe (ceiling)"
 BASELINES = {
+    "start": "start of topk SAE",
+    "random": "random directions",
+    "kmeans": "k-means",
     "neurons": "raw neurons",
     "pca": "principal components",
-    "kmeans": "k-means directions",
-    "untrained": "untrained SAE",
+    "class_means": "class means (supervised)",
+    "node_means": "node means (supervised)",
 }
 # Colour-blind-safe; a null has the colour of what it is the null of.
 STYLES = {
@@ -42,10 +45,13 @@ STYLES = {
     SHUFFLED: ("#0072B2", (1, 2)),
     RANDOM: ("#D55E00", ""),
     PROBE: ("#000000", (1, 1)),
+    BASELINES["start"]: ("#56B4E9", (6, 1, 1, 1)),
+    BASELINES["random"]: ("#7F7F7F", (6, 1, 1, 1)),
+    BASELINES["kmeans"]: ("#E69F00", (6, 1, 1, 1)),
     BASELINES["neurons"]: ("#009E73", (6, 1, 1, 1)),
     BASELINES["pca"]: ("#CC79A7", (6, 1, 1, 1)),
-    BASELINES["kmeans"]: ("#E69F00", (6, 1, 1, 1)),
-    BASELINES["untrained"]: ("#7F7F7F", (6, 1, 1, 1)),
+    BASELINES["class_means"]: ("#882255", (1, 1)),
+    BASELINES["node_means"]: ("#882255", (3, 1)),
 }
 
 

@@ -8,7 +8,8 @@ from cladescope.dictionaries.training.spec import FitSpec
 def fit(beginning: Beginning, spec: FitSpec) -> Dictionary:
     """Return an autoencoder that knows nothing of the data but its mean and scale.
 
-    Not what `topk` starts from: that points towards images, and images have classes.
+    Those that `variants.frozen_decoder` and its kin start from; `variants.start` is what `topk`
+    starts from.
     """
     assert spec.sparsity
     return initial_dictionary(beginning, spec, k=int(spec.sparsity), data_share=0)
