@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from timm.data import ImageNetInfo
 
+from cladescope.codes.codes import Codes
 from cladescope.scores.nulls import PairNull, leaf_permutations
 from cladescope.scores.score import score_dictionary
 from cladescope.scores.sensitivity import SensitivitySpec
@@ -140,3 +141,19 @@ def test_a_copied_latent_changes_no_other(imagenet: Taxonomy) -> None:
     assert rows[60] == rows[3]
     assert after.nodes["best_latent"].to_pylist() == before.nodes["best_latent"].to_pylist()
     assert after.scores["node_recovery"] == before.scores["node_recovery"]
+
+
+def test_binary_codes_that_ignore_the_classes_are_not_hierarchical(imagenet: Taxonomy) -> None:
+    """All images tie; they are sorted by class, as in every store."""
+    labels = np.repeat(np.arange(1000), 20)
+    random = np.random.default_rng(6)
+    image, latent = np.nonzero(random.random((len(labels), 400)) < 0.05)
+    ones = np.ones(len(image), np.float32)
+    codes = Codes(image.astype(np.int32), latent.astype(np.int32), ones, len(labels), 400)
+    result = score_dictionary(codes, labels, imagenet, SPEC)
+    p = np.sort(result.latents["p_value"].to_numpy())
+    # Kolmogorov-Smirnov at the 1e-3 level, and the steps of p.
+    bound = 1.95 / np.sqrt(400) + 1 / (1 + SPEC.p_draws)
+    assert np.abs(np.arange(1, 401) / 400 - p).max() < bound
+    assert (result.scores["significant_share"], result.scores["coherent_share"]) == (0, 0)
+    assert abs(result.scores["best_internal_mcc"]) < 0.01

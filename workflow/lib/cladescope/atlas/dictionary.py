@@ -57,6 +57,8 @@ class PageSpec:
     """Latents listed for a node."""
     mcc_threshold: float
     """MCC from which on a class counts as found."""
+    seed: int
+    """Of the scores: it decides in which order images of equal activation are shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,7 @@ class DictionaryPages:
 
     @cached_property
     def _firing(self) -> Firing:
-        return Firing.of(self.codes)
+        return Firing.of(self.codes, self.spec.seed)
 
     @cached_property
     def _node(self) -> dict[str, np.ndarray]:

@@ -40,7 +40,7 @@ class Firings:
     start: np.ndarray
     """int64 (n_latents + 1,): position of each latent's first firing, and the end."""
     image: np.ndarray
-    """int32 (n_firings,): position in the half's images; ties of the activation in their order."""
+    """int32 (n_firings,): position in the half's images."""
     activation: np.ndarray
     """float32 (n_firings,)."""
     labels: np.ndarray

@@ -89,7 +89,7 @@ def score_dictionary(
     _check(codes, labels, taxonomy)
     tree, n_classes = Tree.of(taxonomy), len(taxonomy.leaves)
     chosen_on = split_halves(labels, spec.seed) if spec.split_selection else None
-    ranked = strongest_first(codes)
+    ranked = strongest_first(codes, spec.seed)
     halves = halve(ranked, labels, n_classes, spec.top_n, chosen_on)
     permutations = leaf_permutations(tree, spec.p_draws, spec.seed)
     tables = tree.pair_tables()
