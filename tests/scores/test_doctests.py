@@ -9,7 +9,7 @@ import pytest
 from cladescope import scores
 
 # What is no metric has no example.
-WITHOUT = {"halves", "passes", "score", "sensitivity", "spec", "tables", "probes", "recurrence"}
+WITHOUT = {"passes", "score", "sensitivity", "spec", "tables", "probes", "recurrence"}
 MODULES = sorted(module.name for module in pkgutil.iter_modules(scores.__path__))
 
 

@@ -7,6 +7,8 @@ import pytest
 from timm.data import ImageNetInfo
 
 from cladescope.codes.codes import Codes
+from cladescope.codes.ranking import strongest_first
+from cladescope.scores.halves import halve, split_halves
 from cladescope.scores.nulls import PairNull, leaf_permutations
 from cladescope.scores.score import score_dictionary
 from cladescope.scores.sensitivity import SensitivitySpec
@@ -157,3 +159,28 @@ def test_binary_codes_that_ignore_the_classes_are_not_hierarchical(imagenet: Tax
     assert np.abs(np.arange(1, 401) / 400 - p).max() < bound
     assert (result.scores["significant_share"], result.scores["coherent_share"]) == (0, 0)
     assert abs(result.scores["best_internal_mcc"]) < 0.01
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 10])
+def test_p_values_are_uniform_if_a_subtree_has_more_images(imagenet: Taxonomy, ratio: int) -> None:
+    """Latents that ignore the classes; each of the 118 classes of dogs has more images."""
+    dog = imagenet.nodes.index("n02084071")
+    size = np.where(imagenet.ancestors[:, dog], 8 * ratio, 8)
+    labels = np.repeat(np.arange(1000), size)
+    random = np.random.default_rng(ratio)
+    n_latents, draws = 2000, 199
+    image = random.integers(len(labels), size=n_latents * 16 * 16)
+    cell = np.unique(image * n_latents + np.repeat(np.arange(n_latents), 16 * 16))
+    image, latent = np.divmod(cell, n_latents)
+    activation = random.random(len(cell)).astype(np.float32) + 0.1
+    codes = Codes(image, latent, activation, len(labels), n_latents)
+    halves = halve(strongest_first(codes, 0), labels, 1000, 16, split_halves(labels, 0))
+    assert len(halves.scored) > 1000
+    tree = Tree.of(imagenet)
+    null = PairNull.of(halves, tree.pair_tables().height, leaf_permutations(tree, draws, 0))
+    p = np.sort(null.p_value())
+    few = (p <= 0.05).mean()
+    # 3.3 standard deviations, and Kolmogorov-Smirnov at the 1e-3 level and the steps of p.
+    assert abs(few - 0.05) < 3.3 * np.sqrt(0.05 * 0.95 / len(p)), few
+    bound = 1.95 / np.sqrt(len(p)) + 1 / (1 + draws)
+    assert np.abs(np.arange(1, len(p) + 1) / len(p) - p).max() < bound
