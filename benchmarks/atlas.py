@@ -38,7 +38,7 @@ from cladescope.taxonomy.tree import Tree
 from cladescope.taxonomy.wordnet import build_taxonomy
 
 ROOT = Path(__file__).parents[1]
-SPEC = PageSpec(images=8, classes=32, neighbours=8, latents=12, mcc_threshold=0.5)
+SPEC = PageSpec(images=8, classes=32, neighbours=8, latents=12, mcc_threshold=0.5, seed=0)
 IMAGES, PER_LAYER, L0, WIDTH_OF_BACKBONE = 50_000, 16, 32, 256
 SIDE = 96
 

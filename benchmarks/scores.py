@@ -84,7 +84,7 @@ def compare_with_nltk(taxonomy: Taxonomy) -> None:
     """
     codes, labels = made_up_codes(taxonomy, 16_384, share=0.95)
     tree = Tree.of(taxonomy)
-    halves = halve(strongest_first(codes), labels, len(taxonomy.leaves), 64, None)
+    halves = halve(strongest_first(codes, 0), labels, len(taxonomy.leaves), 64)
     needed = images_needed(np.full(len(halves.scored), 64), 1.0)
     with wordnet.open_wordnet(NLTK_DATA) as reader:
         synsets = [

@@ -29,7 +29,7 @@ HARM = "<img src=x onerror=window.harmed=1>"
 LAYERS = (1, 2, 3)
 MAPPED = (0, 1)
 """Latents with relevancy maps, in the deepest trained dictionary."""
-SPEC = PageSpec(images=8, classes=6, neighbours=4, latents=12, mcc_threshold=0.5)
+SPEC = PageSpec(images=8, classes=6, neighbours=4, latents=12, mcc_threshold=0.5, seed=0)
 SETTINGS = {
     "top_n": 8,
     "tau": 0.9,

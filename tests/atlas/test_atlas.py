@@ -42,6 +42,7 @@ from cladescope.atlas.wire import (
     describe,
 )
 from cladescope.codes.codes import Codes
+from cladescope.codes.ranking import strongest_first
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 from cladescope.taxonomy.tree import Tree
 
@@ -65,9 +66,9 @@ def codes() -> Codes:
 
 def ranked(codes: Codes, latent: int) -> list[tuple[int, float]]:
     """Images of a latent, strongest first."""
-    mine = codes.latent == latent
-    pairs = zip(codes.image[mine].tolist(), codes.activation[mine].tolist(), strict=True)
-    return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+    order = strongest_first(codes, 0)
+    mine = order.latent == latent
+    return [*zip(order.image[mine].tolist(), order.activation[mine].tolist(), strict=True)]
 
 
 def test_chunks_come_back_and_hold_no_code(tmp_path):
@@ -101,7 +102,7 @@ def test_whole_numbers_take_as_few_bytes_as_they_need(largest, dtype):
 
 
 def test_images_span_the_whole_range(codes):
-    firing = Firing.of(codes)
+    firing = Firing.of(codes, 0)
     images, relative = images_by_band(firing, 4)
     assert images.shape == (5, 20)
     for latent in range(5):
@@ -121,7 +122,7 @@ def test_images_span_the_whole_range(codes):
 
 
 def test_histogram_counts_every_image_once(codes):
-    firing = Firing.of(codes)
+    firing = Firing.of(codes, 0)
     under = firing.image % 3 == 0
     counts = histograms(firing, under)
     for latent in range(5):
@@ -137,7 +138,7 @@ def test_false_alarms_and_misses(codes):
     labels = np.arange(200) % 4
     covers = np.array([[1, 0], [1, 0], [0, 1], [0, 0]], bool)
     node = np.array([-1, 0, 0, 1, 1])
-    firing = Firing.of(codes)
+    firing = Firing.of(codes, 0)
     wide = np.column_stack([covers, np.zeros(4, bool)])
     alarms = false_alarms(firing, wide[labels[firing.image], node[firing.latent]], 3)
     count, missed = misses(firing, node, labels, covers, 3)
@@ -154,7 +155,7 @@ def test_false_alarms_and_misses(codes):
 
 def test_class_counts_keep_the_largest(codes):
     labels = np.arange(200) % 7
-    lists = class_counts(Firing.of(codes), labels, 7, 3)
+    lists = class_counts(Firing.of(codes, 0), labels, 7, 3)
     for latent in range(5):
         size = np.bincount(labels[codes.image[codes.latent == latent]], minlength=7)
         order = sorted((c for c in range(7) if size[c]), key=lambda c: (-size[c], c))[:3]

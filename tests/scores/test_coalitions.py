@@ -13,7 +13,7 @@ from cladescope.taxonomy.tree import Tree
 
 CLASSES, PER_CLASS = 12, 10
 LABELS = np.repeat(np.arange(CLASSES), PER_CLASS)
-CHOSEN_ON = split_halves(LABELS, seed=0)
+PARTS = split_halves(LABELS, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def tree():
 def found(fires, tree):
     image, latent = np.nonzero(fires)
     codes = Codes(image, latent, np.ones(len(image), np.float32), *fires.shape)
-    return coalitions(halve(strongest_first(codes), LABELS, CLASSES, 1, CHOSEN_ON), tree)
+    return coalitions(halve(strongest_first(codes, 0), LABELS, CLASSES, 1, PARTS), tree)
 
 
 def f_beta(guess, truth, beta):
@@ -37,10 +37,10 @@ def f_beta(guess, truth, beta):
 
 
 def plain(fires, tree):
-    a, b = fires[CHOSEN_ON], fires[~CHOSEN_ON]
+    a, b = (fires[part] for part in PARTS)
     rows = []
     for node in tree.internal:
-        y_a, y_b = (tree.covers[LABELS[part], node] for part in (CHOSEN_ON, ~CHOSEN_ON))
+        y_a, y_b = (tree.covers[LABELS[part], node] for part in PARTS)
         left, guess, taken = y_a.copy(), np.zeros(len(a), bool), []
         for _ in range(max(COALITION_SIZES)):
             values = [f_beta(z, left, 0.5) for z in a.T]

@@ -11,7 +11,6 @@ from cladescope import scores
 # What is no metric has no example.
 WITHOUT = {
     "by_size",
-    "halves",
     "passes",
     "score",
     "sensitivity",

@@ -31,8 +31,8 @@ def halves_of(fires, activation=None, top_n=1):
     values = np.ones(len(image)) if activation is None else activation[image, latent]
     codes = Codes(image, latent, values.astype(np.float32), *fires.shape)
     labels = np.repeat(np.arange(CLASSES), len(fires) // CLASSES)
-    chosen_on = split_halves(labels, seed=0)
-    return halve(strongest_first(codes), labels, CLASSES, top_n, chosen_on)
+    parts = split_halves(labels, seed=0)
+    return halve(strongest_first(codes, 0), labels, CLASSES, top_n, parts)
 
 
 def mcc(guess, truth):

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from timm.data import ImageNetInfo
 
+from cladescope.codes.codes import Codes
+from cladescope.codes.ranking import strongest_first
+from cladescope.scores.halves import halve, split_halves
 from cladescope.scores.nulls import PairNull, leaf_permutations
 from cladescope.scores.score import score_dictionary
 from cladescope.scores.sensitivity import SensitivitySpec
@@ -140,3 +143,44 @@ def test_a_copied_latent_changes_no_other(imagenet: Taxonomy) -> None:
     assert rows[60] == rows[3]
     assert after.nodes["best_latent"].to_pylist() == before.nodes["best_latent"].to_pylist()
     assert after.scores["node_recovery"] == before.scores["node_recovery"]
+
+
+def test_binary_codes_that_ignore_the_classes_are_not_hierarchical(imagenet: Taxonomy) -> None:
+    """All images tie; they are sorted by class, as in every store."""
+    labels = np.repeat(np.arange(1000), 20)
+    random = np.random.default_rng(6)
+    image, latent = np.nonzero(random.random((len(labels), 400)) < 0.05)
+    ones = np.ones(len(image), np.float32)
+    codes = Codes(image.astype(np.int32), latent.astype(np.int32), ones, len(labels), 400)
+    result = score_dictionary(codes, labels, imagenet, SPEC)
+    p = np.sort(result.latents["p_value"].to_numpy())
+    # Kolmogorov-Smirnov at the 1e-3 level, and the steps of p.
+    bound = 1.95 / np.sqrt(400) + 1 / (1 + SPEC.p_draws)
+    assert np.abs(np.arange(1, 401) / 400 - p).max() < bound
+    assert (result.scores["significant_share"], result.scores["coherent_share"]) == (0, 0)
+    assert abs(result.scores["best_internal_mcc"]) < 0.01
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 10])
+def test_p_values_are_uniform_if_a_subtree_has_more_images(imagenet: Taxonomy, ratio: int) -> None:
+    """Latents that ignore the classes; each of the 118 classes of dogs has more images."""
+    dog = imagenet.nodes.index("n02084071")
+    size = np.where(imagenet.ancestors[:, dog], 8 * ratio, 8)
+    labels = np.repeat(np.arange(1000), size)
+    random = np.random.default_rng(ratio)
+    n_latents, draws = 2000, 199
+    image = random.integers(len(labels), size=n_latents * 16 * 16)
+    cell = np.unique(image * n_latents + np.repeat(np.arange(n_latents), 16 * 16))
+    image, latent = np.divmod(cell, n_latents)
+    activation = random.random(len(cell)).astype(np.float32) + 0.1
+    codes = Codes(image, latent, activation, len(labels), n_latents)
+    halves = halve(strongest_first(codes, 0), labels, 1000, 16, split_halves(labels, 0))
+    assert len(halves.scored) > 1000
+    tree = Tree.of(imagenet)
+    null = PairNull.of(halves, tree.pair_tables().height, leaf_permutations(tree, draws, 0))
+    p = np.sort(null.p_value())
+    few = (p <= 0.05).mean()
+    # 3.3 standard deviations, and Kolmogorov-Smirnov at the 1e-3 level and the steps of p.
+    assert abs(few - 0.05) < 3.3 * np.sqrt(0.05 * 0.95 / len(p)), few
+    bound = 1.95 / np.sqrt(len(p)) + 1 / (1 + draws)
+    assert np.abs(np.arange(1, len(p) + 1) / len(p) - p).max() < bound

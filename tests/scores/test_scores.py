@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cladescope.codes.codes import Codes
+from cladescope.codes.ranking import strongest_first
 from cladescope.names import PERMUTED, SCORES, WORDS, with_null
 from cladescope.scores.halves import split_halves
 from cladescope.scores.held_out import N_FOLDS
@@ -149,12 +150,17 @@ def test_by_hand() -> None:
     assert [node["best_latent"] for node in result.nodes.to_pylist()] == [0, 1]
 
 
-def test_ties_are_ordered_by_image() -> None:
-    labels = np.repeat(np.arange(4), 2)
-    dense = np.ones((8, 1))  # the first four images, a a b b, are the top set
-    result = score_dictionary(sparse(dense), labels, SMALL, replace(QUICK, top_n=4))
-    assert result.latents["lch_wnid"].to_pylist() == ["p"]
-    assert result.latents["best_mcc"].to_pylist()[0] == 0  # it fires on all images
+def test_ties_are_in_a_random_order_of_each_latent() -> None:
+    dense = np.ones((200, 300))
+    dense[7] = 2
+    ranked = strongest_first(sparse(dense), seed=0).image.reshape(300, 200)
+    assert (ranked[:, 0] == 7).all()
+    assert (np.sort(ranked, 1) == np.arange(200)).all()
+    # Whichever place: 300 latents have an image of 0 to 199 there, of mean 99.5 and variance 3333.
+    assert np.abs(ranked[:, 1:].mean(0) - 99.5).max() < 5 * np.sqrt(3333 / 300)
+    assert len(np.unique(ranked[:, 1])) > 100
+    again, other = (strongest_first(sparse(dense), seed).image for seed in (0, 1))
+    assert (again == ranked.ravel()).all() and (other != again).any()
 
 
 def test_one_prevailing_class_is_not_coherent() -> None:
@@ -164,9 +170,9 @@ def test_one_prevailing_class_is_not_coherent() -> None:
     tree = taxonomy_from_parents(
         [*"abcdefgh"], {"r": [], "p": ["r"], "q": ["r"], **{c: ["pq"[c > "d"]] for c in "abcdefgh"}}
     )
-    labels = np.array([0] * 17 + [1, 2, 3, 4, 5, 6, 7])
+    labels = np.repeat(np.arange(8), 17)
     dense = np.zeros((len(labels), 1))
-    dense[:20] = 1
+    dense[[*range(18), 34, 51]] = 1
     result = score_dictionary(sparse(dense), labels, tree, replace(QUICK, top_n=20))
     row = result.latents.to_pylist()[0]
     assert (row["lch_wnid"], row["n_classes"], row["coherent"]) == ("p", 4, False)
@@ -227,10 +233,10 @@ def reference(dense: np.ndarray, labels: np.ndarray, tax: Taxonomy, spec: ScoreS
             return 0.0
         return float(np.corrcoef(truth, guess)[0, 1])
 
-    rows = []
+    rows, ranked = [], strongest_first(sparse(dense), spec.seed)
     for latent in range(dense.shape[1]):
         z = dense[:, latent]
-        firing = sorted(np.flatnonzero(z > 0), key=lambda i: (-z[i], i))
+        firing = ranked.image[ranked.latent == latent].tolist()
         row = {"latent": latent, "n_firing": len(firing), "firing_rate": len(firing) / n_images}
         row["status"] = "scored" if len(firing) >= spec.top_n else "rare" if firing else "dead"
         if row["status"] == "scored":
@@ -310,10 +316,10 @@ def random_taxonomy(random: np.random.Generator, n_classes: int) -> Taxonomy:
 def test_columns_agree_with_a_slow_reference(seed: int) -> None:
     random = np.random.default_rng(seed)
     tax = random_taxonomy(random, 9)
-    labels = random.integers(0, 9 - seed % 2, 150)  # with an odd seed one class has no image
+    labels = random.permutation(np.arange(153) % 9)
     liked = random.random((8, 9)) < random.choice([0.1, 0.3, 0.5], (8, 1))
-    dense = random.integers(1, 6, (150, 8)) * (  # few values, so that ties abound
-        random.random((150, 8)) < np.where(liked[:, labels].T, 0.5, 0.04)
+    dense = random.integers(1, 6, (153, 8)) * (  # few values, so that ties abound
+        random.random((153, 8)) < np.where(liked[:, labels].T, 0.5, 0.04)
     )
     dense[:, 0] = 0
     spec = replace(WHOLE, top_n=9, tau=0.75, rho=0.4, cutoffs=(3, 9, 20), null_draws=3, p_draws=5)
@@ -340,7 +346,7 @@ def test_permuted_null_is_the_score_of_relabelled_images(
     monkeypatch.setattr("cladescope.scores.score.NULL_FOLDS", N_FOLDS)
     random = np.random.default_rng(seed)
     tax = random_taxonomy(random, 12)
-    labels = random.integers(0, 12, 300)
+    labels = random.permutation(np.arange(300) % 12)
     liked = random.random((20, 12)) < 0.25
     codes = sparse(
         random.random((300, 20))
@@ -460,7 +466,7 @@ def test_random_class_sets_are_like_their_null(world: Taxonomy) -> None:
 @given(st.integers(0, 2**32 - 1))
 def test_order_of_images_and_latents_does_not_matter(seed: int) -> None:
     random = np.random.default_rng(seed)
-    labels = random.integers(0, 4, 60)
+    labels = random.permutation(np.arange(60) % 4)
     dense = random.random((60, 6)) * (random.random((60, 6)) < 0.4)  # no ties
     images, latents = random.permutation(60), random.permutation(6)
     spec = replace(
@@ -472,7 +478,7 @@ def test_order_of_images_and_latents_does_not_matter(seed: int) -> None:
     of_images = score_dictionary(sparse(dense[images]), labels[images], SMALL, spec)
     for key, value in before.scores.items():
         # On so few images latents tie for a node, and the first one is chosen.
-        result = of_images if key.startswith("held_out") else after
+        result = of_images if key.startswith(("held_out", "coalition")) else after
         assert result.scores[key] == pytest.approx(value), key
     rows = before.latents.drop_columns("latent").take(latents).to_pylist()
     assert after.latents.drop_columns("latent").to_pylist() == [
@@ -604,27 +610,27 @@ def documented_suffixes() -> dict[str, list[str]]:
 def test_choices_of_one_half_are_measured_on_the_other() -> None:
     random = np.random.default_rng(5)
     tax = random_taxonomy(random, 9)
-    labels = random.integers(0, 9, 400)
+    labels = random.permutation(np.concatenate([np.arange(396) % 9, np.zeros(20, int)]))
     liked = random.random((12, 9)) < 0.3
-    dense = random.random((400, 12)) * (
-        random.random((400, 12)) < np.where(liked[:, labels].T, 0.6, 0.1)
+    dense = random.random((416, 12)) * (
+        random.random((416, 12)) < np.where(liked[:, labels].T, 0.6, 0.1)
     )
     spec = replace(WHOLE, top_n=12, cutoffs=(10, 30), null_draws=0, p_draws=0, shuffle_draws=0)
     split = replace(spec, split_selection=True)
-    first = split_halves(labels, spec.seed)
-    assert abs(int(first.sum()) - 200) <= 9
-    for c in range(9):
-        assert abs(2 * first[labels == c].sum() - (labels == c).sum()) <= 1
+    # Of each class 44 images, as many as all but one have.
+    first, second = split_halves(labels, spec.seed)
+    assert not (first & second).any()
+    assert np.bincount(labels[first]).tolist() == np.bincount(labels[second]).tolist() == [22] * 9
     rows = score_dictionary(sparse(dense), labels, tax, split).latents.to_pylist()
     alone = score_dictionary(sparse(dense[first]), labels[first], tax, spec).latents.to_pylist()
-    under = {wnid: tax.ancestors[labels[~first], n] for n, wnid in enumerate(tax.nodes)}
+    under = {wnid: tax.ancestors[labels[second], n] for n, wnid in enumerate(tax.nodes)}
     compared = 0
     for latent, (row, choice) in enumerate(zip(rows, alone, strict=True)):
         if row["status"] != "scored":
             continue
         for name in ("lch_wnid", "lch_tau_height", "top_class", "best_wnid", "best_internal_wnid"):
             assert row[name] == choice[name]
-        z = dense[~first][:, latent]
+        z = dense[second][:, latent]
         order = np.argsort(-z, kind="stable")[: np.count_nonzero(z)]
         # A cut-off in images stays, "every image that fires" is another number on the other half.
         cut = choice["best_cutoff"] if choice["best_cutoff"] in spec.cutoffs else len(order)
@@ -634,7 +640,7 @@ def test_choices_of_one_half_are_measured_on_the_other() -> None:
         top = order[: spec.top_n]
         assert row["lch_tau_share"] == under[choice["lch_tau_wnid"]][top].mean()
         assert row["purity"] == np.mean(
-            np.array(tax.leaves)[labels[~first][top]] == row["top_class"]
+            np.array(tax.leaves)[labels[second][top]] == row["top_class"]
         )
         compared += 1
     assert compared >= 8
@@ -735,3 +741,51 @@ def test_scores_of_the_whole_dictionary_have_intervals(world: Taxonomy) -> None:
         assert scores[f"{name}_low"] < scores[name] < scores[f"{name}_high"]
     # Every node is recovered, whatever the images.
     assert scores["splitting_low"] == scores["splitting"] == scores["splitting_high"] == 0
+
+
+def test_a_class_with_too_few_images_is_refused_with_the_ratio() -> None:
+    codes, labels = sparse(np.ones((21, 1))), np.repeat(np.arange(4), [8, 4, 8, 1])
+    with pytest.raises(ValueError, match=r"d \(1\): fewer than 2 images.*ratio 8 : 1"):
+        score_dictionary(codes, labels, SMALL)
+
+
+def test_of_every_class_as_many_images_are_scored(caplog: pytest.LogCaptureFixture) -> None:
+    codes, labels = sparse(np.ones((24, 1))), np.repeat(np.arange(4), [4, 4, 8, 8])
+    scores = score_dictionary(codes, labels, SMALL, replace(QUICK, split_selection=True)).scores
+    assert scores["n_images"] == 16
+    assert "16 of 24 images are scored" in caplog.text
+
+
+def test_mcc_is_compared_beyond_the_last_bits() -> None:
+    # Node p has a and b, 8 of 20 images. Latent 0 fires on 4 of them: 20*4 - 4*8 = 48, divided by
+    # sqrt(4*16*8*12); latent 1 on 7 of them and 3 others: 20*7 - 10*8 = 60 / sqrt(10*10*8*12).
+    # Both are sqrt(3/8); rounded, the second is larger by one bit.
+    tree = taxonomy_from_parents(
+        [*"abcde"], {"r": [], "p": ["r"], "q": ["r"], **{c: ["pq"[c > "b"]] for c in "abcde"}}
+    )
+    labels = np.repeat(np.arange(5), 4)
+    dense = np.zeros((20, 2))
+    dense[[0, 1, 4, 5], :] = 2
+    dense[[2, 3, 6, 8, 12, 16], 1] = 1
+    spec = replace(WHOLE, top_n=4, cutoffs=(4,), null_draws=0, p_draws=0, shuffle_draws=0)
+    result = score_dictionary(sparse(dense), labels, tree, spec)
+    # Latent 1's four strongest images are as good as its ten: the smaller cut-off.
+    assert result.latents["best_cutoff"].to_pylist() == [4, 4]
+    result = score_dictionary(sparse(dense), labels, tree, replace(spec, cutoffs=(10,)))
+    assert result.latents["best_internal_cutoff"].to_pylist() == [4, 10]
+    best = dict(zip(*(result.nodes[n].to_pylist() for n in ("wnid", "best_latent")), strict=True))
+    assert best["p"] == 0
+
+
+def test_an_mcc_of_exactly_the_threshold_recovers() -> None:
+    # 4 of 12 images are under p; the latent fires on these and on 4 of the other 8: 12*4 - 8*4 =
+    # 16 / sqrt(8*4*4*8) = 1/2; rounded, .4999999999999999.
+    tree = taxonomy_from_parents(
+        [*"abcdef"], {"r": [], "p": ["r"], "q": ["r"], **{c: ["pq"[c > "b"]] for c in "abcdef"}}
+    )
+    labels = np.repeat(np.arange(6), 2)
+    dense = np.zeros((12, 1))
+    dense[[0, 1, 2, 3, 4, 6, 8, 10], 0] = 1
+    spec = replace(WHOLE, top_n=4, cutoffs=(8,), null_draws=0, p_draws=0, shuffle_draws=0)
+    nodes = score_dictionary(sparse(dense), labels, tree, spec).nodes.to_pylist()
+    assert [node["recovered"] for node in nodes if node["wnid"] == "p"] == [True]

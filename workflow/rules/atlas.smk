@@ -54,7 +54,7 @@ for pack in PACKS:
         params:
             spec=lambda w: {
                 **{key: config["atlas"][key] for key in PAGE_OPTIONS},
-                "mcc_threshold": config["scores"]["mcc_threshold"],
+                **{key: config["scores"][key] for key in ("mcc_threshold", "seed")},
             },
             code=code_of("chart_dictionary"),
             results=lambda w, output: RESULTS,

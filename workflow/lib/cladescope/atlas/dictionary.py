@@ -39,6 +39,7 @@ from cladescope.atlas.wire import (
 )
 from cladescope.codes.codes import Codes
 from cladescope.files import write_aside
+from cladescope.scores.alignment import MCC_SLACK
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import LEAF, Tree
 
@@ -57,6 +58,8 @@ class PageSpec:
     """Latents listed for a node."""
     mcc_threshold: float
     """MCC from which on a class counts as found."""
+    seed: int
+    """Of the scores: it decides in which order images of equal activation are shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +117,7 @@ class DictionaryPages:
 
     @cached_property
     def _firing(self) -> Firing:
-        return Firing.of(self.codes)
+        return Firing.of(self.codes, self.spec.seed)
 
     @cached_property
     def _node(self) -> dict[str, np.ndarray]:
@@ -213,7 +216,7 @@ class DictionaryPages:
         mcc, node = _floats(latents["best_mcc"]), self._node["best"]
         own = np.flatnonzero(~np.isnan(mcc))
         own = own[self._tree.kind[node[own]] == LEAF]
-        np.add.at(n_finders, node[own], mcc[own] >= self.spec.mcc_threshold)
+        np.add.at(n_finders, node[own], mcc[own] >= self.spec.mcc_threshold - MCC_SLACK)
         # Weakest first, so that the strongest is what stays; of equals the first latent.
         own = own[np.lexsort((-own, mcc[own]))]
         best[node[own]], columns["best_mcc"][node[own]] = own, mcc[own]

@@ -18,7 +18,7 @@ from cladescope.codes.ranking import strongest_first
 
 @dataclass(frozen=True, eq=False)
 class Firing:
-    """The images that fire each latent, latent by latent, strongest first; ties by image id."""
+    """The images that fire each latent, latent by latent, in the order of the scores."""
 
     start: Int[np.ndarray, " latents+1"]
     image: Int[np.ndarray, " firings"]
@@ -27,9 +27,9 @@ class Firing:
     n_images: int
 
     @classmethod
-    def of(cls, codes: Codes) -> "Firing":
-        """Sort the codes."""
-        ranked = strongest_first(codes)
+    def of(cls, codes: Codes, seed: int) -> "Firing":
+        """Sort the codes; `seed` decides ties."""
+        ranked = strongest_first(codes, seed)
         count = np.bincount(codes.latent, minlength=codes.width)
         return cls(
             start=np.concatenate([[0], np.cumsum(count)]),

@@ -14,6 +14,9 @@ from cladescope.compiled import compiled
 from cladescope.scores.halves import Halves
 from cladescope.taxonomy.tree import LEAF, Tree
 
+MCC_SLACK = 1e-9
+"""Two MCCs that differ by no more are equal, so that rounding decides nothing."""
+
 
 class BestNode(NamedTuple):
     """The node and the cut-off that match each latent best on the choosing half."""
@@ -51,7 +54,8 @@ def align(halves: Halves, tree: Tree, cutoffs: tuple[int, ...], threshold: float
     """Find the best node of each latent and the best latent of each node.
 
     Best is the largest MCC over nodes and cut-offs (images, or all that fire the latent) on the
-    choosing half; ties go to the smaller cut-off, then to the first node, or the first latent.
+    choosing half; ties, within `MCC_SLACK`, go to the smaller cut-off, then to the first node, or
+    the first latent.
 
     See Also
     --------
@@ -72,7 +76,7 @@ def align(halves: Halves, tree: Tree, cutoffs: tuple[int, ...], threshold: float
     >>> image, latent = np.array([0, 1, 4, 2]), np.zeros(4, int)
     >>> codes = Codes(image, latent, np.array([4, 3, 2, 1], np.float32), n_images=8, width=1)
     >>> labels = np.array([0, 1, 2, 3, 0, 1, 2, 3])
-    >>> halves = halve(codes, labels, n_classes=4, top_n=3, chosen_on=None)
+    >>> halves = halve(codes, labels, n_classes=4, top_n=3)
     >>> best = align(halves, tree, cutoffs=(3,), threshold=0.5).best
     >>> taxonomy.nodes[tree.node[best.node[0]]], round(float(best.mcc[0]), 3)
     ('p', 0.775)
@@ -87,7 +91,7 @@ def align(halves: Halves, tree: Tree, cutoffs: tuple[int, ...], threshold: float
         sides.append((half.start, half.label, size, inverse, float(len(half.labels))))
     edges = np.array(sorted(set(cutoffs)), np.int64)
     node, mcc, hits, cutoff, node_latent, node_mcc, finders, own_finders = _align(
-        *sides, tree.upward_below_root, tree.children, tree.kind, edges, threshold
+        *sides, tree.upward_below_root, tree.children, tree.kind, edges, threshold - MCC_SLACK
     )
     sizes = sides[1][2]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -137,7 +141,7 @@ def auroc(halves: Halves, tree: Tree, node: np.ndarray) -> np.ndarray:
     >>> image, latent = np.array([0, 1, 4, 2]), np.zeros(4, int)
     >>> codes = Codes(image, latent, np.array([4, 3, 2, 1], np.float32), n_images=8, width=1)
     >>> labels = np.array([0, 1, 2, 3, 0, 1, 2, 3])
-    >>> halves = halve(codes, labels, n_classes=4, top_n=3, chosen_on=None)
+    >>> halves = halve(codes, labels, n_classes=4, top_n=3)
     >>> p = tree.node.tolist().index(taxonomy.nodes.index("p"))
     >>> auroc(halves, tree, np.array([p])).tolist()
     [0.84375]
@@ -211,14 +215,18 @@ def _align(
                 for t in range(n_touched):
                     v = touched[t]
                     mcc = _clipped((n_a * hits_a[v] - r * size_a[v]) * inverse_a[v] * inverse)
-                    if mcc > value[v]:
+                    if mcc > value[v] + MCC_SLACK:
                         value[v], at_cut[v] = mcc, every if last else cut
                 cut += 1
         for t in range(n_touched):
             v = touched[t]
             for k in range(1 if kind[v] == LEAF else 2):
                 w = best[k, j]
-                if w < 0 or (-value[v], at_cut[v], v) < (-value[w], at_cut[w], w):
+                if (
+                    w < 0
+                    or value[v] > value[w] + MCC_SLACK
+                    or (value[v] >= value[w] - MCC_SLACK and (at_cut[v], v) < (at_cut[w], w))
+                ):
                     best[k, j] = v
 
         # On the scoring half: how well the choices hold that this latent may matter for.
@@ -228,7 +236,7 @@ def _align(
             v = touched[t]
             hits_a[v] = 0
             chosen = v == best[0, j] or v == best[1, j]
-            matters = chosen or value[v] >= threshold or value[v] > node_choice[v]
+            matters = chosen or value[v] >= threshold or value[v] > node_choice[v] + MCC_SLACK
             if matters and not is_wanted[v]:
                 wanted[n_wanted], is_wanted[v] = v, True
                 n_wanted += 1
@@ -255,7 +263,7 @@ def _align(
                             if v == best[k, j]:
                                 best_mcc[k, j], best_hits[k, j] = mcc, hits_b[v]
                                 best_cutoff[k, j] = r
-                        if value[v] > node_choice[v]:
+                        if value[v] > node_choice[v] + MCC_SLACK:
                             node_choice[v], node_mcc[v], node_latent[v] = value[v], mcc, j
                         if value[v] >= threshold and mcc >= threshold:
                             finders[v] += 1
@@ -265,7 +273,8 @@ def _align(
             is_own = kind[v] != LEAF and value[v] >= threshold and value_b[v] >= threshold
             for d in range(down_start[v], down_start[v + 1]):
                 u = down_node[d]
-                is_own = is_own and value[v] > value[u] and value_b[v] > value_b[u]
+                is_own = is_own and value[v] > value[u] + MCC_SLACK
+                is_own = is_own and value_b[v] > value_b[u] + MCC_SLACK
             own_finders[v] += is_own
         for t in range(n_wanted):
             v = wanted[t]

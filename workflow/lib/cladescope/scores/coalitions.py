@@ -8,12 +8,12 @@ import numpy as np
 
 from cladescope.compiled import compiled
 from cladescope.names import COALITION_SIZES
+from cladescope.scores.alignment import MCC_SLACK
 from cladescope.scores.halves import Firings, Halves
 from cladescope.taxonomy.tree import Tree
 
 _BETA = 0.5
 """Of the F measure that latents are chosen by: precision counts more than recall."""
-_SLACK = 1e-9
 
 
 def coalitions(halves: Halves, tree: Tree) -> np.ndarray:
@@ -39,7 +39,7 @@ def coalitions(halves: Halves, tree: Tree) -> np.ndarray:
     >>> parents = {"r": [], "p": ["r"], "q": ["r"], "a": ["p"], "b": ["p"], "c": ["q"], "d": ["q"]}
     >>> tree = Tree.of(taxonomy_from_parents([*"abcd"], parents))
     >>> codes = Codes(np.arange(2), np.arange(2), np.ones(2, np.float32), n_images=4, width=2)
-    >>> found = coalitions(halve(codes, np.arange(4), 4, top_n=1, chosen_on=None), tree)
+    >>> found = coalitions(halve(codes, np.arange(4), n_classes=4, top_n=1), tree)
     >>> found.round(3).tolist()
     [[0.667, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
     """
@@ -107,7 +107,7 @@ def _pursue(
                 j = touched[t]
                 left = _BETA**2 * (len(images) - n_right)
                 f = (1 + _BETA**2) * hits[j] / (left + start[j + 1] - start[j])
-                if f > best_f + _SLACK or (f > best_f - _SLACK and j < best):
+                if f > best_f + MCC_SLACK or (f > best_f - MCC_SLACK and j < best):
                     best, best_f = j, f
                 hits[j] = 0
             if best < 0:
@@ -118,7 +118,7 @@ def _pursue(
                     added += 1
                     right += is_member[image[e]]
             rises = 2 * (n_right + right) / (n_fired + added + len(images))
-            if rises <= f1 + _SLACK:
+            if rises <= f1 + MCC_SLACK:
                 break
             taken[v, step] = best
             n_fired, n_right, f1 = n_fired + added, n_right + right, rises

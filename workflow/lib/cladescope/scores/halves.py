@@ -2,6 +2,7 @@
 
 Whatever is chosen for a latent (its top class, its LCH, the node and the cut-off that it matches
 best) is chosen on one half of the images, and how well the choice holds is measured on the other.
+All classes have as many images in a half.
 """
 
 from collections.abc import Callable
@@ -40,7 +41,7 @@ class Firings:
     start: np.ndarray
     """int64 (n_latents + 1,): position of each latent's first firing, and the end."""
     image: np.ndarray
-    """int32 (n_firings,): position in the half's images; ties of the activation in their order."""
+    """int32 (n_firings,): position in the half's images."""
     activation: np.ndarray
     """float32 (n_firings,)."""
     labels: np.ndarray
@@ -147,26 +148,47 @@ class Halves:
         return replace(self, choose=choose, score=score)
 
 
-def split_halves(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Put half of the images of each class, at random, into the half that choices are made on.
+def split_halves(labels: np.ndarray, seed: int, *, separate: bool = True) -> tuple[np.ndarray, ...]:
+    """Draw the images that choices are made on, and those that they are measured on.
+
+    Of each class, at random, as many as the smallest class has: were the classes of one subtree
+    larger than others, images drawn at random would have much in common, which permuting the
+    leaves takes away. The first half of these choose, rounded down.
+
+    Parameters
+    ----------
+    labels
+        Int (n_images,). How classes are numbered does not matter; each number has an image.
+    separate
+        False makes all of these images both halves.
 
     Returns
     -------
-    bool (n_images,): the half does not depend on how the classes are numbered.
+    Two bool (n_images,).
+
+    Examples
+    --------
+    >>> choose, score = split_halves(np.array([0, 0, 0, 0, 0, 1, 1]), seed=0)
+    >>> int(choose.sum()), int(score.sum()), bool((choose & score).any())
+    (2, 2, False)
     """
-    draw, coin = np.random.default_rng((seed, _SPLIT_STREAM)).random((2, len(labels)))
+    draw = np.random.default_rng((seed, _SPLIT_STREAM)).random(len(labels))
     order = np.lexsort((draw, labels))
     size = np.bincount(labels)
-    start = (np.cumsum(size) - size)[labels[order]]
-    rank = np.arange(len(labels)) - start
-    # Every other image of a class; a coin decides whether the first one is in or out.
-    first = np.empty(len(labels), bool)
-    first[order] = (rank + (coin[order[start]] < 0.5)) % 2 == 0
-    return first
+    rank = np.empty(len(labels), np.int64)
+    rank[order] = np.arange(len(labels)) - (np.cumsum(size) - size)[labels[order]]
+    least = size.min()
+    if not separate:
+        return (rank < least,) * 2
+    return rank < least // 2, (least // 2 <= rank) & (rank < least)
 
 
 def halve(
-    codes: Codes, labels: np.ndarray, n_classes: int, top_n: int, chosen_on: np.ndarray | None
+    codes: Codes,
+    labels: np.ndarray,
+    n_classes: int,
+    top_n: int,
+    parts: tuple[np.ndarray, ...] | None = None,
 ) -> Halves:
     """Take the latents that fire on `top_n` images or more of each half.
 
@@ -178,17 +200,17 @@ def halve(
         Int (n_images,), below `n_classes`.
     top_n
         Images that a latent must fire on.
-    chosen_on
-        bool (n_images,): the half that choices are made on; None makes all images both halves.
+    parts
+        bool (n_images,) each: the half that choices are made on, and the one that they are measured
+        on, as `split_halves` draws them; None makes all images both halves.
     """
-    every = np.ones(codes.n_images, bool)
-    masks = (every, every) if chosen_on is None else (chosen_on, ~chosen_on)
+    first, second = parts or (np.ones(codes.n_images, bool),) * 2
     enough = np.ones(codes.width, bool)
-    for mask in masks:
+    for mask in (first, second):
         enough &= np.bincount(codes.latent[mask[codes.image]], minlength=codes.width) >= top_n
     scored = np.flatnonzero(enough)
-    choose = _half(codes, labels, n_classes, masks[0], scored)
-    score = choose if chosen_on is None else _half(codes, labels, n_classes, masks[1], scored)
+    choose = _half(codes, labels, n_classes, first, scored)
+    score = choose if second is first else _half(codes, labels, n_classes, second, scored)
     return Halves(scored, choose, score, top_n)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cladescope.compiled import compiled
+from cladescope.scores.alignment import MCC_SLACK
 from cladescope.scores.halves import Halves
 from cladescope.scores.nulls import Stream
 from cladescope.taxonomy.tree import Tree
@@ -22,8 +23,6 @@ NULL_FOLDS = 2
 """Folds of a permuted draw: its mean is the same, and its spread somewhat larger."""
 LARGE = 4
 """Classes from which on a node is large."""
-_SLACK = 1e-9
-"""An MCC is larger only by more than this, so that rounding decides no choice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +133,7 @@ def held_out(
     >>> def score(image):
     ...     image, ones = np.array(image), np.ones(len(image), np.float32)
     ...     codes = Codes(image, np.zeros(len(image), int), ones, n_images=8, width=1)
-    ...     found = held_out(halve(codes, labels, 4, 1, None), folds, cutoffs=(1,))
+    ...     found = held_out(halve(codes, labels, n_classes=4, top_n=1), folds, cutoffs=(1,))
     ...     return np.nanmean(found, 1).tolist()
     >>> score([0, 1, 2, 3]), score([0, 1])
     ([1.0, 0.0], [0.0, 0.0])
@@ -242,7 +241,7 @@ def _choose(
                     if allowed[j, f] and hits[v, f] > 0:
                         r = fired[f] - doubled[v, f] + hits[v, f]
                         mcc = _mcc(hits[v, f], r, under[v, f], every[v, f])
-                        if mcc > best[v, f] + _SLACK:
+                        if mcc > best[v, f] + MCC_SLACK:
                             best[v, f], latent[v, f] = mcc, j
                             threshold[v, f] = 0 if last else activation[i]
         for t in range(n_touched):

@@ -130,7 +130,7 @@ def active_coverage(halves: Halves, tree: Tree, node: np.ndarray, rho: float) ->
     >>> image, latent = np.array([0, 1, 4, 2]), np.zeros(4, int)
     >>> codes = Codes(image, latent, np.array([4, 3, 2, 1], np.float32), n_images=8, width=1)
     >>> labels = np.array([0, 1, 2, 3, 0, 1, 2, 3])
-    >>> halves = halve(codes, labels, n_classes=4, top_n=3, chosen_on=None)
+    >>> halves = halve(codes, labels, n_classes=4, top_n=3)
     >>> p = np.array([tree.node.tolist().index(taxonomy.nodes.index("p"))])
     >>> [active_coverage(halves, tree, p, rho).tolist() for rho in (0.5, 1.0)]
     [[1.0], [0.5]]

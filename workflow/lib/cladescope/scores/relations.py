@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cladescope.compiled import compiled
-from cladescope.scores.alignment import Alignment
+from cladescope.scores.alignment import MCC_SLACK, Alignment
 from cladescope.scores.halves import Firings
 from cladescope.scores.measure import mean_of
 from cladescope.scores.nulls import Stream
@@ -129,7 +129,7 @@ def absorption(score: Firings, alignment: Alignment, tree: Tree, threshold: floa
     splitting : nodes that are found in parts only.
     """
     with np.errstate(invalid="ignore"):
-        found = (alignment.finders > 0) & (alignment.node_mcc >= threshold)
+        found = (alignment.finders > 0) & (alignment.node_mcc >= threshold - MCC_SLACK)
     parent, child = tree.edges
     own, other = alignment.node_latent[parent], alignment.node_latent[child]
     kept = found[parent] & found[child] & (own != other)

@@ -6,6 +6,7 @@ pairs of images, `alignment.py` the best nodes, `relations.py` looks at pairs of
 `tables.py` writes.
 """
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +46,8 @@ from cladescope.scores.tables import (
 )
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import LEAF, Tree
+
+log = logging.getLogger(__name__)
 
 
 class DictionaryScores(NamedTuple):
@@ -97,15 +100,20 @@ def score_dictionary(
     Raises
     ------
     ValueError
-        If the codes are not sorted, out of range or not positive, or the labels do not fit.
+        If the codes are not sorted, out of range or not positive, the labels do not fit, or a class
+        has too few images to be in both halves.
     """
     spec = spec or ScoreSpec()
     labels = np.asarray(labels).astype(np.int64)
-    _check(codes, labels, taxonomy)
+    _check(codes, labels, taxonomy, least=2 if spec.split_selection else 1)
     tree, n_classes = Tree.of(taxonomy), len(taxonomy.leaves)
-    chosen_on = split_halves(labels, spec.seed) if spec.split_selection else None
-    ranked = strongest_first(codes)
-    halves = halve(ranked, labels, n_classes, spec.top_n, chosen_on)
+    parts = split_halves(labels, spec.seed, separate=spec.split_selection)
+    n_images = int((parts[0] | parts[1]).sum())
+    if n_images < codes.n_images:
+        rule = "as many of each class as the smallest has"
+        log.warning("%d of %d images are scored: %s", n_images, codes.n_images, rule)
+    ranked = strongest_first(codes, spec.seed)
+    halves = halve(ranked, labels, n_classes, spec.top_n, parts)
     permutations = leaf_permutations(tree, spec.p_draws, spec.seed)
     tables = tree.pair_tables()
     null = PairNull.of(halves, tables.height, permutations)
@@ -126,7 +134,7 @@ def score_dictionary(
             permuted,
             together,
             halves.scored,
-            np.bincount(labels, minlength=n_classes),
+            np.bincount(labels.ravel(), minlength=n_classes),
             tree,
             taxonomy,
         ),
@@ -137,14 +145,14 @@ def score_dictionary(
         edges=edge_table(observed.edges, at_random, halves.scored, tree, taxonomy),
         sensitivity=sensitivity_table(
             sensitivity(
-                lambda top_n: halve(ranked, labels, n_classes, top_n, chosen_on),
+                lambda top_n: halve(ranked, labels, n_classes, top_n, parts),
                 tree,
                 spec.sensitivity,
                 permutations,
             )
         ),
         scores={
-            "n_images": codes.n_images,
+            "n_images": n_images,
             "n_classes": n_classes,
             "n_internal_nodes": len(tree.internal),
             "n_relations": len(scorer.relations.child),
@@ -170,13 +178,25 @@ def _matched(halves: Halves, folds: Folds, spec: ScoreSpec) -> float:
     return mean_of(mean_over(held_out(halves, folds, spec.cutoffs, allowed), 1))
 
 
-def _check(codes: Codes, labels: np.ndarray, taxonomy: Taxonomy) -> None:
-    """Raise a ValueError that names everything that is wrong with the input."""
+def _check(codes: Codes, labels: np.ndarray, taxonomy: Taxonomy, least: int) -> None:
+    """Raise a ValueError that names everything that is wrong with the input.
+
+    Each class needs `least` images.
+    """
     problems = []
     if labels.shape != (codes.n_images,):
         problems.append(f"{codes.n_images} images, but labels of shape {labels.shape}")
     if len(labels) and not (labels.min() >= 0 and labels.max() < len(taxonomy.leaves)):
         problems.append(f"labels outside 0..{len(taxonomy.leaves) - 1}, the taxonomy's classes")
+    else:
+        size = np.bincount(labels.ravel(), minlength=len(taxonomy.leaves))
+        few = [f"{taxonomy.leaves[c]} ({size[c]})" for c in np.flatnonzero(size < least)]
+        if few:
+            problems.append(
+                f"{', '.join(few)}: fewer than {least} images, where the largest class has "
+                f"{size.max()}; of each class as many are scored as the smallest has (ratio "
+                f"{size.max()} : {size.min()}), so add images of these classes or leave them out"
+            )
     if len(codes.image):
         if (np.diff(codes.image) < 0).any():
             problems.append("codes not sorted by image")
