@@ -1,0 +1,183 @@
+"""A study's answers as one page of Markdown tables: what to read first, and what to quote.
+
+`docs/evidence.md` says which claim needs which of the numbers.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from cladescope.names import labels
+from cladescope.scores.by_size import BY_SIZE, SIZES
+from cladescope.summary.trends import ARM, KIND
+
+SCORES = (
+    "held_out",
+    "held_out_large",
+    "held_out_matched",
+    "own_best_recovery",
+    "node_recovery",
+    "node_recovery_above_null",
+    "coherent_share",
+    "coalition_f1_5",
+    "fve",
+)
+"""Of each kind of dictionary at the deepest layer."""
+GAINS = ("held_out", "held_out_matched", "own_best_recovery", "node_recovery", "fve")
+SUPERVISED = ("class_means", "node_means")
+
+
+def evidence_page(
+    metrics: pd.DataFrame, sizes: pd.DataFrame, probes: pd.DataFrame, gains: pd.DataFrame
+) -> str:
+    """Return the page: the backbone's own hierarchy, then the dictionaries', then training's gain.
+
+    Parameters
+    ----------
+    metrics, sizes, probes, gains
+        The tables `metrics.csv`, `sizes.csv.gz`, `probe_nodes.csv` and `gains.csv`.
+    """
+    metrics = metrics.assign(kind=_kinds(metrics))
+    gains = gains.assign(kind=_kinds(gains))
+    parts = [
+        "# What this study shows\n\nA number is the mean over seeds; in brackets the least and the "
+        "largest. After “null”: the mean over permutations of the leaves."
+    ]
+    parts += ["## Does the backbone hold the hierarchy?", _probes(metrics, probes)]
+    for arm, rows in metrics.groupby(ARM, sort=False):
+        name = f"{arm[0]}, {arm[-1]}"
+        layer = rows["layer"].max()
+        deepest = rows[rows["layer"] == layer]
+        parts += [
+            f"## Does a dictionary find it? {name}",
+            f"Layer {layer}.",
+            _by_kind(deepest, SCORES, labels(*SCORES)),
+            f"By the classes under a node, layer {layer}:",
+            _by_size(deepest, sizes),
+        ]
+        if rows["layer"].nunique() > 1:
+            parts += [f"By layer, {labels('held_out')['held_out']}:", _by_layer(rows, "held_out")]
+        added = gains[gains["experiment"].eq(arm[0]) & gains["token"].eq(arm[-1])]
+        if len(added):
+            parts += [f"What training adds to its own start, layer {layer}:", _gains(added, layer)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _kinds(table: pd.DataFrame) -> pd.Series:
+    """Name each row's kind of dictionary."""
+    return pd.Series(
+        [
+            " ".join(
+                [
+                    variant + (" (supervised)" if variant in SUPERVISED else ""),
+                    *(f"w{width:g}" for width in [width] if variant not in SUPERVISED),
+                    *(f"{sparsity:g}" for sparsity in [sparsity] if not pd.isna(sparsity)),
+                ]
+            )
+            for variant, width, sparsity in table[KIND].itertuples(index=False)
+        ],
+        table.index,
+        dtype=object,
+    )
+
+
+def _probes(metrics: pd.DataFrame, probes: pd.DataFrame) -> str:
+    """A linear probe of each layer, on classes that it has not seen."""
+    place = ["experiment", "token", "layer"]
+    columns = ["probe_held_out", "probe_held_out_null_permuted"]
+    means = probes.groupby(place, sort=False)[columns].mean()
+    weights = metrics.drop_duplicates(place).set_index(place)["weights"]
+    rows = [
+        [*map(str, key), "random" if weights[key] == "random" else "trained", *map(number, row)]
+        for key, row in zip(means.index, means.to_numpy(), strict=True)
+    ]
+    header = ["experiment", "token", "layer", "weights", "probe on held-out classes", "null"]
+    return table_of(header, rows)
+
+
+def _by_kind(rows: pd.DataFrame, scores: Sequence[str], words: Mapping[str, str]) -> str:
+    found = [
+        [str(kind), span(part["n_scored"], 0), *(with_null(part, score) for score in scores)]
+        for kind, part in rows.groupby("kind", sort=False)
+    ]
+    return table_of(["dictionary", "scored latents", *words.values()], found)
+
+
+def _by_size(rows: pd.DataFrame, sizes: pd.DataFrame) -> str:
+    table = rows[["dictionary", "kind"]].merge(sizes, on="dictionary")
+    shown = [size for size in SIZES if (table.loc[table["size"] == size, "n_nodes"] > 0).any()]
+    count = {size: table.loc[table["size"] == size, "n_nodes"].iloc[0] for size in shown}
+    found = []
+    for kind, part in table.groupby("kind", sort=False):
+        for score in BY_SIZE:
+            cells = [with_null(part[part["size"] == size], score) for size in shown]
+            found.append([str(kind), labels(score)[score], *cells])
+    header = ["dictionary", "score", *(f"{size} ({count[size]} nodes)" for size in shown)]
+    return table_of(header, found)
+
+
+def _by_layer(rows: pd.DataFrame, score: str) -> str:
+    layers = sorted(rows["layer"].unique())
+    found = [
+        [str(kind), *(with_null(part[part["layer"] == layer], score) for layer in layers)]
+        for kind, part in rows.groupby("kind", sort=False)
+    ]
+    return table_of(["dictionary", *(f"layer {layer}" for layer in layers)], found)
+
+
+def _gains(gains: pd.DataFrame, layer: int) -> str:
+    table = gains[gains["layer"] == layer].set_index(["kind", "score"])
+    found = []
+    for kind in table.index.unique("kind"):
+        cells = []
+        for score in GAINS:
+            row = table.loc[(kind, score)] if (kind, score) in table.index else None
+            cells.append("" if row is None else between(row["gain"], row["min"], row["max"]))
+        found.append([kind, *cells])
+    return table_of(["dictionary", *labels(*GAINS).values()], found)
+
+
+def with_null(rows: pd.DataFrame, score: str) -> str:
+    """Write a score's mean and range over rows and, if it has one, its permuted null."""
+    text, null = span(rows[score]), rows.get(f"{score}_null_permuted")
+    return (
+        text
+        if null is None or not text or null.isna().all()
+        else f"{text} null {number(null.mean())}"
+    )
+
+
+def span(values: pd.Series, digits: int = 2) -> str:
+    """Write mean and range; nothing if all are missing."""
+    known = values.dropna().to_numpy(float)
+    return between(known.mean(), known.min(), known.max(), digits) if len(known) else ""
+
+
+def between(mean: float, least: float, largest: float, digits: int = 2) -> str:
+    """Write a mean and, if the ends differ from each other as written, the range."""
+    low, high = number(least, digits), number(largest, digits)
+    return number(mean, digits) if low == high else f"{number(mean, digits)} ({low} to {high})"
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Write a number without the zero before its point.
+
+    >>> number(0.123), number(-0.004), number(1.5), number(12.4, 0), number(float("nan"))
+    ('.12', '.00', '1.50', '12', '')
+    """
+    if np.isnan(value):
+        return ""
+    text = f"{value:.{digits}f}"
+    if not float(text):
+        text = text.removeprefix("-")
+    sign, text = ("−", text[1:]) if text.startswith("-") else ("", text)
+    return sign + (text[1:] if text.startswith("0.") else text)
+
+
+def table_of(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        f"| {' | '.join(str(cell).replace('|', ' ') for cell in line)} |" for line in lines
+    )
