@@ -46,7 +46,7 @@ STYLES = {
     BASELINES["neurons"]: ("#009E73", (6, 1, 1, 1)),
     BASELINES["pca"]: ("#CC79A7", (6, 1, 1, 1)),
     BASELINES["class_means"]: ("#000000", (1, 1)),
-    BASELINES["node_means"]: ("#000000", (3, 1)),
+    BASELINES["node_means"]: ("#882255", (1, 1)),
 }
 
 
