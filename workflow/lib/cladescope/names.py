@@ -33,16 +33,18 @@ class Score:
     hierarchical: int = 0
     """`MORE` or `LESS` of it says that a dictionary is more hierarchical; 0: neither does."""
     nulls: tuple[str, ...] = ()
-    """What it is compared with; a score with a null has a 95% interval, too."""
+    """What it is compared with."""
     column: str | None = None
     """The column of `latents.parquet` that it is the mean of, over the scored latents."""
     sensitive: bool = False
     """Whether it is in the table over N, τ and ρ."""
+    interval: bool = False
+    """Whether it has a 95% interval: a test simulates that it covers."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Its own column and all that stand beside it."""
-        interval = [f"{self.name}{end}" for end in INTERVAL if self.nulls]
+        interval = [f"{self.name}{end}" for end in INTERVAL if self.interval]
         return (
             self.name,
             *interval,
@@ -57,8 +59,9 @@ def _mean(
     nulls: tuple[str, ...] = _ALL,
     column: str = "",
     sensitive: bool = False,
+    interval: bool = False,
 ) -> Score:
-    return Score(name, hierarchical, nulls, column or name, sensitive)
+    return Score(name, hierarchical, nulls, column or name, sensitive, interval)
 
 
 SCORES = {
@@ -84,15 +87,15 @@ SCORES = {
         _mean("coverage", MORE),
         _mean("coverage_tau", MORE, sensitive=True),
         _mean("coverage_top", MORE, sensitive=True),
-        _mean("pair_lch", LESS),
-        _mean("pair_lch_contracted", LESS),
-        _mean("monosemanticity", MORE),
-        _mean("coherent_share", MORE, column="coherent", sensitive=True),
-        _mean("purity", MORE, nulls=_OF_CLASSES),
+        _mean("pair_lch", LESS, interval=True),
+        _mean("pair_lch_contracted", LESS, interval=True),
+        _mean("monosemanticity", MORE, interval=True),
+        _mean("coherent_share", MORE, column="coherent", sensitive=True, interval=True),
+        _mean("purity", MORE, nulls=_OF_CLASSES, interval=True),
         _mean("best_mcc", MORE),
         _mean("best_internal_mcc", MORE),
-        Score("node_recovery", MORE, _ALL),
-        Score("node_recovery_matched", MORE, _ALL),
+        Score("node_recovery", MORE, _ALL, interval=True),
+        Score("node_recovery_matched", MORE, _ALL, interval=True),
         Score("leaf_recovery", MORE, _OF_CLASSES),
         Score("ontological_coverage", MORE, _OF_HIERARCHY),
         Score("hierarchy_consistency", MORE, _OF_HIERARCHY),

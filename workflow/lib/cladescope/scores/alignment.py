@@ -51,8 +51,8 @@ def align(halves: Halves, tree: Tree, cutoffs: tuple[int, ...], threshold: float
     """Find the best node of each latent and the best latent of each node.
 
     Best is the largest MCC over nodes and cut-offs (images, or all that fire the latent) on the
-    choosing half; ties, within `MCC_SLACK`, go to the smaller cut-off, then to the first node, or the
-    first latent.
+    choosing half; ties, within `MCC_SLACK`, go to the smaller cut-off, then to the first node, or
+    the first latent.
 
     See Also
     --------
@@ -216,9 +216,11 @@ def _align(
             v = touched[t]
             for k in range(1 if kind[v] == LEAF else 2):
                 w = best[k, j]
-                if w < 0 or value[v] > value[w] + MCC_SLACK:
-                    best[k, j] = v
-                elif value[v] >= value[w] - MCC_SLACK and (at_cut[v], v) < (at_cut[w], w):
+                if (
+                    w < 0
+                    or value[v] > value[w] + MCC_SLACK
+                    or (value[v] >= value[w] - MCC_SLACK and (at_cut[v], v) < (at_cut[w], w))
+                ):
                     best[k, j] = v
 
         # On the scoring half: how well the choices hold that this latent may matter for.

@@ -7,6 +7,7 @@ pairs of images, `alignment.py` the best nodes, `relations.py` looks at pairs of
 """
 
 import logging
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,15 +100,17 @@ def score_dictionary(
         log.warning("%d of %d images are scored: %s", n_images, codes.n_images, rule)
     ranked = strongest_first(codes, spec.seed)
     halves = halve(ranked, labels, n_classes, spec.top_n, parts)
-    permutations = leaf_permutations(tree, spec.p_draws, spec.seed)
     tables = tree.pair_tables()
-    null = PairNull.of(halves, tables.height, permutations)
+    permutations = leaf_permutations(tree, spec.seed)
+    null = PairNull.of(halves, tables.height, permutations, spec.p_draws, spec.fdr)
+    n_rearranged = max(spec.null_draws, spec.sensitivity.draws)
+    rearranged = [*islice(leaf_permutations(tree, spec.seed), n_rearranged)]
     scorer = Scorer(halves, tree, tables, spec, contained_latents(halves.score))
 
-    observed = scorer.score(halves, null.q_value())
+    observed = scorer.score(halves, null.significant())
     permuted = [
-        scorer.score(halves.permuted(permutation), null.q_value(draw))
-        for draw, permutation in enumerate(permutations[: spec.null_draws])
+        scorer.score(halves.permuted(permutation), null.significant(draw))
+        for draw, permutation in enumerate(rearranged[: spec.null_draws])
     ]
     return DictionaryScores(
         latents=latent_table(codes, labels, halves, _columns(observed, scorer, null), taxonomy),
@@ -128,7 +131,7 @@ def score_dictionary(
                 lambda top_n: halve(ranked, labels, n_classes, top_n, parts),
                 tree,
                 spec.sensitivity,
-                permutations,
+                rearranged,
             )
         ),
         scores={
@@ -137,7 +140,7 @@ def score_dictionary(
             "n_internal_nodes": len(tree.internal),
             "n_relations": len(scorer.relations.child),
             "n_edges": len(observed.edges.parent),
-            **_census(codes, halves, observed, null.q_value() < spec.fdr, tree),
+            **_census(codes, halves, observed, null.significant(), tree),
             **{name: or_none(value) for name, value in observed.means.items()},
             **scorer.intervals(observed),
             **scorer.nulls(observed, permuted),
@@ -183,7 +186,6 @@ def _columns(observed: Result, scorer: Scorer, null: PairNull) -> dict[str, np.n
     alignment, counts = found.alignment, halves.top.images.astype(np.float64)
     latent = np.repeat(np.arange(len(halves.scored)), np.diff(halves.top.start))
     squares = np.bincount(latent, counts**2, minlength=len(halves.scored))
-    q_value = null.q_value()
     columns = {
         **found.columns,
         "coherent": found.columns["coherent"] > 0,
@@ -193,9 +195,9 @@ def _columns(observed: Result, scorer: Scorer, null: PairNull) -> dict[str, np.n
         "lch": tree.node[found.located.lch],
         "lch_tau": tree.node[found.located.lch_tau],
         "pair_lch_null_permuted": null.mean,
-        "p_value": null.p_value(),
-        "q_value": q_value,
-        "significant": q_value < scorer.spec.fdr,
+        "p_value": null.p_value,
+        "q_value": null.q_value,
+        "significant": null.significant(),
         "hierarchical": observed.hierarchical,
     }
     for name, best in (("best", alignment.best), ("best_internal", alignment.best_internal)):
