@@ -1,5 +1,7 @@
 """Held-out classes: against a brute-force reading of the definition, and on oracle dictionaries."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 
@@ -117,7 +119,7 @@ def test_permuted_leaves_score_nothing(tree):
     halves = halves_of(tree.covers[labels][:, tree.internal])
     draws = [
         held_out(halves.permuted(permutation), folds, (8, 64)).mean()
-        for permutation in leaf_permutations(tree, 100, seed=0)
+        for permutation in islice(leaf_permutations(tree, seed=0), 100)
     ]
     assert abs(np.mean(draws)) < 3 * np.std(draws) / np.sqrt(len(draws))
 

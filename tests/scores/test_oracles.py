@@ -104,9 +104,9 @@ def test_p_values_are_uniform_and_discoveries_false_no_more_often_than_stated(
         null_sets = [random.choice(1000, random.integers(3, 17), replace=False) for _ in range(50)]
         true_sets = [families[i] for i in random.integers(len(families), size=15)]
         halves = top_sets(null_sets + true_sets, 1000, 16, random)
-        null = PairNull.of(halves, heights, leaf_permutations(tree, draws, dictionary))
-        found = null.q_value() < 0.05
-        p_values.append(null.p_value()[:50])
+        null = PairNull.of(halves, heights, leaf_permutations(tree, dictionary), draws, fdr=0.05)
+        found = null.significant()
+        p_values.append(null.p_value[:50])
         false_rates.append(found[:50].sum() / max(found.sum(), 1))
         power.append(found[50:].mean())
     p = np.sort(np.concatenate(p_values))
@@ -177,10 +177,35 @@ def test_p_values_are_uniform_if_a_subtree_has_more_images(imagenet: Taxonomy, r
     halves = halve(strongest_first(codes, 0), labels, 1000, 16, split_halves(labels, 0))
     assert len(halves.scored) > 1000
     tree = Tree.of(imagenet)
-    null = PairNull.of(halves, tree.pair_tables().height, leaf_permutations(tree, draws, 0))
-    p = np.sort(null.p_value())
+    permutations = leaf_permutations(tree, 0)
+    null = PairNull.of(halves, tree.pair_tables().height, permutations, draws, fdr=0.05)
+    p = np.sort(null.p_value)
     few = (p <= 0.05).mean()
     # 3.3 standard deviations, and Kolmogorov-Smirnov at the 1e-3 level and the steps of p.
     assert abs(few - 0.05) < 3.3 * np.sqrt(0.05 * 0.95 / len(p)), few
     bound = 1.95 / np.sqrt(len(p)) + 1 / (1 + draws)
     assert np.abs(np.arange(1, len(p) + 1) / len(p) - p).max() < bound
+
+
+def test_p_values_resolve_what_the_false_discovery_rate_needs(imagenet: Taxonomy) -> None:
+    """One latent in a hundred follows a node: q < .05 needs p-values of .0005."""
+    tree = Tree.of(imagenet)
+    heights = tree.pair_tables().height
+    members = [np.flatnonzero(column) for column in tree.covers[:, tree.internal].T]
+    families = [m for m in members if 10 <= len(m) <= 40]
+    random = np.random.default_rng(8)
+    null_sets = [random.choice(1000, random.integers(3, 17), replace=False) for _ in range(990)]
+    true_sets = [families[i] for i in random.integers(len(families), size=10)]
+    halves = top_sets(null_sets + true_sets, 1000, 16, random)
+    few, many = (
+        PairNull.of(halves, heights, leaf_permutations(tree, 0), draws, fdr=0.05)
+        for draws in (100, 10_000)
+    )
+    assert few.significant()[-10:].all() and many.significant()[-10:].all()
+    assert few.significant()[:-10].sum() <= 2
+    # The standard error of a p-value that ends with the tenth draw as low is a third of it.
+    rare = (few.p_value < 0.05) & (many.p_value > 0.001)
+    ratio = np.log(few.p_value[rare] / many.p_value[rare])
+    assert rare.sum() > 20
+    assert abs(ratio.mean()) < 0.3
+    assert np.abs(ratio).max() < 4 * 0.35

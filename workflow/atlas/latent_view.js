@@ -93,7 +93,7 @@ const latentView = (() => {
       [
         [term("p-value"), " / ", term("q-value")],
         significance(latent),
-        `${settings.p_draws} rearrangements; significant below ${number(settings.fdr)}: ${yes(latent.significant)}`,
+        `at least ${settings.p_draws} rearrangements; significant below ${number(settings.fdr)}: ${yes(latent.significant)}`,
       ],
       [
         term("coherent"),

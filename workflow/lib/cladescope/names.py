@@ -34,12 +34,12 @@ class Score:
     """`MORE` or `LESS` of it says that a dictionary is more hierarchical; 0: neither does."""
     nulls: tuple[str, ...] = ()
     """What it is compared with."""
-    interval: bool = False
-    """Whether it has a 95% interval."""
     column: str | None = None
     """The column of `latents.parquet` that it is the mean of, over the scored latents."""
     sensitive: bool = False
     """Whether it is in the table over N, τ and ρ."""
+    interval: bool = False
+    """Whether it has a 95% interval: a test simulates that it covers."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -59,8 +59,9 @@ def _mean(
     nulls: tuple[str, ...] = _ALL,
     column: str = "",
     sensitive: bool = False,
+    interval: bool = False,
 ) -> Score:
-    return Score(name, hierarchical, nulls, True, column or name, sensitive)
+    return Score(name, hierarchical, nulls, column or name, sensitive, interval)
 
 
 COALITION_SIZES = (1, 2, 3, 5)
@@ -89,11 +90,11 @@ SCORES = {
         _mean("coverage", MORE),
         _mean("coverage_tau", MORE, sensitive=True),
         _mean("coverage_top", MORE, sensitive=True),
-        _mean("pair_lch", LESS),
-        _mean("pair_lch_contracted", LESS),
-        _mean("monosemanticity", MORE),
-        _mean("coherent_share", MORE, column="coherent", sensitive=True),
-        _mean("purity", MORE, nulls=_OF_CLASSES),
+        _mean("pair_lch", LESS, interval=True),
+        _mean("pair_lch_contracted", LESS, interval=True),
+        _mean("monosemanticity", MORE, interval=True),
+        _mean("coherent_share", MORE, column="coherent", sensitive=True, interval=True),
+        _mean("purity", MORE, nulls=_OF_CLASSES, interval=True),
         _mean("best_mcc", MORE),
         _mean("best_internal_mcc", MORE),
         Score("held_out", MORE, _OF_HIERARCHY),
@@ -103,18 +104,18 @@ SCORES = {
         Score("node_recovery", MORE, _ALL, interval=True),
         Score("node_recovery_matched", MORE, _ALL, interval=True),
         Score("node_recovery_above_null", MORE),
-        Score("leaf_recovery", MORE, _OF_CLASSES, interval=True),
+        Score("leaf_recovery", MORE, _OF_CLASSES),
         *(Score(name, MORE) for name in COALITIONS),
-        Score("ontological_coverage", MORE, _OF_HIERARCHY, interval=True),
-        Score("hierarchy_consistency", MORE, _OF_HIERARCHY, interval=True),
+        Score("ontological_coverage", MORE, _OF_HIERARCHY),
+        Score("hierarchy_consistency", MORE, _OF_HIERARCHY),
         Score("parent_given_child", MORE, _OF_HIERARCHY),
         Score("parent_rate"),
         Score("sibling_overlap", LESS, _OF_HIERARCHY),
-        Score("absorption", LESS, _OF_HIERARCHY, interval=True),
+        Score("absorption", LESS, _OF_HIERARCHY),
         Score("soft_absorption", LESS, _OF_HIERARCHY),
         Score("soft_absorption_at_random"),
-        Score("parent_misses", 0, _OF_HIERARCHY, interval=True),
-        Score("splitting", MORE, _OF_HIERARCHY, interval=True),
+        Score("parent_misses", 0, _OF_HIERARCHY),
+        Score("splitting", MORE, _OF_HIERARCHY),
     )
 }
 """All of `scores.json`."""

@@ -53,14 +53,9 @@ def measure(halves: Halves, tree: Tree, tables: PairTables, spec: MeasureSpec) -
     return Measured(located, alignment, columns, top_class)
 
 
-def averages(columns: dict[str, np.ndarray], latents: np.ndarray | None = None) -> dict[str, float]:
-    """Average each column over the latents (or a sample of them) that have it; NaN if none."""
-    means = {}
-    for name, score in SCORES.items():
-        if score.column:
-            values = columns[score.column] if latents is None else columns[score.column][latents]
-            means[name] = mean_of(values)
-    return means
+def averages(columns: dict[str, np.ndarray]) -> dict[str, float]:
+    """Average each column over the latents that have it; NaN if none."""
+    return {name: mean_of(columns[s.column]) for name, s in SCORES.items() if s.column}
 
 
 def mean_of(values: np.ndarray) -> float:

@@ -12,15 +12,21 @@ latents. The same draws serve all latents, and all dictionaries with the same se
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import islice
 
 import numpy as np
 
-from cladescope.scores.halves import Halves
+from cladescope.compiled import compiled
+from cladescope.scores.halves import ClassCounts, Halves
 from cladescope.scores.lch import image_pairs, pair_sums
 from cladescope.taxonomy.tree import Tree
 
 # Ends of an interval over draws, in percent.
 INTERVAL = (2.5, 97.5)
+ENOUGH = 10
+"""Draws at or below the observed that settle a p-value: its standard error is a third of it."""
+FURTHER = 1000
+"""Draws between two looks at which latents need more."""
 
 
 class Stream(IntEnum):
@@ -35,19 +41,20 @@ class Stream(IntEnum):
     ABSORPTION = 7
 
 
-def leaf_permutations(tree: Tree, draws: int, seed: int) -> np.ndarray:
+def leaf_permutations(tree: Tree, seed: int) -> Iterator[np.ndarray]:
     """Draw permutations of the classes that move the leaves and keep classes above others.
 
-    Returns
-    -------
-    int64 (draws, n_classes): class c takes the place of class [draw, c]: its images get that label.
+    Yields
+    ------
+    int64 (n_classes,), without end: class c takes the place of class [c]: its images get that
+    label.
     """
     random = np.random.default_rng((seed, Stream.LEAVES))
     movable = np.flatnonzero(tree.leaf >= 0)
-    permutations = np.tile(np.arange(len(tree.leaf)), (draws, 1))
-    for permutation in permutations:
+    while True:
+        permutation = np.arange(len(tree.leaf))
         permutation[movable] = random.permutation(movable)
-    return permutations
+        yield permutation
 
 
 def shuffled_labels(halves: Halves, draws: int, seed: int) -> Iterator[Halves]:
@@ -64,28 +71,6 @@ def random_images(halves: Halves, draws: int, seed: int) -> Iterator[Halves]:
         yield halves.changed(lambda half: half.at_random(random))
 
 
-def p_values(observed: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Return how often a draw is as low: (1 + #{draws ≤ observed}) / (1 + draws).
-
-    Parameters
-    ----------
-    observed, draws
-        Real (n,) and (draws, n). Ties, exact for whole numbers, count against the observed.
-
-    See Also
-    --------
-    benjamini_hochberg : corrects for the number of p-values.
-
-    Examples
-    --------
-    Of three draws none is as low as 1, and two are as low as 5.
-
-    >>> p_values(np.array([1, 5]), np.array([[2, 4], [3, 5], [4, 6]])).tolist()
-    [0.25, 0.75]
-    """
-    return (1 + (draws <= observed).sum(0)) / (1 + len(draws))
-
-
 def benjamini_hochberg(p_value: np.ndarray) -> np.ndarray:
     """Adjust p-values for their number: q_(k) = min_{i ≥ k} p_(i) m / i, p sorted upwards.
 
@@ -98,10 +83,6 @@ def benjamini_hochberg(p_value: np.ndarray) -> np.ndarray:
     -------
     float64 (m,): rejecting q ≤ α keeps the expected share of false rejections at α.
     Source: Benjamini & Hochberg 1995.
-
-    See Also
-    --------
-    p_values : from draws of a null.
 
     Examples
     --------
@@ -158,10 +139,38 @@ class PairNull:
     """float64 (n_latents,)."""
     draws: np.ndarray
     """float32 (draws, n_latents): whole numbers, exact below 2²⁴."""
+    p_value: np.ndarray
+    """float64 (n_latents,): of the observed pair-LCH; NaN if the top set has one class."""
+    q_value: np.ndarray
+    """float64 (n_latents,): Benjamini-Hochberg; NaN likewise."""
+    fdr: float
 
     @classmethod
-    def of(cls, halves: Halves, heights: np.ndarray, permutations: np.ndarray) -> "PairNull":
+    def of(
+        cls,
+        halves: Halves,
+        heights: np.ndarray,
+        permutations: Iterator[np.ndarray],
+        draws: int,
+        fdr: float,
+    ) -> "PairNull":
         """Sum the heights of the LCH of two classes over the pairs of each top set.
+
+        A latent's p-value is (1 + low) / (1 + draws), where `low` draws have a pair-LCH at or below
+        the observed. If fewer than `ENOUGH` do, the latent gets further draws until `ENOUGH` do,
+        and p is `ENOUGH` / draws (Besag & Clifford 1991, Sequential Monte Carlo p-values); or until
+        every latent that goes on is significant among all as it stands.
+
+        Parameters
+        ----------
+        heights
+            Whole numbers (n_classes, n_classes): of the LCH of two classes.
+        permutations
+            As `leaf_permutations` draws them.
+        draws
+            Permutations that serve all latents.
+        fdr
+            A latent is significant if its q-value is below this.
 
         Raises
         ------
@@ -171,10 +180,19 @@ class PairNull:
         top = halves.top
         if int(heights.max()) * halves.top_n**2 / 2 >= 2**24:
             raise ValueError(f"scores.top_n: {halves.top_n} is too large; at most 1000 is sensible")
-        draws = np.empty((len(permutations), len(halves.scored)), np.float32)
-        for draw, permutation in enumerate(permutations):
-            draws[draw] = pair_sums(top.permuted(permutation), heights)
-        return cls(image_pairs(top), pair_sums(top, heights), draws)
+        n_pairs, observed = image_pairs(top), pair_sums(top, heights)
+        drawn = np.empty((draws, len(observed)), np.float32)
+        for draw, permutation in enumerate(islice(permutations, draws)):
+            drawn[draw] = pair_sums(top.permuted(permutation), heights)
+        low = (drawn <= observed).sum(0)
+        p_value = np.where(n_pairs > 0, (1 + low) / (1 + draws), np.nan)
+        going = np.flatnonzero((n_pairs > 0) & (low < ENOUGH))
+        while len(going) and not (benjamini_hochberg(p_value)[going] < fdr).all():
+            further = np.array([*islice(permutations, FURTHER)], np.int32)
+            _draw_further(top, heights, observed, further, draws, going, low, p_value)
+            draws += FURTHER
+            going = going[low[going] < ENOUGH]
+        return cls(n_pairs, observed, drawn, p_value, benjamini_hochberg(p_value), fdr)
 
     @property
     def mean(self) -> np.ndarray:
@@ -183,20 +201,47 @@ class PairNull:
             return np.full(len(self.observed), np.nan)
         return _or_nan(self.draws.mean(0, dtype=np.float64), self.n_pairs)
 
-    def p_value(self) -> np.ndarray:
-        """float64 (n_latents,): of the observed pair-LCH; NaN if the top set has one class."""
-        return np.where(self.n_pairs > 0, p_values(self.observed, self.draws), np.nan)
+    def significant(self, draw: int | None = None) -> np.ndarray:
+        """bool (n_latents,): the latents with a q-value below `fdr`, or those of a draw.
 
-    def q_value(self, draw: int | None = None) -> np.ndarray:
-        """float64 (n_latents,): Benjamini–Hochberg, of the observed or of a draw in its place.
-
-        The draws and the observed are exchangeable under the null, so that a draw's p-value is its
-        rank among the draws.
+        A draw is exchangeable with the observed under the null, so its p-value is its rank among
+        the draws. It has to be as small as the largest one that is significant as observed.
         """
+        found = self.q_value < self.fdr
         if draw is None:
-            return benjamini_hochberg(self.p_value())
+            return found
         rank = (self.draws <= self.draws[draw]).mean(0)
-        return benjamini_hochberg(np.where(self.n_pairs > 0, rank, np.nan))
+        return (self.n_pairs > 0) & (rank <= self.p_value[found].max(initial=0.0))
+
+
+@compiled
+def _draw_further(
+    top: ClassCounts,
+    heights: np.ndarray,
+    observed: np.ndarray,
+    permutations: np.ndarray,
+    draws: int,
+    latents: np.ndarray,
+    low: np.ndarray,
+    p_value: np.ndarray,
+) -> None:
+    """Go on with the draws of some latents: changes `low` and `p_value` in place."""
+    start, label, count = top
+    for j in latents:
+        for draw in range(len(permutations)):
+            place, total = permutations[draw], 0.0
+            for a in range(start[j], start[j + 1]):
+                row = heights[place[label[a]]]
+                for b in range(a + 1, start[j + 1]):
+                    total += count[a] * count[b] * row[place[label[b]]]
+                if total > observed[j]:
+                    break
+            low[j] += total <= observed[j]
+            if low[j] == ENOUGH:
+                p_value[j] = ENOUGH / (draws + draw + 1)
+                break
+        else:
+            p_value[j] = (1 + low[j]) / (1 + draws + len(permutations))
 
 
 def _or_nan(total: np.ndarray, n: np.ndarray) -> np.ndarray:

@@ -15,7 +15,6 @@ from cladescope.scores.relations import (
     Edges,
     Relations,
     absorption,
-    absorption_means,
     consistency,
     edge_means,
     splitting,
@@ -49,36 +48,30 @@ class Scorer:
     spec: ScoreSpec
     relations: Relations
 
-    def score(self, halves: Halves, q_value: np.ndarray, folds: Folds) -> Result:
-        """Score the dictionary's firings, or the same with other labels."""
+    def score(self, halves: Halves, significant: np.ndarray, folds: Folds) -> Result:
+        """Score the dictionary's firings, or the same with other labels.
+
+        bool (n_scored,) `significant`: latents beyond the permuted-leaf null.
+        """
         found = self._measure(halves)
         edges = absorption(halves.score, found.alignment, self.tree, self.spec.mcc_threshold)
-        hierarchical = (q_value < self.spec.fdr) & (found.columns["internal"] > 0)
+        hierarchical = significant & (found.columns["internal"] > 0)
         by_node = mean_over(held_out(halves, folds, self.spec.cutoffs), 1)
         large = self.tree.n_leaves[self.tree.internal] >= LARGE
         means = {
             **averages(found.columns),
-            **self._of_all(halves, found, edges, hierarchical),
-            **edge_means(edges),
             "held_out": mean_of(by_node),
             "held_out_large": mean_of(by_node[large]),
             "own_best_recovery": mean_of(found.alignment.own_finders[self.tree.internal] > 0),
-        }
-        return Result(found, edges, hierarchical, by_node, means)
-
-    def _of_all(
-        self, halves: Halves, found: Measured, edges: Edges, hierarchical: np.ndarray
-    ) -> dict[str, float]:
-        """Return the scores that are about the dictionary as a whole."""
-        return {
             **self._recovery(found),
             "ontological_coverage": _covered_share(halves.score, hierarchical),
             "hierarchy_consistency": consistency(
                 self.relations, found.alignment.best.node, self.tree
             ),
-            **absorption_means(edges),
+            **edge_means(edges),
             "splitting": splitting(found.alignment, self.tree),
         }
+        return Result(found, edges, hierarchical, by_node, means)
 
     def means(self, halves: Halves) -> dict[str, float]:
         """Average the scores of other firings."""
@@ -86,24 +79,17 @@ class Scorer:
         return averages(found.columns) | self._recovery(found)
 
     def intervals(self, observed: Result) -> dict[str, float | None]:
-        """Bootstrap each score: images within their class and half, then latents.
+        """Of these latents, were they scored on other images of the same classes.
 
-        The interval is the score ± 1.96 standard deviations of the resampled scores. (Not their
-        percentiles: a resample repeats images, which lowers heights whatever the latent.) What is
-        about the dictionary as a whole keeps its latents, relations and hierarchical latents: only
-        the images are resampled for it.
+        The images are resampled within their class and half; the interval is the score ± 1.96
+        standard deviations of the resampled scores. (Not their percentiles: a resample repeats
+        images, which lowers heights whatever the latent.)
         """
         random = np.random.default_rng((self.spec.seed, Stream.BOOTSTRAP))
-        n_scored, resamples = len(self.halves.scored), []
-        for _ in range(self.spec.bootstrap_draws):
-            halves = self.halves.changed(lambda half: half.resampled(random))
-            found = self._measure(halves)
-            edges = absorption(halves.score, found.alignment, self.tree, self.spec.mcc_threshold)
-            latents = random.integers(max(n_scored, 1), size=n_scored)
-            resamples.append(
-                averages(found.columns, latents)
-                | self._of_all(halves, found, edges, observed.hierarchical)
-            )
+        resamples = [
+            self.means(self.halves.changed(lambda half: half.resampled(random)))
+            for _ in range(self.spec.bootstrap_draws)
+        ]
         ends: dict[str, float | None] = {}
         for name in (name for name, score in SCORES.items() if score.interval):
             values = np.array([means[name] for means in resamples])

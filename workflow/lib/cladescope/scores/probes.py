@@ -6,6 +6,7 @@ node itself, so one fit serves every level and every node.
 """
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -230,7 +231,8 @@ def _held_out(
         return mean_over(found, 1)
 
     folds = Folds.of(tree, N_FOLDS, seed)
-    null = [score(folds.some(NULL_FOLDS), p) for p in leaf_permutations(tree, NULL_DRAWS, seed)]
+    permutations = islice(leaf_permutations(tree, seed), NULL_DRAWS)
+    null = [score(folds.some(NULL_FOLDS), permutation) for permutation in permutations]
     return score(folds, np.arange(n_classes)), mean_over(np.array(null), 0)
 
 

@@ -125,7 +125,7 @@ def absorption(score: Firings, alignment: Alignment, tree: Tree, threshold: floa
 
     See Also
     --------
-    absorption_means : the dictionary's scores.
+    edge_means : the dictionary's scores.
     splitting : nodes that are found in parts only.
     """
     with np.errstate(invalid="ignore"):
@@ -170,22 +170,15 @@ def soft_absorption_at_random(score: Firings, edges: Edges, tree: Tree, seed: in
     return found
 
 
-def absorption_means(edges: Edges) -> dict[str, float]:
-    """Average absorption and the parents' other misses over the edges; NaN without any."""
-    known = ~np.isnan(edges.absorption)
-    return {
-        "absorption": float(edges.absorption[known].mean()) if known.any() else np.nan,
-        "parent_misses": float(np.nanmean(edges.misses)) if len(edges.misses) else np.nan,
-    }
-
-
 def edge_means(edges: Edges) -> dict[str, float]:
-    """Average over the edges what is about the latents of both ends; NaN without any."""
+    """Average each measure over the edges that have it; NaN without any."""
     return {
         "parent_given_child": mean_of(edges.given),
         "parent_rate": mean_of(edges.rate),
         "sibling_overlap": mean_of(edges.overlap),
+        "absorption": mean_of(edges.absorption),
         "soft_absorption": mean_of(edges.soft),
+        "parent_misses": mean_of(edges.misses),
     }
 
 

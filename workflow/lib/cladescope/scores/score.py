@@ -7,6 +7,7 @@ pairs of images, `alignment.py` the best nodes, `relations.py` looks at pairs of
 """
 
 import logging
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,16 +115,18 @@ def score_dictionary(
         log.warning("%d of %d images are scored: %s", n_images, codes.n_images, rule)
     ranked = strongest_first(codes, spec.seed)
     halves = halve(ranked, labels, n_classes, spec.top_n, parts)
-    permutations = leaf_permutations(tree, spec.p_draws, spec.seed)
     tables = tree.pair_tables()
-    null = PairNull.of(halves, tables.height, permutations)
+    permutations = leaf_permutations(tree, spec.seed)
+    null = PairNull.of(halves, tables.height, permutations, spec.p_draws, spec.fdr)
+    n_rearranged = max(spec.null_draws, spec.sensitivity.draws)
+    rearranged = [*islice(leaf_permutations(tree, spec.seed), n_rearranged)]
     scorer = Scorer(halves, tree, tables, spec, contained_latents(halves.score))
 
     folds = Folds.of(tree, N_FOLDS, spec.seed)
-    observed = scorer.score(halves, null.q_value(), folds)
+    observed = scorer.score(halves, null.significant(), folds)
     permuted = [
-        scorer.score(halves.permuted(permutation), null.q_value(draw), folds.some(NULL_FOLDS))
-        for draw, permutation in enumerate(permutations[: spec.null_draws])
+        scorer.score(halves.permuted(permutation), null.significant(draw), folds.some(NULL_FOLDS))
+        for draw, permutation in enumerate(rearranged[: spec.null_draws])
     ]
     together = coalitions(halves, tree)
     at_random = soft_absorption_at_random(halves.score, observed.edges, tree, spec.seed)
@@ -148,7 +151,7 @@ def score_dictionary(
                 lambda top_n: halve(ranked, labels, n_classes, top_n, parts),
                 tree,
                 spec.sensitivity,
-                permutations,
+                rearranged,
             )
         ),
         scores={
@@ -157,7 +160,7 @@ def score_dictionary(
             "n_internal_nodes": len(tree.internal),
             "n_relations": len(scorer.relations.child),
             "n_edges": len(observed.edges.parent),
-            **_census(codes, halves, observed, null.q_value() < spec.fdr, tree),
+            **_census(codes, halves, observed, null.significant(), tree),
             **{name: or_none(value) for name, value in observed.means.items()},
             "held_out_matched": or_none(_matched(halves, folds, spec)),
             "node_recovery_above_null": or_none(mean_of(above_null(observed, permuted, tree))),
@@ -216,7 +219,6 @@ def _columns(observed: Result, scorer: Scorer, null: PairNull) -> dict[str, np.n
     alignment, counts = found.alignment, halves.top.images.astype(np.float64)
     latent = np.repeat(np.arange(len(halves.scored)), np.diff(halves.top.start))
     squares = np.bincount(latent, counts**2, minlength=len(halves.scored))
-    q_value = null.q_value()
     columns = {
         **found.columns,
         "coherent": found.columns["coherent"] > 0,
@@ -226,9 +228,9 @@ def _columns(observed: Result, scorer: Scorer, null: PairNull) -> dict[str, np.n
         "lch": tree.node[found.located.lch],
         "lch_tau": tree.node[found.located.lch_tau],
         "pair_lch_null_permuted": null.mean,
-        "p_value": null.p_value(),
-        "q_value": q_value,
-        "significant": q_value < scorer.spec.fdr,
+        "p_value": null.p_value,
+        "q_value": null.q_value,
+        "significant": null.significant(),
         "hierarchical": observed.hierarchical,
     }
     for name, best in (("best", alignment.best), ("best_internal", alignment.best_internal)):

@@ -4,7 +4,7 @@ Mean LCH height moves more with the size of the top set than with depth, so no h
 should be read without this table.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,7 @@ def sensitivity(
     halves_of: Callable[[int], Halves],
     tree: Tree,
     spec: SensitivitySpec,
-    permutations: np.ndarray,
+    permutations: Sequence[np.ndarray],
 ) -> list[dict[str, float | int | None]]:
     """Score the dictionary at every point of the grid.
 
@@ -45,7 +45,7 @@ def sensitivity(
     tree, spec
         The taxonomy, and the grid.
     permutations
-        Int (draws, n_classes): `nulls.leaf_permutations`; the first `spec.draws` are used.
+        Of `nulls.leaf_permutations`; the first `spec.draws` are used.
 
     Returns
     -------

@@ -28,11 +28,11 @@ class ScoreSpec:
     null_draws: int = 100
     """Leaf permutations for the nulls of the dictionary's scores; the first ones of `p_draws`."""
     p_draws: int = 1000
-    """Leaf permutations for the latents' p-values: none is below 1 / (1 + p_draws)."""
+    """Leaf permutations that every latent is compared with; small p-values come of more."""
     shuffle_draws: int = 10
     """Label shuffles, and as many draws of random images."""
     bootstrap_draws: int = 50
-    """Resamples of images and latents for the intervals."""
+    """Resamples of the images for the intervals."""
     fdr: float = 0.05
     """A latent is significant if its q-value is below this."""
     seed: int = 0

@@ -46,11 +46,11 @@ def evidence_page(
     ]
     parts += ["## Does the backbone hold the hierarchy?", _probes(metrics, probes)]
     for arm, rows in metrics.groupby(ARM, sort=False):
-        name = f"{arm[0]}, {arm[-1]}"
+        experiment, token = str(arm[0]), str(arm[-1])
         layer = rows["layer"].max()
         deepest = rows[rows["layer"] == layer]
         parts += [
-            f"## Does a dictionary find it? {name}",
+            f"## Does a dictionary find it? {experiment}, {token}",
             f"Layer {layer}.",
             _by_kind(deepest, SCORES, labels(*SCORES)),
             f"By the classes under a node, layer {layer}:",
@@ -58,7 +58,7 @@ def evidence_page(
         ]
         if rows["layer"].nunique() > 1:
             parts += [f"By layer, {labels('held_out')['held_out']}:", _by_layer(rows, "held_out")]
-        added = gains[gains["experiment"].eq(arm[0]) & gains["token"].eq(arm[-1])]
+        added = gains[gains["experiment"].eq(experiment) & gains["token"].eq(token)]
         if len(added):
             parts += [f"What training adds to its own start, layer {layer}:", _gains(added, layer)]
     return "\n\n".join(parts) + "\n"
