@@ -61,6 +61,7 @@ SMALL = {
 COSTS = {"tabulate_costs": 1}
 FIGURES = {
     "plot_scores": 1,
+    "plot_by_size": 1,
     "plot_surface": 1,
     "plot_recovered_nodes": 1,
     "plot_sensitivity": 1,
@@ -69,7 +70,7 @@ FIGURES = {
 ALL_FIGURES = FIGURES | COSTS | {"plot_training_curves": 1, "plot_top_images": 1}
 TABLES = {
     **dict.fromkeys(("record_provenance", "tabulate", "tabulate_probes", "tabulate_skipped"), 1),
-    **{"tabulate_trends": 1, "contrast_drawn": 1},
+    **{"tabulate_trends": 1, "write_evidence": 1, "contrast_drawn": 1},
     **FIGURES,
     **COSTS,
 }

@@ -5,7 +5,17 @@ import shutil
 from PIL import Image
 
 from cladescope.files import read_json, write_json
-from cladescope.operations.gallery import PAGE, PICTURES, TITLES, outdated, page, write_gallery
+from cladescope.operations.gallery import (
+    EVIDENCE,
+    PAGE,
+    PICTURES,
+    QUOTED,
+    TITLES,
+    outdated,
+    page,
+    quoting,
+    write_gallery,
+)
 
 
 def test_every_figure_is_shown_by_the_code_that_draws_it(root):
@@ -15,13 +25,24 @@ def test_every_figure_is_shown_by_the_code_that_draws_it(root):
     assert (root / PAGE).read_text() == page(root), "make demo gallery"
 
 
+def test_readme_quotes_what_the_demo_wrote(root):
+    readme = (root / "README.md").read_text()
+    assert quoting(readme, (root / EVIDENCE).read_text()) == readme, "make demo gallery"
+
+
 def test_gallery_of_other_code_is_outdated(root, tmp_path):
     shutil.copytree(root / "workflow", tmp_path / "workflow")
     figures = tmp_path / "results" / "figures"
     figures.mkdir(parents=True)
     for name in TITLES:
         Image.new("RGB", (8, 8)).save(figures / f"{name}.png")
+    tables = tmp_path / "results" / "tables"
+    tables.mkdir()
+    (tables / "evidence.md").write_text("# Page\n\n## In short\n\n| 1 |\n\n## More\n")
+    (tmp_path / "README.md").write_text(f"before\n{QUOTED[0]}old{QUOTED[1]}\nafter\n")
     write_gallery(tmp_path / "results", tmp_path)
+    quoted = f"before\n{QUOTED[0]}\n\n| 1 |\n\n{QUOTED[1]}\nafter\n"
+    assert (tmp_path / "README.md").read_text() == quoted
     assert outdated(tmp_path) == []
     pictures = tmp_path / PICTURES
     assert {path.stem for path in pictures.glob("*.webp")} == {*TITLES}

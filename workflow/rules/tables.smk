@@ -12,6 +12,7 @@ TABLES = [
         "gains.csv",
         "probes.csv",
         "probe_nodes.csv",
+        "evidence.md",
         *(["drawn.csv"] if has_planted() else []),
     )
 ]
@@ -150,6 +151,30 @@ rule tabulate_probes:
         code=code_of("tabulate_probes"),
     script:
         "../scripts/tabulate_probes.py"
+
+
+rule write_evidence:
+    input:
+        metrics=rules.tabulate.output.metrics,
+        sizes=rules.tabulate.output.sizes,
+        probes=rules.tabulate_probes.output.nodes,
+        gains=rules.tabulate_trends.output.gains,
+    output:
+        report(
+            f"<results>/{layout.TABLES}/evidence.md",
+            caption="../report/evidence.rst",
+            category="Tables",
+        ),
+    log:
+        "<logs>/write_evidence.log",
+    benchmark:
+        "<benchmarks>/write_evidence.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code_of("write_evidence"),
+    script:
+        "../scripts/write_evidence.py"
 
 
 rule tabulate_skipped:

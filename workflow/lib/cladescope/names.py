@@ -190,6 +190,18 @@ WORDS = {
 }
 
 
+BASELINES = {
+    "start": "start of topk SAE",
+    "random": "random directions",
+    "kmeans": "k-means",
+    "neurons": "raw neurons",
+    "pca": "principal components",
+    "class_means": "class means (supervised)",
+    "node_means": "node means (supervised)",
+}
+"""What is not trained, by variant, in the order of figures and tables."""
+
+
 def with_null(null: str) -> list[str]:
     """Return the scores that have this null."""
     return [name for name, score in SCORES.items() if null in score.nulls]

@@ -10,6 +10,7 @@ from cladescope.provenance.fingerprint import fingerprint
 
 TITLES = {
     "scores": "Scores by layer",
+    "by_size": "Scores by the size of a node",
     "surface": "The whole sweep",
     "recovered_nodes": "Recovered nodes on the tree",
     "sensitivity": "Sensitivity to the cut-offs",
@@ -20,6 +21,9 @@ TITLES = {
 }
 """Figures in the order of the page."""
 PAGE = Path("docs") / "gallery.md"
+EVIDENCE = Path("docs") / "evidence_demo.md"
+"""The study's page of evidence; README quotes its first section between these lines."""
+QUOTED = ("<!-- from docs/evidence_demo.md, by make gallery -->", "<!-- end -->")
 PICTURES = Path("docs") / "figures" / "gallery"
 QUALITY = 85
 
@@ -35,8 +39,9 @@ def write_gallery(results: str | Path, checkout: Path) -> None:
     FileNotFoundError
         Lists the figures that the study lacks.
     """
+    evidence = Path(results) / "tables" / "evidence.md"
     figures = {name: Path(results) / "figures" / f"{name}.png" for name in TITLES}
-    missing = [str(path) for path in figures.values() if not path.is_file()]
+    missing = [str(path) for path in (*figures.values(), evidence) if not path.is_file()]
     if missing:
         raise FileNotFoundError(f"{', '.join(missing)} not there; finish the run first")
     for name, path in figures.items():
@@ -46,6 +51,19 @@ def write_gallery(results: str | Path, checkout: Path) -> None:
     write_json(checkout / PICTURES / "made_by.json", drawing_code(checkout))
     with write_aside(checkout / PAGE) as aside:
         aside.write_text(page(checkout))
+    with write_aside(checkout / EVIDENCE) as aside:
+        aside.write_text(evidence.read_text())
+    readme = (checkout / "README.md").read_text()
+    with write_aside(checkout / "README.md") as aside:
+        aside.write_text(quoting(readme, evidence.read_text()))
+
+
+def quoting(readme: str, evidence: str) -> str:
+    """Put the first section of a page of evidence between README's two marks."""
+    section = evidence.split("\n## ")[1].partition("\n")[2].strip()
+    before, _, rest = readme.partition(QUOTED[0])
+    _, _, after = rest.partition(QUOTED[1])
+    return f"{before}{QUOTED[0]}\n\n{section}\n\n{QUOTED[1]}{after}"
 
 
 def drawing_code(checkout: Path) -> dict[str, str]:

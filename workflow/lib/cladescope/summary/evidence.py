@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from cladescope.names import labels
+from cladescope.names import BASELINES, labels
 from cladescope.scores.by_size import BY_SIZE, SIZES
 from cladescope.summary.trends import ARM, KIND
 
@@ -25,6 +25,8 @@ SCORES = (
 )
 """Of each kind of dictionary at the deepest layer."""
 GAINS = ("held_out", "held_out_matched", "own_best_recovery", "node_recovery", "fve")
+HEADLINE = ("held_out", "own_best_recovery", "node_recovery", "fve")
+NAMES = {"topk": "TopK SAE", **BASELINES}
 SUPERVISED = ("class_means", "node_means")
 
 
@@ -38,11 +40,13 @@ def evidence_page(
     metrics, sizes, probes, gains
         The tables `metrics.csv`, `sizes.csv.gz`, `probe_nodes.csv` and `gains.csv`.
     """
+    short = headline(metrics, probes)
     metrics = metrics.assign(kind=_kinds(metrics))
     gains = gains.assign(kind=_kinds(gains))
     parts = [
         "# What this study shows\n\nA number is the mean over seeds; in brackets the least and the "
-        "largest. After “null”: the mean over permutations of the leaves."
+        "largest. After “null”: the mean over permutations of the leaves.",
+        short,
     ]
     parts += ["## Does the backbone hold the hierarchy?", _probes(metrics, probes)]
     for arm, rows in metrics.groupby(ARM, sort=False):
@@ -62,6 +66,39 @@ def evidence_page(
         if len(added):
             parts += [f"What training adds to its own start, layer {layer}:", _gains(added, layer)]
     return "\n\n".join(parts) + "\n"
+
+
+def headline(metrics: pd.DataFrame, probes: pd.DataFrame) -> str:
+    """Return the first section: every variant at the deepest layer of the first experiment.
+
+    Of all widths, sparsities and seeds; the same place of backbones with random weights below.
+    """
+    first = metrics.iloc[0]
+    rows = metrics[
+        (metrics["experiment"] == first["experiment"]) & (metrics["token"] == first["token"])
+    ]
+    layer = rows["layer"].max()
+    here = ["token", "layer", "dataset"]
+    place = (metrics[here] == rows.loc[rows["layer"] == layer, here].iloc[0]).all(axis=1)
+    kept = metrics[
+        place & (metrics["experiment"].eq(first["experiment"]) | metrics["weights"].eq("random"))
+    ]
+    ceiling = probes[probes["experiment"].eq(first["experiment"]) & probes["layer"].eq(layer)]
+    ceiling = ceiling[ceiling["token"] == first["token"]]
+    means = ceiling[["probe_held_out", "probe_held_out_null_permuted"]].mean()
+    found = [
+        [
+            "linear probe (ceiling)",
+            f"{number(means.iloc[0])} null {number(means.iloc[1])}",
+            *[""] * 3,
+        ]
+    ]
+    for (weights, variant), part in kept.groupby(["weights", "variant"], sort=False):
+        name = NAMES.get(str(variant), str(variant))
+        name += ", random backbone" if weights == "random" else ""
+        found.append([name, *(with_null(part, score) for score in HEADLINE)])
+    table = table_of(["", *labels(*HEADLINE).values()], found)
+    return f"## In short\n\n{first['experiment']}, {first['token']}, layer {layer}:\n\n{table}"
 
 
 def _kinds(table: pd.DataFrame) -> pd.Series:

@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from cladescope.files import write_aside
-from cladescope.names import labels
+from cladescope.names import BASELINES, labels
 
 SHOWN = (
     "held_out",
@@ -29,15 +29,6 @@ PERMUTED = "topk SAE, leaves permuted (null)"
 SHUFFLED = "topk SAE, labels shuffled (null)"
 RANDOM = "topk SAE, random backbone"
 PROBE = "linear probe (ceiling)"
-BASELINES = {
-    "start": "start of topk SAE",
-    "random": "random directions",
-    "kmeans": "k-means",
-    "neurons": "raw neurons",
-    "pca": "principal components",
-    "class_means": "class means (supervised)",
-    "node_means": "node means (supervised)",
-}
 # Colour-blind-safe; a null has the colour of what it is the null of.
 STYLES = {
     TRAINED: ("#0072B2", ""),
