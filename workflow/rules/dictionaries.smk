@@ -34,7 +34,9 @@ def told_of(pack):
 
     def told(wildcards):
         variant = (pack or wildcards).variant
-        return {key: dataset_file(files[key], pack)(wildcards) for key in SUPERVISED.get(variant, ())}
+        return {
+            key: dataset_file(files[key], pack)(wildcards) for key in SUPERVISED.get(variant, ())
+        }
 
     return told
 

@@ -118,7 +118,6 @@ def fit_dictionaries(
         One for each, or none at all.
     told
         The files that a supervised baseline reads, by the names that `SUPERVISED` has for them.
-
     """
     module = variant_module(variant)
     if variant in TRAINED:

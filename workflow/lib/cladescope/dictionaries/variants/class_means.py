@@ -1,8 +1,8 @@
 """Supervised baseline: directions of the classes' means, read like a TopK dictionary.
 
 With x̄_c the mean over the training images of class c and x̄ that over all images, the rows are
-(x̄_c − x̄) / ‖x̄_c − x̄‖, one for each class in the order of the labels; latents as in
-`variants.kmeans`. An image of several tokens counts as their mean. `sparsity` is k.
+(x̄_c − x̄) / ‖x̄_c − x̄‖, one for each class in the order of the labels, and latents are read as
+those of `variants.kmeans`. An image of several tokens counts as their mean. `sparsity` is k.
 """
 
 from pathlib import Path
