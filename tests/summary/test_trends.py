@@ -141,6 +141,13 @@ def test_noise_widens_the_interval_of_a_trend() -> None:
     assert row(trends, score="coverage")["correlation_low"] == 1
 
 
+def test_a_trend_without_intervals_has_none() -> None:
+    rows = [{"layer": layer, "lch_height": layer} for layer in range(1, 7)]
+    trend = row(over_depth(table(rows), level=0.05, draws=100), score="lch_height")
+    assert trend["correlation"] == 1
+    assert np.isnan([trend["correlation_low"], trend["correlation_high"]]).all()
+
+
 def test_kinds_that_differ_in_l0_alone_are_equal_when_matched() -> None:
     # The score is log2(L0) for either variant, and one more for the wider one; batchtopk runs at
     # twice the L0 of topk. FVE does not overlap.

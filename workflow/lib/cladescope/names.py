@@ -94,7 +94,7 @@ SCORES = {
         _mean("pair_lch_contracted", LESS, interval=True),
         _mean("monosemanticity", MORE, interval=True),
         _mean("coherent_share", MORE, column="coherent", sensitive=True, interval=True),
-        _mean("purity", MORE, nulls=_OF_CLASSES, interval=True),
+        _mean("purity", MORE, nulls=_OF_CLASSES),
         _mean("best_mcc", MORE),
         _mean("best_internal_mcc", MORE),
         Score("held_out", MORE, _OF_HIERARCHY),

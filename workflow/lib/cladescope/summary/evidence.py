@@ -11,6 +11,7 @@ import pandas as pd
 from cladescope.names import BASELINES, labels
 from cladescope.scores.by_size import BY_SIZE, SIZES
 from cladescope.summary.trends import ARM, KIND
+from cladescope.sweep import SPARSITY, SUPERVISED
 
 SCORES = (
     "held_out",
@@ -27,7 +28,6 @@ SCORES = (
 GAINS = ("held_out", "held_out_matched", "own_best_recovery", "node_recovery", "fve")
 HEADLINE = ("held_out", "own_best_recovery", "node_recovery", "fve")
 NAMES = {"topk": "TopK SAE", **BASELINES}
-SUPERVISED = ("class_means", "node_means")
 
 
 def evidence_page(
@@ -88,7 +88,7 @@ def headline(metrics: pd.DataFrame, probes: pd.DataFrame) -> str:
     means = ceiling[["probe_held_out", "probe_held_out_null_permuted"]].mean()
     found = [
         [
-            "linear probe (ceiling)",
+            "linear probe",
             f"{number(means.iloc[0])} null {number(means.iloc[1])}",
             *[""] * 3,
         ]
@@ -103,20 +103,15 @@ def headline(metrics: pd.DataFrame, probes: pd.DataFrame) -> str:
 
 def _kinds(table: pd.DataFrame) -> pd.Series:
     """Name each row's kind of dictionary."""
-    return pd.Series(
-        [
-            " ".join(
-                [
-                    variant + (" (supervised)" if variant in SUPERVISED else ""),
-                    *(f"w{width:g}" for width in [width] if variant not in SUPERVISED),
-                    *(f"{sparsity:g}" for sparsity in [sparsity] if not pd.isna(sparsity)),
-                ]
-            )
-            for variant, width, sparsity in table[KIND].itertuples(index=False)
-        ],
-        table.index,
-        dtype=object,
-    )
+    names = [_kind(*kind) for kind in table[KIND].itertuples(index=False)]
+    return pd.Series(names, table.index, dtype=object)
+
+
+def _kind(variant: str, width: float, sparsity: float) -> str:
+    if variant in SUPERVISED:
+        return f"{variant} (supervised)"
+    letter = SPARSITY.get(variant, "k")
+    return f"{variant} w{width:g}" + ("" if pd.isna(sparsity) else f" {letter}{sparsity:g}")
 
 
 def _probes(metrics: pd.DataFrame, probes: pd.DataFrame) -> str:

@@ -68,9 +68,10 @@ def over_depth(metrics: pd.DataFrame, level: float, draws: int, seed: int = 0) -
 
     The trend is Spearman's rank correlation of layer and score (mean over seeds). Its interval
     comes from `RESAMPLES` draws that take a seed at random at every layer and add normal noise of
-    the score's own standard error. A layer exceeds the permuted-leaf null if every seed is on the
-    hierarchical side of the null's mean and the largest of their one-sided p-values, adjusted over
-    the layers by Benjamini and Hochberg, is at most `level`.
+    the score's own standard error; without one there is no interval. A layer exceeds the
+    permuted-leaf null if every seed is on the hierarchical side of the null's mean and the largest
+    of their one-sided p-values, adjusted over the layers by Benjamini and Hochberg, is at most
+    `level`.
 
     Parameters
     ----------
@@ -125,10 +126,11 @@ def _long(metrics: pd.DataFrame, scores: Sequence[str] = DIRECTED) -> pd.DataFra
     for score in scores:
         part = metrics[[*ARM, "layer", *KIND, "seed"]].copy()
         part["score"], part["value"] = score, metrics[score].astype(float)
-        half = metrics.get(f"{score}_high", part["value"]) - part["value"]
-        part["error"] = half.astype(float).fillna(0) / 1.96
+        missing = pd.Series(np.nan, metrics.index)
+        half = metrics.get(f"{score}_high", missing) - part["value"]
+        part["error"] = half.astype(float) / 1.96
         for column, suffix in (("null", "_null_permuted"), ("p_value", "_null_permuted_p")):
-            part[column] = metrics.get(f"{score}{suffix}", pd.Series(np.nan, metrics.index))
+            part[column] = metrics.get(f"{score}{suffix}", missing)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
@@ -144,7 +146,9 @@ def _correlation(
         noise = random.standard_normal(RESAMPLES) * part["error"].to_numpy()[chosen]
         draws[:, column] = part["value"].to_numpy()[chosen] + noise
     mean = np.array([[part["value"].mean() for part in by_layer]])
-    low, high = np.percentile(spearman(layers, draws), INTERVAL)
+    low, high = np.nan, np.nan
+    if not np.isnan(draws).any():
+        low, high = np.percentile(spearman(layers, draws), INTERVAL)
     observed = float(spearman(layers, mean)[0])
     return {"correlation": observed, "correlation_low": low, "correlation_high": high}
 

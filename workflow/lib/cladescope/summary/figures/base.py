@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -28,7 +29,7 @@ TRAINED = "topk SAE"
 PERMUTED = "topk SAE, leaves permuted (null)"
 SHUFFLED = "topk SAE, labels shuffled (null)"
 RANDOM = "topk SAE, random backbone"
-PROBE = "linear probe (ceiling)"
+PROBE = "linear probe on held-out classes"
 # Colour-blind-safe; a null has the colour of what it is the null of.
 STYLES = {
     TRAINED: ("#0072B2", ""),
@@ -42,13 +43,19 @@ STYLES = {
     BASELINES["neurons"]: ("#009E73", (6, 1, 1, 1)),
     BASELINES["pca"]: ("#CC79A7", (6, 1, 1, 1)),
     BASELINES["class_means"]: ("#882255", (1, 1)),
-    BASELINES["node_means"]: ("#882255", (3, 1)),
+    BASELINES["node_means"]: ("#332288", (1, 1)),
 }
 
 
+TITLE_WIDTH = 36
+
+
 def titles(*names: str) -> dict[str, str]:
-    """Return what figures call these scores, by name."""
-    return {name: text.replace("LCH_τ", r"LCH$_\tau$") for name, text in labels(*names).items()}
+    """Return what figures call these scores, by name, in lines that fit above a panel."""
+    return {
+        name: fill(text, TITLE_WIDTH).replace("LCH_τ", r"LCH$_\tau$")
+        for name, text in labels(*names).items()
+    }
 
 
 def plain(name: str) -> str:
