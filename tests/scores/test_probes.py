@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cladescope.codes.linear import nearest, unit_rows, vote
-from cladescope.scores.probes import ProbeSpec, Split, class_levels, probe_layer
+from cladescope.scores.probes import ProbeSpec, Split, class_levels, held_out, probe_layer
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 from cladescope.taxonomy.tree import Tree
 
@@ -79,3 +79,12 @@ def test_nothing_is_found_in_noise(tmp_path) -> None:
     assert (levels["accuracy"] < levels["chance"] + 4 * 0.5 / np.sqrt(600)).all()
     nodes = pd.read_parquet(tmp_path / "n.parquet")
     assert nodes["probe_auroc"].between(0.4, 0.6).all()
+
+
+def test_a_penalty_is_chosen_on_groups_that_were_not_learnt() -> None:
+    random = np.random.default_rng(0)
+    groups = random.integers(0, 10, 200)
+    held = held_out(Split(np.zeros((200, 1)), np.zeros(200, int), groups), random)
+    # A fifth of ten groups, whole.
+    assert len(set(groups[held])) == 2
+    assert not set(groups[held]) & set(groups[~held])

@@ -78,11 +78,12 @@ class Scorer:
         The interval is the score ± 1.96 standard deviations of the resampled scores. (Not their
         percentiles: a resample repeats images, which lowers heights whatever the latent.) What is
         about the dictionary as a whole keeps its latents, relations and hierarchical latents: only
-        the images are resampled for it.
+        the images are resampled for it. Where images have groups, these are drawn anew, within
+        their half; there are no intervals if a half is a single group.
         """
         random = np.random.default_rng((self.spec.seed, Stream.BOOTSTRAP))
         n_scored, resamples = len(self.halves.scored), []
-        for _ in range(self.spec.bootstrap_draws):
+        for _ in range(self.spec.bootstrap_draws if self.halves.can_resample else 0):
             halves = self.halves.changed(lambda half: half.resampled(random))
             found = self._measure(halves)
             edges = absorption(halves.score, found.alignment, self.tree, self.spec.mcc_threshold)

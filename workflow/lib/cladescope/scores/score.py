@@ -62,7 +62,11 @@ class DictionaryScores(NamedTuple):
 
 
 def score_dictionary(
-    codes: Codes, labels: np.ndarray, taxonomy: Taxonomy, spec: ScoreSpec | None = None
+    codes: Codes,
+    labels: np.ndarray,
+    taxonomy: Taxonomy,
+    spec: ScoreSpec | None = None,
+    groups: np.ndarray | None = None,
 ) -> DictionaryScores:
     """Score a dictionary's latents against the class hierarchy, beside the nulls.
 
@@ -78,19 +82,23 @@ def score_dictionary(
         Of at least two classes.
     spec
         The defaults if None.
+    groups
+        Int (n_images,), from 0: images of a group come into the same half and are drawn anew
+        together. None: each for itself.
 
     Raises
     ------
     ValueError
-        If the codes are not sorted, out of range or not positive, or the labels do not fit.
+        If the codes are not sorted, out of range or not positive, the labels do not fit, or the
+        halves would need a group to be split.
     """
     spec = spec or ScoreSpec()
     labels = np.asarray(labels).astype(np.int64)
     _check(codes, labels, taxonomy)
     tree, n_classes = Tree.of(taxonomy), len(taxonomy.leaves)
-    chosen_on = split_halves(labels, spec.seed) if spec.split_selection else None
+    chosen_on = split_halves(labels, spec.seed, groups) if spec.split_selection else None
     ranked = strongest_first(codes)
-    halves = halve(ranked, labels, n_classes, spec.top_n, chosen_on)
+    halves = halve(ranked, labels, n_classes, spec.top_n, chosen_on, groups)
     permutations = leaf_permutations(tree, spec.p_draws, spec.seed)
     tables = tree.pair_tables()
     null = PairNull.of(halves, tables.height, permutations)
