@@ -2,6 +2,8 @@
 
 make demo-real
 make run CONFIG=config/real_shared_vendors.yaml
+.venv/bin/snakemake --cores all --configfile config/real_shared_vendors.yaml \\
+    --config results=results/real_grouped 'datasets={emoji: {group: vendor}}'
 .venv/bin/python benchmarks/real.py
 """
 
@@ -9,7 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-APART, SHARED = (Path("results", name, "tables") for name in ("real", "real_shared_vendors"))
+APART, SHARED, GROUPED = (
+    Path("results", name, "tables") for name in ("real", "real_shared_vendors", "real_grouped")
+)
 LAST = 5
 """Layer of all tables but that of the layers."""
 RECOVERY = ("node_recovery", "node_recovery_null_permuted")
@@ -38,7 +42,7 @@ SCORES = {
 
 def main() -> None:
     """Print the tables as Markdown."""
-    apart, shared = (pd.read_csv(folder / "metrics.csv") for folder in (APART, SHARED))
+    apart = pd.read_csv(APART / "metrics.csv")
     print_table(
         ["dictionary", *SCORES],
         [[name, *cells(chosen(apart, name), *SCORES.values())] for name in KINDS],
@@ -66,12 +70,17 @@ def main() -> None:
             for row in probes.itertuples()
         ],
     )
+    studies = {
+        "apart": apart,
+        "shared": pd.read_csv(SHARED / "metrics.csv"),
+        "shared, halves by vendor": pd.read_csv(GROUPED / "metrics.csv"),
+    }
     print_table(
         ["dictionary", "vendors", *SCORES],
         [
             [name, vendors, *cells(chosen(table, name), *SCORES.values())]
             for name in COMPARED
-            for vendors, table in (("apart", apart), ("shared", shared))
+            for vendors, table in studies.items()
         ],
     )
 
