@@ -38,6 +38,7 @@ SCORES = {
     "FVE": ("fve",),
 }
 """Columns of metrics.csv by the words for them."""
+IDENTITY = ["dictionary", "experiment", "layer", "variant", "width", "sparsity"]
 
 
 def main() -> None:
@@ -54,7 +55,7 @@ def main() -> None:
             for layer in range(1, LAST + 1)
         ],
     )
-    nodes = pd.read_csv(APART / "nodes.csv.gz")
+    nodes = pd.read_csv(APART / "nodes.csv.gz").merge(apart[IDENTITY], on="dictionary")
     rows = []
     for size, (least, most) in SIZES.items():
         of_size = nodes[nodes["n_leaves"].between(least, most)]
@@ -62,7 +63,9 @@ def main() -> None:
         found = [cells(share, ("recovered", "recovered_null_permuted"))[0] for share in shares]
         rows.append([size, str(of_size["wnid"].nunique()), *found])
     print_table(["classes of a node", "nodes", *KINDS], rows)
-    probes = pd.read_csv(APART / "probes.csv").query("layer == @LAST and probe == 'linear'")
+    probes = pd.read_csv(APART / "probes.csv").query(
+        "layer == @LAST and probe == 'linear' and experiment != 'patches'"
+    )
     print_table(
         ["probe of", "level", "groups", "accuracy", "largest group"],
         [
@@ -99,7 +102,12 @@ def by_dictionary(nodes: pd.DataFrame) -> pd.DataFrame:
 
 
 def cells(rows: pd.DataFrame, *columns: tuple[str, ...]) -> list[str]:
-    """Return the range of each column over the rows; that of a second one, a null, in brackets."""
+    """Return the range of each column over the rows; that of a second one, a null, in brackets.
+
+    Empty where there are no rows.
+    """
+    if rows.empty:
+        return [""] * len(columns)
     return [
         " ".join(
             f"({span(rows[name])})" if place else span(rows[name])
