@@ -130,7 +130,7 @@ lock: $(VENV)/uv ## resolve the requirements again and write the locks
 # Python alone is in connection-pool, which comes as source.
 wheels: $(VENV)/uv ## check that the locks install on every system that README names, without a compiler
 	@for system in x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin; do \
-		for version in 3.11 3.12 3.13; do for lock in requirements requirements-dev; do \
+		for version in 3.11 3.12 3.13; do for lock in requirements requirements-dev real; do \
 			echo "$$system, Python $$version, $$lock" && MACOSX_DEPLOYMENT_TARGET=14.0 \
 			$(BIN)/uv pip install --quiet --dry-run --target $(VENV)/wheels --require-hashes --no-deps \
 				--only-binary :all: --no-binary connection-pool --python-platform $$system \

@@ -283,6 +283,14 @@ def test_image_folder_takes_no_rendering_options(default_config):
             {"source": "image_folder", "folders": SPLITS, "expected_images": {"train": 0}},
             "expected_images.train: 0 is out of range",
         ),
+        (
+            {"source": "image_folder", "folders": SPLITS, "group": "patient"},
+            "group: names a column of label_files.eval, which is missing",
+        ),
+        (
+            {"source": "webdataset", "folders": SPLITS, "group": "patient"},
+            "group: not for source webdataset",
+        ),
     ],
 )
 def test_faults_of_a_dataset(default_config, dataset, message):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cladescope.codes.linear import nearest, unit_rows, vote
-from cladescope.scores.probes import ProbeSpec, Split, class_levels, probe_layer
+from cladescope.scores.probes import ProbeSpec, Split, class_levels, penalty_images, probe_layer
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 from cladescope.taxonomy.tree import Tree
 
@@ -95,3 +95,12 @@ def test_classes_without_a_hierarchy_are_told_apart_but_not_held_out(tmp_path) -
     nodes = pd.read_parquet(tmp_path / "n.parquet")
     assert (nodes["probe_mcc"] > 0.97).all()
     assert (nodes["probe_held_out"] < 0.05).all()
+
+
+def test_a_penalty_is_chosen_on_groups_that_were_not_learnt() -> None:
+    random = np.random.default_rng(0)
+    groups = random.integers(0, 10, 200)
+    held = penalty_images(Split(np.zeros((200, 1)), np.zeros(200, int), groups), random)
+    # A fifth of ten groups, whole.
+    assert len(set(groups[held])) == 2
+    assert not set(groups[held]) & set(groups[~held])

@@ -41,3 +41,24 @@ rule index_images:
         code=code_of("index_images"),
     script:
         "../scripts/index_images.py"
+
+
+# Beside the index and not in it: a group changes scores, but no activation.
+rule group_images:
+    input:
+        index=f"<results>/{layout.INDEX}",
+        labels=lambda w: DATASETS[w.dataset]["label_files"][w.split],
+    output:
+        f"<results>/{layout.GROUPS}",
+    log:
+        "<logs>/group_images/{dataset}_{split}.log",
+    benchmark:
+        "<benchmarks>/group_images/{dataset}_{split}.tsv"
+    priority: EARLY
+    conda:
+        ENVIRONMENT
+    params:
+        spec=lambda w: {"column": DATASETS[w.dataset]["group"]},
+        code=code_of("group_images"),
+    script:
+        "../scripts/group_images.py"

@@ -111,6 +111,17 @@ def dataset_file(name, pack=None):
     return path
 
 
+def groups_of(split, pack=None):
+    """An input: the groups of the images of a job's dataset; nothing where they are not told."""
+
+    def paths(wildcards):
+        name = EXPERIMENTS[pack.experiment if pack else wildcards.experiment]["dataset"]
+        told = "group" in DATASETS[name] and split in DATASETS[name]["label_files"]
+        return [f"{RESULTS}/{layout.GROUPS.format(dataset=name, split=split)}"] if told else []
+
+    return paths
+
+
 def final_output():
     """All that a run makes in the end, but the table of what it cost."""
     return [*TABLES, *FIGURES, *RELEVANCY, *ATLAS]

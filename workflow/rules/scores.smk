@@ -6,6 +6,7 @@ for pack in PACKS:
         input:
             codes=files_of(pack, "codes.parquet"),
             index=dataset_file("images/eval.parquet", pack),
+            groups=groups_of("eval", pack),
             taxonomy=dataset_file("taxonomy.parquet", pack),
         output:
             **{table: files_of(pack, f"{table}.parquet") for table in SCORE_TABLES},
@@ -53,6 +54,7 @@ rule probe_layer:
         **{split: manifest_of(None, split) for split in SPLITS},
         train_index=dataset_file("images/train.parquet"),
         eval_index=dataset_file("images/eval.parquet"),
+        train_groups=groups_of("train"),
         taxonomy=dataset_file("taxonomy.parquet"),
     output:
         levels=f"<results>/{layout.PROBES}.parquet",

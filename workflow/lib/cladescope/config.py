@@ -288,6 +288,12 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
                     f"{key}.sweep.variants.{variant}.sparsity: {max(grid['sparsity'])} exceeds the "
                     f"width {min(grid['width'])}; the largest valid k is {min(grid['width'])}"
                 )
+    for name, dataset in config["datasets"].items():
+        if "group" in dataset and "eval" not in dataset.get("label_files", {}):
+            yield (
+                f"datasets.{name}.group: names a column of label_files.eval, which is missing; "
+                "add it, or remove the group"
+            )
     training = config["training"]
     if training["warmup_share"] + training["decay_share"] > 1:
         yield "training: warmup_share and decay_share exceed 1 together; lower one of them"

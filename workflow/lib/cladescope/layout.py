@@ -14,6 +14,7 @@ RENDERED = DATASET + "/rendered/{split}"
 IMAGES = DATASET + "/images/{split}"
 """Stem: `.parquet` is the index, `.source.json` where the images are, `_skipped.csv` bad images."""
 INDEX = IMAGES + ".parquet"
+GROUPS = IMAGES + ".groups.parquet"
 TAXONOMY = DATASET + "/taxonomy.parquet"
 
 BACKBONE = "backbones/{dataset}/s{seed}"

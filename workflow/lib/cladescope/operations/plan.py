@@ -237,6 +237,11 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
     counts = Counter(
         render_planted=len(planted) * len(SPLITS),
         index_images=len(datasets) * len(SPLITS),
+        group_images=sum(
+            len(config["datasets"][name]["label_files"])
+            for name in datasets
+            if "group" in config["datasets"][name]
+        ),
         build_taxonomy=len(datasets),
         train_planted_backbone=sum(
             path.startswith(f"{config['results']}/backbones/") for path in backbones

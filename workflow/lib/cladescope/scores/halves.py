@@ -47,6 +47,8 @@ class Firings:
     labels: np.ndarray
     """int32 (n_images,): class of each image of the half."""
     n_classes: int
+    groups: np.ndarray | None = None
+    """int32 (n_images,): group of each image of the half, if images belong together."""
 
     @property
     def n_firing(self) -> np.ndarray:
@@ -89,10 +91,13 @@ class Firings:
         return replace(self, image=image)
 
     def resampled(self, random: np.random.Generator) -> "Firings":
-        """Draw the half's images anew with replacement, within each class.
+        """Draw the half's images anew with replacement, within each class; or its groups.
 
-        Every copy of an image is an image of its own and takes the position of one of its class.
+        Every copy of an image is an image of its own. Copies of images that are drawn each for
+        itself take the position of one of their class; with groups the number of images changes.
         """
+        if self.groups is not None:
+            return self._regrouped(self.groups, random)
         order = self._by_class
         size = self.class_size[self.labels[order]]
         first = (np.cumsum(self.class_size) - self.class_size)[self.labels[order]]
@@ -111,6 +116,25 @@ class Firings:
             activation=np.repeat(self.activation, times),
         )
 
+    def _regrouped(self, groups: np.ndarray, random: np.random.Generator) -> "Firings":
+        """Draw whole groups anew with replacement."""
+        present, group = np.unique(groups, return_inverse=True)
+        drawn = np.bincount(
+            random.integers(len(present), size=len(present)), minlength=len(present)
+        )
+        copies = drawn[group]
+        times = copies[self.image]
+        end = np.concatenate([[0], np.cumsum(times)])
+        first = (np.cumsum(copies) - copies)[self.image] - end[:-1]
+        return replace(
+            self,
+            start=end[self.start],
+            image=(np.arange(end[-1]) + np.repeat(first, times)).astype(self.image.dtype),
+            activation=np.repeat(self.activation, times),
+            labels=np.repeat(self.labels, copies),
+            groups=np.repeat(groups, copies),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Halves:
@@ -121,6 +145,12 @@ class Halves:
     choose: Firings
     score: Firings
     top_n: int
+
+    @property
+    def can_resample(self) -> bool:
+        """Whether each half has more to draw from than a single group."""
+        groups = (half.groups for half in (self.choose, self.score))
+        return all(group is None or len(np.unique(group)) > 1 for group in groups)
 
     @cached_property
     def choose_top(self) -> ClassCounts:
@@ -148,23 +178,32 @@ class Halves:
         return replace(self, choose=choose, score=score)
 
 
-def split_halves(labels: np.ndarray, seed: int, *, separate: bool = True) -> tuple[np.ndarray, ...]:
+def split_halves(
+    labels: np.ndarray, seed: int, groups: np.ndarray | None = None, *, separate: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw the images that choices are made on, and those that they are measured on.
 
     Of each class, at random, as many as the smallest class has: were the classes of one subtree
     larger than others, images drawn at random would have much in common, which permuting the
-    leaves takes away. The first half of these choose, rounded down.
+    leaves takes away. The first half of these choose, rounded down. Of groups none is left out.
 
     Parameters
     ----------
     labels
-        Int (n_images,). How classes are numbered does not matter; each number has an image.
-    separate
-        False makes all of these images both halves.
+        Int (n_images,).
+    groups
+        Int (n_images,), from 0: images of a group come into the same half. The larger groups come
+        first (ties at random), each into the half that has fewer images of its classes (ties at
+        random), so that classes are halved as far as groups allow.
 
     Returns
     -------
     Two bool (n_images,).
+
+    Raises
+    ------
+    ValueError
+        If all images are of one group.
 
     Examples
     --------
@@ -172,6 +211,9 @@ def split_halves(labels: np.ndarray, seed: int, *, separate: bool = True) -> tup
     >>> int(choose.sum()), int(score.sum()), bool((choose & score).any())
     (2, 2, False)
     """
+    if groups is not None and separate:
+        first = _split_groups(labels, groups, seed)
+        return first, ~first
     draw = np.random.default_rng((seed, _SPLIT_STREAM)).random(len(labels))
     order = np.lexsort((draw, labels))
     size = np.bincount(labels)
@@ -183,12 +225,34 @@ def split_halves(labels: np.ndarray, seed: int, *, separate: bool = True) -> tup
     return rank < least // 2, (least // 2 <= rank) & (rank < least)
 
 
+def _split_groups(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+    size = np.bincount(groups)
+    if np.count_nonzero(size) < 2:
+        raise ValueError(
+            "all evaluation images are of one group, which cannot be split into halves; remove the "
+            "dataset's `group`, or set scores.split_selection: false"
+        )
+    draw, coin = np.random.default_rng((seed, _SPLIT_STREAM)).random((2, len(size)))
+    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(size)[:-1])
+    first = np.zeros(len(labels), bool)
+    # Images of each class in the half of choices, less those in the other.
+    lead = np.zeros(labels.max() + 1, np.int64)
+    for group in np.lexsort((draw, -size)):
+        classes = labels[members[group]]
+        ahead = lead[classes].sum()
+        chosen = ahead < 0 or (ahead == 0 and coin[group] < 0.5)
+        first[members[group]] = chosen
+        np.add.at(lead, classes, 1 if chosen else -1)
+    return first
+
+
 def halve(
     codes: Codes,
     labels: np.ndarray,
     n_classes: int,
     top_n: int,
     parts: tuple[np.ndarray, ...] | None = None,
+    groups: np.ndarray | None = None,
 ) -> Halves:
     """Take the latents that fire on `top_n` images or more of each half.
 
@@ -203,19 +267,26 @@ def halve(
     parts
         bool (n_images,) each: the half that choices are made on, and the one that they are measured
         on, as `split_halves` draws them; None makes all images both halves.
+    groups
+        Int (n_images,), from 0: which images are drawn anew together; None draws each for itself.
     """
     first, second = parts or (np.ones(codes.n_images, bool),) * 2
     enough = np.ones(codes.width, bool)
     for mask in (first, second):
         enough &= np.bincount(codes.latent[mask[codes.image]], minlength=codes.width) >= top_n
     scored = np.flatnonzero(enough)
-    choose = _half(codes, labels, n_classes, first, scored)
-    score = choose if second is first else _half(codes, labels, n_classes, second, scored)
+    choose = _half(codes, labels, n_classes, first, scored, groups)
+    score = choose if second is first else _half(codes, labels, n_classes, second, scored, groups)
     return Halves(scored, choose, score, top_n)
 
 
 def _half(
-    codes: Codes, labels: np.ndarray, n_classes: int, mask: np.ndarray, scored: np.ndarray
+    codes: Codes,
+    labels: np.ndarray,
+    n_classes: int,
+    mask: np.ndarray,
+    scored: np.ndarray,
+    groups: np.ndarray | None,
 ) -> Firings:
     is_scored = np.zeros(codes.width, bool)
     is_scored[scored] = True
@@ -228,6 +299,7 @@ def _half(
         activation=codes.activation[kept],
         labels=labels[mask].astype(np.int32),
         n_classes=n_classes,
+        groups=None if groups is None else groups[mask].astype(np.int32),
     )
 
 

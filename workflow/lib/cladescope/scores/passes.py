@@ -83,12 +83,13 @@ class Scorer:
 
         The images are resampled within their class and half; the interval is the score ± 1.96
         standard deviations of the resampled scores. (Not their percentiles: a resample repeats
-        images, which lowers heights whatever the latent.)
+        images, which lowers heights whatever the latent.) Where images have groups, these are
+        drawn anew, within their half; there are no intervals if a half is a single group.
         """
         random = np.random.default_rng((self.spec.seed, Stream.BOOTSTRAP))
         resamples = [
             self.means(self.halves.changed(lambda half: half.resampled(random)))
-            for _ in range(self.spec.bootstrap_draws)
+            for _ in range(self.spec.bootstrap_draws if self.halves.can_resample else 0)
         ]
         ends: dict[str, float | None] = {}
         for name in (name for name, score in SCORES.items() if score.interval):

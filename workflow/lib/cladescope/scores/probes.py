@@ -5,7 +5,7 @@ The ridge score of a node is the sum of its classes' scores, which is the ridge 
 node itself, so one fit serves every level and every node.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -68,6 +68,8 @@ class Split:
 
     x: Float[np.ndarray, "images d"]
     labels: Int[np.ndarray, " images"]
+    groups: Int[np.ndarray, " images"] | None = None
+    """From 0; images of a group are held out together. None: each for itself."""
 
 
 def probe_layer(
@@ -82,10 +84,11 @@ def probe_layer(
     tree = Tree.of(taxonomy)
     random = np.random.default_rng(spec.seed)
     kept = np.sort(random.permutation(len(train.labels))[: spec.images])
-    train = Split(train.x[kept].astype(np.float32), train.labels[kept])
+    groups = None if train.groups is None else train.groups[kept]
+    train = Split(train.x[kept].astype(np.float32), train.labels[kept], groups)
     mean = train.x.mean(0)
     scale = float(np.sqrt(np.square(train.x - mean).mean())) or 1.0
-    train, test = (Split((s.x.astype(np.float32) - mean) / scale, s.labels) for s in (train, test))
+    train, test = (replace(s, x=(s.x.astype(np.float32) - mean) / scale) for s in (train, test))
     fitted = _ridge(train, test.x, len(taxonomy.leaves), random)
     neighbours, _ = nearest(unit_rows(test.x), unit_rows(train.x), spec.neighbours)
     rows = []
@@ -157,8 +160,8 @@ class _Scores:
 def _ridge(
     train: Split, test: Float[np.ndarray, "images d"], n_classes: int, random: np.random.Generator
 ) -> _Scores:
-    """Fit the classes; a fifth of the images, at random, chooses the penalty."""
-    held = random.random(len(train.labels)) < 0.2
+    """Fit the classes; a fifth of the images or groups, at random, chooses the penalty."""
+    held = penalty_images(train, random)
     best, penalty = -1.0, PENALTIES[0]
     for candidate in PENALTIES if held.any() and not held.all() else ():
         probe = Ridge.fit(train.x[~held], train.labels[~held], n_classes, candidate)
@@ -167,6 +170,14 @@ def _ridge(
             best, penalty = float(right.mean()), candidate
     probe = Ridge.fit(train.x, train.labels, n_classes, penalty)
     return _Scores(probe.scores(train.x), probe.scores(test))
+
+
+def penalty_images(train: Split, random: np.random.Generator) -> Bool[np.ndarray, " images"]:
+    """Draw a fifth of the images; where they have groups, a fifth of these, one at least."""
+    if train.groups is None:
+        return random.random(len(train.labels)) < 0.2
+    present = np.unique(train.groups)
+    return np.isin(train.groups, random.permutation(present)[: max(1, len(present) // 5)])
 
 
 def _node_quality(

@@ -81,7 +81,11 @@ class DictionaryScores(NamedTuple):
 
 
 def score_dictionary(
-    codes: Codes, labels: np.ndarray, taxonomy: Taxonomy, spec: ScoreSpec | None = None
+    codes: Codes,
+    labels: np.ndarray,
+    taxonomy: Taxonomy,
+    spec: ScoreSpec | None = None,
+    groups: np.ndarray | None = None,
 ) -> DictionaryScores:
     """Score a dictionary's latents against the class hierarchy, beside the nulls.
 
@@ -97,24 +101,24 @@ def score_dictionary(
         Of at least two classes.
     spec
         The defaults if None.
+    groups
+        Int (n_images,), from 0: images of a group come into the same half and are drawn anew
+        together. None: each for itself.
 
     Raises
     ------
     ValueError
-        If the codes are not sorted, out of range or not positive, the labels do not fit, or a class
-        has too few images to be in both halves.
+        If the codes are not sorted, out of range or not positive, the labels do not fit, a class
+        has too few images to be in both halves, or the halves would need a group to be split.
     """
     spec = spec or ScoreSpec()
     labels = np.asarray(labels).astype(np.int64)
     _check(codes, labels, taxonomy, least=2 if spec.split_selection else 1)
     tree, n_classes = Tree.of(taxonomy), len(taxonomy.leaves)
-    parts = split_halves(labels, spec.seed, separate=spec.split_selection)
-    n_images = int((parts[0] | parts[1]).sum())
-    if n_images < codes.n_images:
-        rule = "as many of each class as the smallest has"
-        log.warning("%d of %d images are scored: %s", n_images, codes.n_images, rule)
+    parts = split_halves(labels, spec.seed, groups, separate=spec.split_selection)
+    _warn_of_sizes(labels, parts)
     ranked = strongest_first(codes, spec.seed)
-    halves = halve(ranked, labels, n_classes, spec.top_n, parts)
+    halves = halve(ranked, labels, n_classes, spec.top_n, parts, groups)
     tables = tree.pair_tables()
     permutations = leaf_permutations(tree, spec.seed)
     null = PairNull.of(halves, tables.height, permutations, spec.p_draws, spec.fdr)
@@ -155,7 +159,7 @@ def score_dictionary(
             )
         ),
         scores={
-            "n_images": n_images,
+            "n_images": int((parts[0] | parts[1]).sum()),
             "n_classes": n_classes,
             "n_internal_nodes": len(tree.internal),
             "n_relations": len(scorer.relations.child),
@@ -170,6 +174,23 @@ def score_dictionary(
             **scorer.nulls(observed, permuted),
         },
     )
+
+
+def _warn_of_sizes(labels: np.ndarray, parts: tuple[np.ndarray, np.ndarray]) -> None:
+    """Log how many images are left out, and whether classes differ in size for all that."""
+    n_images = int((parts[0] | parts[1]).sum())
+    if n_images < len(labels):
+        rule = "as many of each class as the smallest has"
+        log.warning("%d of %d images are scored: %s", n_images, len(labels), rule)
+    sizes = [np.bincount(labels[part], minlength=labels.max() + 1) for part in parts]
+    if any(size.min() < size.max() for size in sizes):
+        least, most = min(size.min() for size in sizes), max(size.max() for size in sizes)
+        log.warning(
+            "classes have %d to %d images in a half, as groups stay whole: if those of a subtree "
+            "have more than others, p-values are too small",
+            least,
+            most,
+        )
 
 
 def _matched(halves: Halves, folds: Folds, spec: ScoreSpec) -> float:
