@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 from cladescope.codes.linear import Ridge, nearest, unit_rows, vote
 from cladescope.files import write_aside
+from cladescope.scores.alignment import MCC_SLACK
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import INTERNAL, Tree
 
@@ -169,8 +170,8 @@ def _node_quality(
     guess = score >= cut
     constant = guess.all() or not guess.any()
     mcc = 0.0 if constant else float(np.corrcoef(guess, truth)[0, 1])
-    rank = np.empty(len(score))
-    rank[np.argsort(score, kind="stable")] = np.arange(1, len(score) + 1)
+    _, value, count = np.unique(score, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(count) - (count - 1) / 2)[value]  # the mean rank of equal scores
     n_under = int(truth.sum())
     wins = rank[truth].sum() - n_under * (n_under + 1) / 2
     return mcc, float(wins / (n_under * (len(truth) - n_under)))
@@ -184,4 +185,6 @@ def _best_cut(score: np.ndarray, truth: np.ndarray) -> float:
     r = np.arange(1, n + 1)
     scale = np.sqrt(r * (n - r) * float(size * (n - size)))
     mcc = np.divide(n * hits - r * size, scale, out=np.zeros(n), where=scale > 0)
-    return float(score[order[mcc.argmax()]])
+    # A cut between equal scores is none.
+    mcc[:-1][score[order][1:] == score[order][:-1]] = -1
+    return float(score[order[(mcc >= mcc.max() - MCC_SLACK).argmax()]])
