@@ -104,3 +104,17 @@ def test_a_penalty_is_chosen_on_groups_that_were_not_learnt() -> None:
     # A fifth of ten groups, whole.
     assert len(set(groups[held])) == 2
     assert not set(groups[held]) & set(groups[~held])
+
+
+def test_equal_scores_are_a_tie_whatever_the_order_of_the_images(tmp_path) -> None:
+    # Half of the images of the domain u differ from the others; all else is equal.
+    labels = np.repeat(np.arange(8), 20)
+    x = np.zeros((160, 3))
+    x[(labels >= 4) & (np.arange(160) % 2 == 0)] = 1
+    split = Split(x, labels)
+    probe_layer(split, split, TAXONOMY, ProbeSpec(), tmp_path / "l.parquet", tmp_path / "n.parquet")
+    nodes = pd.read_parquet(tmp_path / "n.parquet").set_index("wnid")
+    # 40 of the 80 images of u beat all 80 others, 40 tie with them.
+    assert nodes.loc["u", "probe_auroc"] == 0.75
+    # 40 above the cut, all of them in u: 160*40 - 40*80 = 3200 / sqrt(40*120*80*80).
+    assert nodes.loc["u", "probe_mcc"] == pytest.approx(3200 / np.sqrt(40 * 120 * 80 * 80))

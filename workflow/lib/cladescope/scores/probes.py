@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from cladescope.codes.linear import Ridge, nearest, unit_rows, vote
 from cladescope.files import write_aside
+from cladescope.scores.alignment import MCC_SLACK
 from cladescope.scores.held_out import N_FOLDS, NULL_FOLDS, Folds, mean_over
 from cladescope.scores.nulls import leaf_permutations
 from cladescope.taxonomy.taxonomy import Taxonomy
@@ -190,8 +191,8 @@ def _node_quality(
     cut = _best_cut(scores.train @ classes, classes[train.labels])
     score = scores.test @ classes
     guess = score >= cut
-    rank = np.empty(len(score))
-    rank[np.argsort(score, kind="stable")] = np.arange(1, len(score) + 1)
+    _, value, count = np.unique(score, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(count) - (count - 1) / 2)[value]  # the mean rank of equal scores
     n_under = int(truth.sum())
     wins = rank[truth].sum() - n_under * (n_under + 1) / 2
     return _mcc(guess, truth), float(wins / (n_under * (len(truth) - n_under)))
@@ -274,7 +275,9 @@ def _best_cut(score: np.ndarray, truth: np.ndarray) -> float:
     r = np.arange(1, n + 1)
     scale = np.sqrt(r * (n - r) * float(size * (n - size)))
     mcc = np.divide(n * hits - r * size, scale, out=np.zeros(n), where=scale > 0)
-    return float(score[order[mcc.argmax()]])
+    # A cut between equal scores is none.
+    mcc[:-1][score[order][1:] == score[order][:-1]] = -1
+    return float(score[order[(mcc >= mcc.max() - MCC_SLACK).argmax()]])
 
 
 def _or_none(values: Float[np.ndarray, " n"]) -> list[float | None]:
