@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from cladescope.codes.codes import Codes
 from cladescope.codes.ranking import strongest_first
+from cladescope.scores.alignment import align
 from cladescope.scores.halves import halve, split_halves
 from cladescope.scores.score import score_dictionary
 from cladescope.scores.sensitivity import SensitivitySpec
 from cladescope.scores.spec import ScoreSpec
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
+from cladescope.taxonomy.tree import Tree
 
 TAXONOMY = taxonomy_from_parents(
     [*"abcdef"],
@@ -106,16 +108,21 @@ def test_what_holds_in_one_group_alone_is_not_recovered():
     assert together.scores["node_recovery_low"] is not None
 
 
-def test_intervals_are_wider_where_images_belong_together():
+def resamples(firings):
+    random = np.random.default_rng(0)
+    return [firings.resampled(random) for _ in range(100)]
+
+
+def test_resamples_differ_more_where_images_belong_together():
     # A latent for p that half of the groups fire: 30 groups of eight images tell less than 240.
     labels, groups = np.tile(np.arange(6), 40), np.repeat(np.arange(30), 8)
     fires = np.random.default_rng(1).permutation(30)[groups] < 15
     image = np.flatnonzero(fires & (labels < 2))
     values = 1 + np.random.default_rng(0).random(len(image)).astype(np.float32)
     codes = Codes(image, np.zeros(len(image), int), values, 240, 1)
-    spec = replace(SPEC, bootstrap_draws=100, split_selection=False)
-    widths = []
+    ranked, tree, spread = strongest_first(codes, 0), Tree.of(TAXONOMY), []
     for part in (groups, None):
-        scores = score_dictionary(codes, labels, TAXONOMY, spec, part).scores
-        widths.append(scores["best_mcc_high"] - scores["best_mcc_low"])
-    assert widths[0] > 1.5 * widths[1]
+        halves = halve(ranked, labels, 6, 1, None, part)
+        drawn = [replace(halves, choose=new, score=new) for new in resamples(halves.choose)]
+        spread.append(np.std([align(half, tree, (8,), 0.5).best.mcc[0] for half in drawn]))
+    assert spread[0] > 1.5 * spread[1]
