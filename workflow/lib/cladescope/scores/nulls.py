@@ -38,7 +38,7 @@ class Stream(IntEnum):
     BOOTSTRAP = 4
     FOLDS = 5
     SUBSETS = 6
-    ABSORPTION = 7
+    ABSORPTION = 8
 
 
 def leaf_permutations(tree: Tree, seed: int) -> Iterator[np.ndarray]:

@@ -1,0 +1,81 @@
+"""The page of evidence, from tables made by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cladescope.scores.by_size import BY_SIZE
+from cladescope.summary.evidence import SCORES, between, evidence_page, number
+from cladescope.summary.trends import DIRECTED, over_start
+
+
+@pytest.fixture
+def tables() -> dict[str, pd.DataFrame]:
+    """A trained arm of two layers, with a start and class means, and a random backbone."""
+    rows = []
+    for experiment, weights in (("mine", "file"), ("twin", "random")):
+        for layer in (1, 2):
+            for variant, width, sparsity, seeds in (
+                ("topk", 8, 2, (0, 1)),
+                ("start", 8, 2, (0, 1)),
+                ("class_means", 5, 2, (np.nan,)),
+            ):
+                for seed in seeds:
+                    arm = {"experiment": experiment, "dataset": "d", "model": "m"}
+                    arm |= {"weights": weights, "token": "cls", "layer": layer}
+                    kind = {"variant": variant, "width": width, "sparsity": sparsity, "seed": seed}
+                    value = 0.1 * layer + 0.2 * (variant == "topk") + np.nan_to_num(seed) / 100
+                    scores = dict.fromkeys((*SCORES, *DIRECTED, "n_scored"), value)
+                    scores["held_out_null_permuted"] = -0.001
+                    rows.append({"dictionary": f"d{len(rows)}", **arm, **kind, **scores})
+    metrics = pd.DataFrame(rows)
+    sizes = pd.DataFrame(
+        {"dictionary": name, "size": size, "n_nodes": n, **dict.fromkeys(BY_SIZE, 0.75)}
+        for name in metrics["dictionary"]
+        for size, n in (("all", 3), ("2", 3), ("16+", 0))
+    )
+    probes = metrics[["experiment", "token", "layer"]].drop_duplicates()
+    probes = probes.assign(probe_held_out=0.5, probe_held_out_null_permuted=0.0)
+    gains = pd.DataFrame(
+        {"experiment": "mine", "dataset": "d", "model": "m", "weights": "file", "token": "cls"}
+        | {"layer": layer, "variant": "topk", "width": 8, "sparsity": 2, "score": "held_out"}
+        | {"gain": 0.2, "min": 0.1, "max": 0.3}
+        for layer in (1, 2)
+    )
+    return {"metrics": metrics, "sizes": sizes, "probes": probes, "gains": gains}
+
+
+def cells(page: str, start: str) -> list[list[str]]:
+    """Return the rows that begin with a cell, in the order of the page."""
+    return [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in page.splitlines()
+        if line.startswith(f"| {start} |")
+    ]
+
+
+def test_page_holds_the_deepest_layer_and_what_it_is_compared_with(tables) -> None:
+    page = evidence_page(**tables)
+    short = cells(page, "TopK SAE")[0]
+    # .1 · 2 + .2 and, of the second seed, .01 more.
+    assert short[1] == ".41 (.40 to .41) null .00" and short[2] == ".41 (.40 to .41)"
+    assert cells(page, "class means (supervised)")[0][1] == ".20 null .00"
+    assert cells(page, "TopK SAE, random backbone")
+    assert cells(page, "linear probe")[0][1] == ".50 null .00"
+    assert "| 2 (3 nodes) |" in page and "16+" not in page
+    added = page[page.index("What training adds") :]
+    assert cells(added, "topk w8 k2")[0][1] == ".20 (.10 to .30)"
+    assert page.count("What training adds") == 1
+
+
+def test_page_without_a_start_says_nothing_of_gains(tables) -> None:
+    metrics = tables["metrics"][tables["metrics"]["variant"] != "start"]
+    page = evidence_page(**{**tables, "metrics": metrics, "gains": over_start(metrics)})
+    assert "What training adds" not in page
+
+
+def test_numbers_as_they_are_written() -> None:
+    assert [number(v) for v in (0.123, -0.004, -0.126, 1.5, np.nan)] == [
+        ".12", ".00", "−.13", "1.50", "",
+    ]  # fmt: skip
+    assert number(12.4, 0) == "12" and between(0.1, 0.101, 0.099) == ".10"
