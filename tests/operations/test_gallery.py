@@ -2,14 +2,15 @@
 
 import shutil
 
+import pytest
 from PIL import Image
 
 from cladescope.files import read_json, write_json
 from cladescope.operations.gallery import (
-    EVIDENCE,
+    MARKS,
     PAGE,
     PICTURES,
-    QUOTED,
+    QUOTES,
     TITLES,
     outdated,
     page,
@@ -25,9 +26,10 @@ def test_every_figure_is_shown_by_the_code_that_draws_it(root):
     assert (root / PAGE).read_text() == page(root), "make demo gallery"
 
 
-def test_readme_quotes_what_the_demo_wrote(root):
-    readme = (root / "README.md").read_text()
-    assert quoting(readme, (root / EVIDENCE).read_text()) == readme, "make demo gallery"
+@pytest.mark.parametrize("quoting_page", QUOTES)
+def test_pages_quote_what_the_studies_wrote(root, quoting_page):
+    quoted = quoting(root, quoting_page, QUOTES[quoting_page])
+    assert (root / quoting_page).read_text() == quoted, "make demo gallery"
 
 
 def test_gallery_of_other_code_is_outdated(root, tmp_path):
@@ -39,9 +41,13 @@ def test_gallery_of_other_code_is_outdated(root, tmp_path):
     tables = tmp_path / "results" / "tables"
     tables.mkdir()
     (tables / "evidence.md").write_text("# Page\n\n## In short\n\n| 1 |\n\n## More\n")
-    (tmp_path / "README.md").write_text(f"before\n{QUOTED[0]}old{QUOTED[1]}\nafter\n")
+    (tmp_path / "docs").mkdir()
+    shutil.copy(tables / "evidence.md", tmp_path / "docs" / "evidence_real.md")
+    for quoting_page, source in QUOTES.items():
+        begin = MARKS[0].format(source.name)
+        (tmp_path / quoting_page).write_text(f"before\n{begin}old{MARKS[1]}\nafter\n")
     write_gallery(tmp_path / "results", tmp_path)
-    quoted = f"before\n{QUOTED[0]}\n\n| 1 |\n\n{QUOTED[1]}\nafter\n"
+    quoted = f"before\n{MARKS[0].format('evidence_demo.md')}\n\n| 1 |\n\n{MARKS[1]}\nafter\n"
     assert (tmp_path / "README.md").read_text() == quoted
     assert outdated(tmp_path) == []
     pictures = tmp_path / PICTURES

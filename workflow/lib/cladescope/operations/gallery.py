@@ -22,8 +22,14 @@ TITLES = {
 """Figures in the order of the page."""
 PAGE = Path("docs") / "gallery.md"
 EVIDENCE = Path("docs") / "evidence_demo.md"
-"""The study's page of evidence; README quotes its first section between these lines."""
-QUOTED = ("<!-- from docs/evidence_demo.md, by make gallery -->", "<!-- end -->")
+"""The study's page of evidence, whose first section README quotes."""
+QUOTES = {
+    Path("README.md"): EVIDENCE,
+    Path("docs") / "real.md": Path("docs") / "evidence_real.md",
+}
+"""Pages that quote the first section of a page of evidence."""
+MARKS = ("<!-- from {}, by make gallery -->", "<!-- end -->")
+"""What it stands between."""
 PICTURES = Path("docs") / "figures" / "gallery"
 QUALITY = 85
 
@@ -53,17 +59,19 @@ def write_gallery(results: str | Path, checkout: Path) -> None:
         aside.write_text(page(checkout))
     with write_aside(checkout / EVIDENCE) as aside:
         aside.write_text(evidence.read_text())
-    readme = (checkout / "README.md").read_text()
-    with write_aside(checkout / "README.md") as aside:
-        aside.write_text(quoting(readme, evidence.read_text()))
+    for page_path, source in QUOTES.items():
+        text = quoting(checkout, page_path, source)
+        with write_aside(checkout / page_path) as aside:
+            aside.write_text(text)
 
 
-def quoting(readme: str, evidence: str) -> str:
-    """Put the first section of a page of evidence between README's two marks."""
-    section = evidence.split("\n## ")[1].partition("\n")[2].strip()
-    before, _, rest = readme.partition(QUOTED[0])
-    _, _, after = rest.partition(QUOTED[1])
-    return f"{before}{QUOTED[0]}\n\n{section}\n\n{QUOTED[1]}{after}"
+def quoting(checkout: Path, page_path: Path, source: Path) -> str:
+    """Return a page with the first section of its source between its two marks."""
+    begin = MARKS[0].format(source.name)
+    section = (checkout / source).read_text().split("\n## ")[1].partition("\n")[2].strip()
+    before, _, rest = (checkout / page_path).read_text().partition(begin)
+    _, _, after = rest.partition(MARKS[1])
+    return f"{before}{begin}\n\n{section}\n\n{MARKS[1]}{after}"
 
 
 def drawing_code(checkout: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from cladescope.names import BASELINES, labels
 from cladescope.scores.by_size import BY_SIZE, SIZES
-from cladescope.summary.trends import ARM, KIND
+from cladescope.summary.trends import ARM, KIND, across_layers
 from cladescope.sweep import SPARSITY, SUPERVISED
 
 SCORES = (
@@ -41,7 +41,7 @@ def evidence_page(
         The tables `metrics.csv`, `sizes.csv.gz`, `probe_nodes.csv` and `gains.csv`.
     """
     short = headline(metrics, probes)
-    metrics = metrics.assign(kind=_kinds(metrics))
+    metrics = metrics.assign(kind=_kinds(across_layers(metrics)))
     gains = gains.assign(kind=_kinds(gains))
     parts = [
         "# What this study shows\n\nA number is the mean over seeds; in brackets the least and the "
@@ -108,10 +108,14 @@ def _kinds(table: pd.DataFrame) -> pd.Series:
 
 
 def _kind(variant: str, width: float, sparsity: float) -> str:
+    parts = [variant]
+    if not pd.isna(width):
+        parts.append(f"w{width:g}")
+    if not pd.isna(sparsity):
+        parts.append(f"{SPARSITY.get(variant, 'k')}{sparsity:g}")
     if variant in SUPERVISED:
-        return f"{variant} (supervised)"
-    letter = SPARSITY.get(variant, "k")
-    return f"{variant} w{width:g}" + ("" if pd.isna(sparsity) else f" {letter}{sparsity:g}")
+        parts.append("(supervised)")
+    return " ".join(parts)
 
 
 def _probes(metrics: pd.DataFrame, probes: pd.DataFrame) -> str:

@@ -90,7 +90,7 @@ def _heatmaps(panels: dict[str, pd.DataFrame], names: list[str]) -> Figure:
             yticklabels=names,
             ax=axis,
         )
-        axis.set(title=title, xlabel="layer (block)", ylabel="")
+        axis.set(title=title, xlabel="layer", ylabel="")
         axis.tick_params(axis="y", length=0, labelsize=7)
         for label in axis.get_yticklabels():
             label.set_horizontalalignment("left")

@@ -54,7 +54,7 @@ def plot_scores(metrics: pd.DataFrame, probes: pd.DataFrame) -> Figure:
         facet_kws={"sharey": False, "legend_out": True},
     )
     grid.set_titles("{col_name}")
-    grid.set_axis_labels("layer (block)", "")
+    grid.set_axis_labels("layer", "")
     grid.set(xticks=sorted(metrics["layer"].unique()))
     grid.legend.set_title("")
     sns.move_legend(grid, "lower center", bbox_to_anchor=(0.45, -0.11), ncol=4, frameon=False)

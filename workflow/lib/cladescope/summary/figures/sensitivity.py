@@ -44,6 +44,6 @@ def plot_sensitivity(sensitivity: pd.DataFrame, metrics: pd.DataFrame) -> Figure
         facet_kws={"sharey": False},
     )
     grid.set_titles("{col_name}")
-    grid.set_axis_labels("layer (block)", "")
+    grid.set_axis_labels("layer", "")
     grid.set(xticks=sorted(table["layer"].unique()))
     return grid.figure

@@ -45,7 +45,7 @@ def plot_surface(metrics: pd.DataFrame) -> Figure:
             cbar_kws={"location": "bottom", "label": label, "shrink": 0.8},
             ax=axis,
         )
-        axis.set(xlabel="layer (block)", ylabel="")
+        axis.set(xlabel="layer", ylabel="")
         axis.grid(visible=False)
         axis.tick_params(axis="y", rotation=0, length=0)
     return figure
