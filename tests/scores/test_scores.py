@@ -734,10 +734,18 @@ def test_absorption_splitting_and_relations_by_hand() -> None:
     assert (parts["splitting"], parts["n_edges"]) == (1.0, 0)
 
 
-def test_a_class_with_too_few_images_is_refused_with_the_ratio() -> None:
-    codes, labels = sparse(np.ones((21, 1))), np.repeat(np.arange(4), [8, 4, 8, 1])
-    with pytest.raises(ValueError, match=r"d \(1\): fewer than 2 images.*ratio 8 : 1"):
-        score_dictionary(codes, labels, SMALL)
+@pytest.mark.parametrize("sizes", [[8, 4, 8, 1], [8, 4, 8, 0]])
+def test_classes_that_cannot_be_levelled_have_no_permuted_null(sizes, caplog) -> None:
+    labels = np.repeat(np.arange(4), sizes)
+    codes = sparse(np.ones((len(labels), 1)))
+    spec = replace(QUICK, split_selection=True, null_draws=5, p_draws=20)
+    found = score_dictionary(codes, labels, SMALL, spec)
+    assert f"d: {sizes[3]} images, where the largest class has 8" in caplog.text
+    assert found.scores["n_images"] == sum(sizes)
+    assert found.scores["node_recovery"] is not None
+    missing = ["node_recovery_null_permuted", "held_out_null_permuted", "significant_share"]
+    assert {found.scores[name] for name in (*missing, "ontological_coverage")} == {None}
+    assert found.latents["p_value"].null_count == found.latents.num_rows
 
 
 def test_of_every_class_as_many_images_are_scored(caplog: pytest.LogCaptureFixture) -> None:

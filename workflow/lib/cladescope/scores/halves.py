@@ -179,7 +179,12 @@ class Halves:
 
 
 def split_halves(
-    labels: np.ndarray, seed: int, groups: np.ndarray | None = None, *, separate: bool = True
+    labels: np.ndarray,
+    seed: int,
+    groups: np.ndarray | None = None,
+    *,
+    separate: bool = True,
+    level: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw the images that choices are made on, and those that they are measured on.
 
@@ -195,6 +200,10 @@ def split_halves(
         Int (n_images,), from 0: images of a group come into the same half. The larger groups come
         first (ties at random), each into the half that has fewer images of its classes (ties at
         random), so that classes are halved as far as groups allow.
+    separate
+        False makes all of the images both halves.
+    level
+        False takes all images of every class.
 
     Returns
     -------
@@ -219,10 +228,9 @@ def split_halves(
     size = np.bincount(labels)
     rank = np.empty(len(labels), np.int64)
     rank[order] = np.arange(len(labels)) - (np.cumsum(size) - size)[labels[order]]
-    least = size.min()
-    if not separate:
-        return (rank < least,) * 2
-    return rank < least // 2, (least // 2 <= rank) & (rank < least)
+    kept = np.full(len(size), size.min()) if level else size
+    taken, half = rank < kept[labels], rank < kept[labels] // 2
+    return (taken & half, taken & ~half) if separate else (taken, taken)
 
 
 def _split_groups(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:

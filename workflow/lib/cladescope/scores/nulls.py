@@ -168,7 +168,7 @@ class PairNull:
         permutations
             As `leaf_permutations` draws them.
         draws
-            Permutations that serve all latents.
+            Permutations that serve all latents; 0 tests none of them.
         fdr
             A latent is significant if its q-value is below this.
 
@@ -185,8 +185,9 @@ class PairNull:
         for draw, permutation in enumerate(islice(permutations, draws)):
             drawn[draw] = pair_sums(top.permuted(permutation), heights)
         low = (drawn <= observed).sum(0)
-        p_value = np.where(n_pairs > 0, (1 + low) / (1 + draws), np.nan)
-        going = np.flatnonzero((n_pairs > 0) & (low < ENOUGH))
+        tested = (n_pairs > 0) & (draws > 0)
+        p_value = np.where(tested, (1 + low) / (1 + draws), np.nan)
+        going = np.flatnonzero(tested & (low < ENOUGH))
         while len(going) and not (benjamini_hochberg(p_value)[going] < fdr).all():
             further = np.array([*islice(permutations, FURTHER)], np.int32)
             _draw_further(top, heights, observed, further, draws, going, low, p_value)

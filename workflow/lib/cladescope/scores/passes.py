@@ -64,7 +64,9 @@ class Scorer:
             "held_out_large": mean_of(by_node[large]),
             "own_best_recovery": mean_of(found.alignment.own_finders[self.tree.internal] > 0),
             **self._recovery(found),
-            "ontological_coverage": _covered_share(halves.score, hierarchical),
+            "ontological_coverage": _covered_share(halves.score, hierarchical)
+            if self.spec.p_draws
+            else np.nan,
             "hierarchy_consistency": consistency(
                 self.relations, found.alignment.best.node, self.tree
             ),

@@ -7,6 +7,7 @@ pairs of images, `alignment.py` the best nodes, `relations.py` looks at pairs of
 """
 
 import logging
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -108,15 +109,29 @@ def score_dictionary(
     Raises
     ------
     ValueError
-        If the codes are not sorted, out of range or not positive, the labels do not fit, a class
-        has too few images to be in both halves, or the halves would need a group to be split.
+        If the codes are not sorted, out of range or not positive, the labels do not fit, or the
+        halves would need a group to be split.
     """
     spec = spec or ScoreSpec()
     labels = np.asarray(labels).astype(np.int64)
-    _check(codes, labels, taxonomy, least=2 if spec.split_selection else 1)
+    _check(codes, labels, taxonomy)
     tree, n_classes = Tree.of(taxonomy), len(taxonomy.leaves)
-    parts = split_halves(labels, spec.seed, groups, separate=spec.split_selection)
+    size = np.bincount(labels, minlength=n_classes)
+    level = bool(size.min() >= (2 if spec.split_selection else 1))
+    parts = split_halves(labels, spec.seed, groups, separate=spec.split_selection, level=level)
     _warn_of_sizes(labels, parts)
+    if not level:
+        few = ", ".join(taxonomy.leaves[c] for c in np.flatnonzero(size == size.min())[:5])
+        log.warning(
+            "%s: %d images, where the largest class has %d: classes cannot be levelled in size, so "
+            "that permuted leaves are no null, and p-values and permuted nulls are left out; add "
+            "images of these classes, or leave them out",
+            few,
+            size.min(),
+            size.max(),
+        )
+        sensitivity_spec = replace(spec.sensitivity, draws=0)
+        spec = replace(spec, null_draws=0, p_draws=0, sensitivity=sensitivity_spec)
     ranked = strongest_first(codes, spec.seed)
     halves = halve(ranked, labels, n_classes, spec.top_n, parts, groups)
     tables = tree.pair_tables()
@@ -164,7 +179,7 @@ def score_dictionary(
             "n_internal_nodes": len(tree.internal),
             "n_relations": len(scorer.relations.child),
             "n_edges": len(observed.edges.parent),
-            **_census(codes, halves, observed, null.significant(), tree),
+            **_census(codes, halves, observed, null.significant() if spec.p_draws else None, tree),
             **{name: or_none(value) for name, value in observed.means.items()},
             "held_out_matched": or_none(_matched(halves, folds, spec)),
             "node_recovery_above_null": or_none(mean_of(above_null(observed, permuted, tree))),
@@ -186,8 +201,8 @@ def _warn_of_sizes(labels: np.ndarray, parts: tuple[np.ndarray, np.ndarray]) -> 
     if any(size.min() < size.max() for size in sizes):
         least, most = min(size.min() for size in sizes), max(size.max() for size in sizes)
         log.warning(
-            "classes have %d to %d images in a half, as groups stay whole: if those of a subtree "
-            "have more than others, p-values are too small",
+            "classes have %d to %d images in a half: if those of a subtree have more than others, "
+            "p-values of permuted leaves are too small",
             least,
             most,
         )
@@ -202,25 +217,13 @@ def _matched(halves: Halves, folds: Folds, spec: ScoreSpec) -> float:
     return mean_of(mean_over(held_out(halves, folds, spec.cutoffs, allowed), 1))
 
 
-def _check(codes: Codes, labels: np.ndarray, taxonomy: Taxonomy, least: int) -> None:
-    """Raise a ValueError that names everything that is wrong with the input.
-
-    Each class needs `least` images.
-    """
+def _check(codes: Codes, labels: np.ndarray, taxonomy: Taxonomy) -> None:
+    """Raise a ValueError that names everything that is wrong with the input."""
     problems = []
     if labels.shape != (codes.n_images,):
         problems.append(f"{codes.n_images} images, but labels of shape {labels.shape}")
     if len(labels) and not (labels.min() >= 0 and labels.max() < len(taxonomy.leaves)):
         problems.append(f"labels outside 0..{len(taxonomy.leaves) - 1}, the taxonomy's classes")
-    else:
-        size = np.bincount(labels.ravel(), minlength=len(taxonomy.leaves))
-        few = [f"{taxonomy.leaves[c]} ({size[c]})" for c in np.flatnonzero(size < least)]
-        if few:
-            problems.append(
-                f"{', '.join(few)}: fewer than {least} images, where the largest class has "
-                f"{size.max()}; of each class as many are scored as the smallest has (ratio "
-                f"{size.max()} : {size.min()}), so add images of these classes or leave them out"
-            )
     if len(codes.image):
         if (np.diff(codes.image) < 0).any():
             problems.append("codes not sorted by image")
@@ -266,7 +269,7 @@ def _columns(observed: Result, scorer: Scorer, null: PairNull) -> dict[str, np.n
 
 
 def _census(
-    codes: Codes, halves: Halves, observed: Result, significant: np.ndarray, tree: Tree
+    codes: Codes, halves: Halves, observed: Result, significant: np.ndarray | None, tree: Tree
 ) -> dict[str, float | int | None]:
     """Count the latents by what they are."""
     n_live = int(np.count_nonzero(np.bincount(codes.latent, minlength=codes.width)))
@@ -278,6 +281,8 @@ def _census(
         "n_rare": n_live - n_scored,
         "n_dead": codes.width - n_live,
         "n_hierarchical": int(observed.hierarchical.sum()),
-        "significant_share": float(significant.mean()) if n_scored else None,
+        "significant_share": None
+        if significant is None or not n_scored
+        else float(significant.mean()),
         "single_class_share": float(single.mean()) if n_scored else None,
     }

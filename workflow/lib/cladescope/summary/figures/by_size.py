@@ -49,9 +49,11 @@ def plot_by_size(metrics: pd.DataFrame, sizes: pd.DataFrame) -> Figure:
         err_kws={"linewidth": 1},
         sharey=False,
     )
-    nulls = [bar for bars in grid.axes.flat for bar in bars.containers[shown.index(PERMUTED)]]
-    for bar in (*nulls, grid.legend.legend_handles[shown.index(PERMUTED)]):
-        bar.set(fill=False, edgecolor=STYLES[PERMUTED][0])
+    if PERMUTED in shown:
+        place = shown.index(PERMUTED)
+        nulls = [bar for bars in grid.axes.flat for bar in bars.containers[place]]
+        for bar in (*nulls, grid.legend.legend_handles[place]):
+            bar.set(fill=False, edgecolor=STYLES[PERMUTED][0])
     grid.set_titles("{col_name}" if table["arm"].nunique() == 1 else "{row_name}\n{col_name}")
     grid.set_axis_labels("classes under the node (number of nodes)", "")
     grid.legend.set_title("")
