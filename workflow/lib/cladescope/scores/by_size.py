@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cladescope.scores.measure import mean_of
 from cladescope.scores.nulls import INTERVAL
-from cladescope.scores.passes import Result
+from cladescope.scores.passes import Result, or_none
 from cladescope.taxonomy.tree import Tree
 
 SIZES = {"all": (2, None), "2": (2, 2), "3": (3, 3), "4-15": (4, 15), "16+": (16, None)}
@@ -43,29 +44,25 @@ def above_null(observed: Result, permuted: Sequence[Result], tree: Tree) -> np.n
 
 
 def scores_by_size(
-    observed: Result, permuted: Sequence[Result], tree: Tree
+    observed: Result, permuted: Sequence[Result], beyond: np.ndarray, tree: Tree
 ) -> list[dict[str, float | int | str | None]]:
     """Return one row per size: number of nodes, and each score with its permuted null.
 
-    A row without nodes has no scores. Means leave out the nodes that have no score.
+    `beyond` is what `above_null` returns. A row without nodes has no scores. Means leave out the
+    nodes that have no score.
     """
     n_leaves = tree.n_leaves[tree.internal]
     values, draws = node_values(observed, tree), [node_values(drawn, tree) for drawn in permuted]
-    beyond, rows = above_null(observed, permuted, tree), []
+    rows = []
     for size, (least, most) in SIZES.items():
         kept = (n_leaves >= least) & (n_leaves <= (most or n_leaves))
         row: dict[str, float | int | str | None] = {"size": size, "n_nodes": int(kept.sum())}
         for name in BY_SIZE:
-            row[name] = _mean(values[name][kept])
-            null = [mean for drawn in draws if (mean := _mean(drawn[name][kept])) is not None]
-            row[f"{name}_null_permuted"] = _mean(np.array(null))
+            row[name] = or_none(mean_of(values[name][kept]))
+            null = [mean for drawn in draws if not np.isnan(mean := mean_of(drawn[name][kept]))]
+            row[f"{name}_null_permuted"] = or_none(mean_of(np.array(null)))
             high = float(np.percentile(null, INTERVAL[1])) if len(null) else None
             row[f"{name}_null_permuted_high"] = high
-        row["node_recovery_above_null"] = _mean(beyond[kept])
+        row["node_recovery_above_null"] = or_none(mean_of(beyond[kept]))
         rows.append(row)
     return rows
-
-
-def _mean(values: np.ndarray) -> float | None:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else None

@@ -104,17 +104,8 @@ class Firings:
         drawn = order[first + (random.random(len(order)) * size).astype(np.int64)]
         copies = np.bincount(drawn, minlength=len(drawn))
         positions = order[np.argsort(drawn, kind="stable")]
-        times = copies[self.image]
-        end = np.concatenate([[0], np.cumsum(times)])
-        skipped = (np.cumsum(copies) - copies)[self.image] - end[:-1]
-        return replace(
-            self,
-            start=end[self.start],
-            image=positions[np.arange(end[-1]) + np.repeat(skipped, times)].astype(
-                self.image.dtype
-            ),
-            activation=np.repeat(self.activation, times),
-        )
+        copied = self._copied(copies)
+        return replace(copied, image=positions[copied.image].astype(self.image.dtype))
 
     def _regrouped(self, groups: np.ndarray, random: np.random.Generator) -> "Firings":
         """Draw whole groups anew with replacement."""
@@ -123,6 +114,14 @@ class Firings:
             random.integers(len(present), size=len(present)), minlength=len(present)
         )
         copies = drawn[group]
+        return replace(
+            self._copied(copies),
+            labels=np.repeat(self.labels, copies),
+            groups=np.repeat(groups, copies),
+        )
+
+    def _copied(self, copies: np.ndarray) -> "Firings":
+        """Repeat the firings of each image; its copies are images in a row, of those before it."""
         times = copies[self.image]
         end = np.concatenate([[0], np.cumsum(times)])
         first = (np.cumsum(copies) - copies)[self.image] - end[:-1]
@@ -131,8 +130,6 @@ class Firings:
             start=end[self.start],
             image=(np.arange(end[-1]) + np.repeat(first, times)).astype(self.image.dtype),
             activation=np.repeat(self.activation, times),
-            labels=np.repeat(self.labels, copies),
-            groups=np.repeat(groups, copies),
         )
 
 

@@ -19,6 +19,7 @@ from cladescope.files import write_aside
 from cladescope.scores.alignment import MCC_SLACK
 from cladescope.scores.held_out import N_FOLDS, NULL_FOLDS, Folds, mean_over
 from cladescope.scores.nulls import leaf_permutations
+from cladescope.scores.passes import or_none
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import INTERNAL, Tree
 
@@ -120,8 +121,8 @@ def probe_layer(
         "n_leaves": tree.n_leaves[inner],
         "probe_mcc": [mcc for mcc, _ in quality],
         "probe_auroc": [auroc for _, auroc in quality],
-        "probe_held_out": _or_none(ceiling),
-        "probe_held_out_null_permuted": _or_none(null),
+        "probe_held_out": [or_none(score) for score in ceiling],
+        "probe_held_out_null_permuted": [or_none(score) for score in null],
     }
     for path, content in (
         (levels, pa.Table.from_pylist(rows, LEVEL_SCHEMA)),
@@ -278,7 +279,3 @@ def _best_cut(score: np.ndarray, truth: np.ndarray) -> float:
     # A cut between equal scores is none.
     mcc[:-1][score[order][1:] == score[order][:-1]] = -1
     return float(score[order[(mcc >= mcc.max() - MCC_SLACK).argmax()]])
-
-
-def _or_none(values: Float[np.ndarray, " n"]) -> list[float | None]:
-    return [None if np.isnan(value) else float(value) for value in values]

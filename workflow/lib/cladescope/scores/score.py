@@ -119,8 +119,9 @@ def score_dictionary(
     size = np.bincount(labels, minlength=n_classes)
     level = bool(size.min() >= (2 if spec.split_selection else 1))
     parts = split_halves(labels, spec.seed, groups, separate=spec.split_selection, level=level)
-    _warn_of_sizes(labels, parts)
-    if not level:
+    if level:
+        _warn_of_sizes(labels, parts)
+    else:
         few = ", ".join(taxonomy.leaves[c] for c in np.flatnonzero(size == size.min())[:5])
         log.warning(
             "%s: %d images, where the largest class has %d: classes cannot be levelled in size, so "
@@ -147,6 +148,7 @@ def score_dictionary(
         scorer.score(halves.permuted(permutation), null.significant(draw), folds.some(NULL_FOLDS))
         for draw, permutation in enumerate(rearranged[: spec.null_draws])
     ]
+    beyond = above_null(observed, permuted, tree)
     together = coalitions(halves, tree)
     at_random = soft_absorption_at_random(halves.score, observed.edges, tree, spec.seed)
     return DictionaryScores(
@@ -156,11 +158,11 @@ def score_dictionary(
             permuted,
             together,
             halves.scored,
-            np.bincount(labels.ravel(), minlength=n_classes),
+            size,
             tree,
             taxonomy,
         ),
-        sizes=size_table(scores_by_size(observed, permuted, tree)),
+        sizes=size_table(scores_by_size(observed, permuted, beyond, tree)),
         relations=relation_table(
             scorer.relations, halves.scored, observed.found.alignment.best.node, tree, taxonomy
         ),
@@ -182,7 +184,7 @@ def score_dictionary(
             **_census(codes, halves, observed, null.significant() if spec.p_draws else None, tree),
             **{name: or_none(value) for name, value in observed.means.items()},
             "held_out_matched": or_none(_matched(halves, folds, spec)),
-            "node_recovery_above_null": or_none(mean_of(above_null(observed, permuted, tree))),
+            "node_recovery_above_null": or_none(mean_of(beyond)),
             **dict(zip(COALITIONS, map(or_none, mean_over(together, 0)), strict=True)),
             "soft_absorption_at_random": or_none(mean_of(at_random)),
             **scorer.intervals(observed),

@@ -70,35 +70,19 @@ def initial_dictionary(
     apart; with a `data_share` of 0 the rows are random directions.
     """
     assert spec.width and spec.seed is not None
-    block, mean, scale = beginning
+    block, mean, _ = beginning
     rng = np.random.default_rng(spec.seed)
     points = block[rng.choice(len(block), spec.width, replace=len(block) < spec.width)] - mean
     noise = _unit(rng.standard_normal(points.shape))
     rows = data_share * _unit(points) + (1 - data_share) * noise
     decoder = _unit(rows).astype(np.float32)
-    return Dictionary(
-        encoder=np.float32(ENCODER_SCALE) * decoder,
-        encoder_bias=np.zeros(spec.width, np.float32),
-        decoder=decoder,
-        decoder_bias=np.zeros(len(mean), np.float32),
-        mean=mean.astype(np.float32),
-        scale=scale,
-        k=k,
-    )
+    return _without_biases(beginning, np.float32(ENCODER_SCALE) * decoder, decoder, k)
 
 
 def signed_dictionary(beginning: Beginning, directions: Float[np.ndarray, "n d"]) -> Dictionary:
     """Return a dictionary with two latents per orthonormal direction, one for each sign."""
-    _, mean, scale = beginning
     rows = np.concatenate([directions, -directions]).astype(np.float32)
-    return Dictionary(
-        encoder=rows,
-        encoder_bias=np.zeros(len(rows), np.float32),
-        decoder=rows,
-        decoder_bias=np.zeros(len(mean), np.float32),
-        mean=mean.astype(np.float32),
-        scale=scale,
-    )
+    return _without_biases(beginning, rows, rows)
 
 
 def directed_dictionary(
@@ -121,20 +105,29 @@ def directed_dictionary(
             f"sweep.variants: a sparsity of {spec.sparsity} exceeds the {len(directions)} latents "
             f"that there are; the largest valid k is {len(directions)}"
         )
-    block, mean, scale = beginning
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)
     rows = (directions / np.maximum(lengths, 1e-12)).astype(np.float32)
-    found = Dictionary(
-        encoder=rows,
-        encoder_bias=np.zeros(len(rows), np.float32),
-        decoder=rows,
-        decoder_bias=np.zeros(len(mean), np.float32),
-        mean=mean.astype(np.float32),
-        scale=scale,
-        k=int(spec.sparsity),
-    )
-    factor = _scale_of(found, found.normalise(block[:: -(-len(block) // SCALED_ROWS)]))
+    found = _without_biases(beginning, rows, rows, k=int(spec.sparsity))
+    sample = beginning.rows[:: -(-len(beginning.rows) // SCALED_ROWS)]
+    factor = _scale_of(found, found.normalise(sample))
     return replace(found, encoder=rows * np.float32(factor))
+
+
+def _without_biases(
+    beginning: Beginning,
+    encoder: Float[np.ndarray, "n d"],
+    decoder: Float[np.ndarray, "n d"],
+    k: int | None = None,
+) -> Dictionary:
+    return Dictionary(
+        encoder=encoder,
+        encoder_bias=np.zeros(len(encoder), np.float32),
+        decoder=decoder,
+        decoder_bias=np.zeros(decoder.shape[1], np.float32),
+        mean=beginning.mean.astype(np.float32),
+        scale=beginning.scale,
+        k=k,
+    )
 
 
 def _scale_of(dictionary: Dictionary, x: Float[np.ndarray, "rows d"]) -> float:
