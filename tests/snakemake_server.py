@@ -8,8 +8,13 @@ import json
 import os
 import sys
 
+import jsonschema  # noqa: F401
+import smart_open  # noqa: F401
 import snakemake.cli
 import snakemake_executor_plugin_slurm  # noqa: F401  (it brings pandas along)
+
+# Finds and imports the plugins.
+snakemake.cli.get_argument_parser()
 
 for line in sys.stdin:
     order = json.loads(line)

@@ -32,7 +32,9 @@ class ConfigError(ValueError):
 
 def load_schema() -> dict[str, Any]:
     """Return the configuration's JSON schema."""
-    return yaml.safe_load(SCHEMA_PATH.read_text())
+    # The fast parser is missing where PyYAML was built without libyaml.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(SCHEMA_PATH.read_text(), Loader=loader)
 
 
 def complete_config(config: dict[str, Any]) -> dict[str, Any]:
