@@ -1,4 +1,4 @@
-"""Runs commands in forks of a process that has imported what they need, which saves seconds of each.
+"""Runs commands in forks of a process that has imported what they need, which saves seconds.
 
 Arguments are the modules to import. Reads one order (JSON: module, arguments, path, cwd,
 environment, stdout, stderr) from every line of its standard input and answers with the exit status.

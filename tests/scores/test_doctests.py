@@ -23,7 +23,8 @@ MODULES = sorted(module.name for module in pkgutil.iter_modules(scores.__path__)
 
 
 @pytest.mark.parametrize(
-    "module", ["codes.linear", "codes.ranking", *(f"scores.{name}" for name in MODULES)]
+    "module",
+    ["codes.given", "codes.linear", "codes.ranking", *(f"scores.{name}" for name in MODULES)],
 )
 def test_examples_of(module: str) -> None:
     found = doctest.testmod(importlib.import_module(f"cladescope.{module}"))

@@ -66,6 +66,16 @@ def _parser() -> argparse.ArgumentParser:
     archive = command("archive", _archive, "pack tables, figures and provenance")
     archive.add_argument("config", type=Path)
     archive.add_argument("file", type=Path, help="*.tar.gz")
+    score = command("score", _score, "score codes that were made elsewhere, without a study")
+    score.add_argument("--codes", type=Path, required=True, help="*.parquet, *.npz or *.npy")
+    score.add_argument("--labels", type=Path, required=True, help="the class of each image")
+    score.add_argument(
+        "--taxonomy",
+        required=True,
+        help="wordnet, imagenet-1k, a CSV table of parents, or a taxonomy of a study",
+    )
+    score.add_argument("--out", type=Path, required=True, help="folder for the tables")
+    score.add_argument("--config", type=Path, help="whose `scores` are used; else their defaults")
     enter = command("import", _import, "make a dictionary of another library's files")
     enter.add_argument("format", choices=FORMATS)
     enter.add_argument("folder", type=Path)
@@ -214,6 +224,25 @@ def _archive(arguments: argparse.Namespace) -> None:
     documents = [find_checkout() / "docs" / f"{name}.md" for name in ("scores", "reproducibility")]
     count = write_archive(config, documents, arguments.file)
     print(f"{arguments.file}: {count} files, {arguments.file.stat().st_size / 1e6:.1f} MB")
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    import logging
+
+    from cladescope.checkout import find_checkout
+    from cladescope.operations.score_given import leading_scores, save_scores, score_given
+    from cladescope.scores.spec import ScoreSpec
+
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    spec = ScoreSpec()
+    if arguments.config:
+        spec = ScoreSpec.from_config(_load(arguments.config)["scores"])
+    given = (arguments.codes, arguments.labels, arguments.taxonomy)
+    scores = score_given(*given, spec, find_checkout() / "resources" / "nltk_data")
+    save_scores(scores, arguments.out, dict(zip(("codes", "labels", "taxonomy"), map(str, given))))
+    for line in leading_scores(scores):
+        print(line)
+    print(f"{arguments.out}: all scores and tables; docs/scores.md says what each is")
 
 
 def _import(arguments: argparse.Namespace) -> None:
