@@ -237,9 +237,9 @@ def _score(arguments: argparse.Namespace) -> None:
     spec = ScoreSpec()
     if arguments.config:
         spec = ScoreSpec.from_config(_load(arguments.config)["scores"])
-    given = (arguments.codes, arguments.labels, arguments.taxonomy)
-    scores = score_given(*given, spec, find_checkout() / "resources" / "nltk_data")
-    save_scores(scores, arguments.out, dict(zip(("codes", "labels", "taxonomy"), map(str, given))))
+    given = {name: getattr(arguments, name) for name in ("codes", "labels", "taxonomy")}
+    scores = score_given(*given.values(), spec, find_checkout() / "resources" / "nltk_data")
+    save_scores(scores, arguments.out, {name: str(value) for name, value in given.items()})
     for line in leading_scores(scores):
         print(line)
     print(f"{arguments.out}: all scores and tables; docs/scores.md says what each is")

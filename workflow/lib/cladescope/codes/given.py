@@ -24,8 +24,8 @@ def codes_of(
     Parameters
     ----------
     values
-        Images × latents, as an array (n_images, width), a scipy sparse matrix or a pandas frame; or
-        a pandas frame with a row for each firing and the columns `image`, `latent` and `activation`.
+        Images × latents, as an array (n_images, width), a scipy sparse matrix or a pandas frame;
+        or a frame with a row for each firing and the columns `image`, `latent` and `activation`.
     n_images, width
         For a frame of firings: counts from its largest ids if None.
     paths
