@@ -237,9 +237,11 @@ def _score(arguments: argparse.Namespace) -> None:
     spec = ScoreSpec()
     if arguments.config:
         spec = ScoreSpec.from_config(_load(arguments.config)["scores"])
-    given = {name: getattr(arguments, name) for name in ("codes", "labels", "taxonomy")}
-    scores = score_given(*given.values(), spec, find_checkout() / "resources" / "nltk_data")
-    save_scores(scores, arguments.out, {name: str(value) for name, value in given.items()})
+    codes, label_file, taxonomy = arguments.codes, arguments.labels, arguments.taxonomy
+    nltk_data = find_checkout() / "resources" / "nltk_data"
+    scores = score_given(codes, label_file, taxonomy, spec, nltk_data)
+    made_from = {"codes": str(codes), "labels": str(label_file), "taxonomy": taxonomy}
+    save_scores(scores, arguments.out, made_from)
     for line in leading_scores(scores):
         print(line)
     print(f"{arguments.out}: all scores and tables; docs/scores.md says what each is")
