@@ -8,7 +8,7 @@ from cladescope.config import ConfigError, check_keys, complete_config, index_sp
 from cladescope.images.sources import make_source
 from cladescope.images.sources.huggingface import HuggingFace
 from cladescope.images.sources.webdataset import WebDataset
-from cladescope.sweep import expand_passes, expand_sweep
+from cladescope.sweep import expand_packs, expand_passes, expand_sweep
 
 SPLITS = {"train": "a", "eval": "b"}
 
@@ -237,6 +237,32 @@ def test_k_of_zero(default_config):
     assert "sparsity.0: 0 is out of range; the nearest valid value is 1" in (
         faults_of(default_config)
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("topk", {}, "sweep.imported.topk: the name of a variant; choose another"),
+        ("theirs", {"layer": 3}, "sweep.imported.theirs: layer 3, token cls is not extracted"),
+        ("theirs", {"token": "mean"}, "theirs: layer 8, token mean is not extracted; add it to"),
+        ("theirs", {"format": "saelenz"}, "'saelens'"),
+    ],
+)
+def test_faults_of_an_imported_dictionary(default_config, name, changes, message):
+    source = {"format": "saelens", "folder": "lens", "layer": 8, "token": "cls", **changes}
+    default_config["experiments"]["trained"]["sweep"]["imported"] = {name: source}
+    assert message in faults_of(default_config)
+
+
+def test_an_imported_dictionary_is_trained_by_no_job(default_config):
+    source = {"format": "saelens", "folder": "lens", "layer": 8, "token": "cls"}
+    default_config["experiments"]["trained"]["sweep"]["imported"] = {"theirs": source}
+    config = complete_config(default_config)
+    (entry,) = (e for e in expand_sweep(config) if e.imported)
+    assert entry.folder == "trained/dictionaries/cls/L8/theirs/full"
+    for by_variant in (True, False):
+        packs = expand_packs(config, by_variant)
+        assert any(entry in pack.members for pack in packs) is not by_variant
 
 
 def test_random_weights_need_a_seed(default_config):

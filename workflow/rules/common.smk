@@ -15,6 +15,7 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.gete
 
 from cladescope import layout
 from cladescope.config import ConfigError, check_keys, complete_config
+from cladescope.dictionaries.exchange import FILES
 from cladescope.kept import FOLDER as KEPT
 from cladescope.layout import SPLITS
 from cladescope.operations.models import check_models
@@ -76,6 +77,11 @@ ENVIRONMENT = WORKFLOW.parent / "envs" / "cladescope.yaml"
 CHECKOUT = Path(os.path.relpath(WORKFLOW.parent))
 DRAWN = CHECKOUT / "resources" / "planted" / "nodes.csv"
 """Nodes whose classes share a drawn part, in the planted world."""
+
+
+def one_of(names):
+    """A wildcard's constraint: one of these names, or nothing at all if there are none."""
+    return "|".join(sorted({*names})) or "(?!)"
 
 
 pathvars:

@@ -210,7 +210,7 @@ def skipped_images():
 
 def stages():
     """Fingerprint of the code of every stage that numbers come from, by the stage's name."""
-    variants = {entry.variant for entry in SWEEP.values()}
+    variants = {entry.variant for entry in SWEEP.values() if not entry.imported}
     drawings = ("plot_", "chart_", "draw_", "build_atlas", "record_provenance")
     scripts = (script.stem for script in sorted((WORKFLOW / "scripts").glob("*.py")))
     return {
@@ -231,6 +231,22 @@ def mapping_inputs(wildcards):
     if DATASETS[experiment["dataset"]]["source"] == "planted":
         inputs["factors"] = dataset_file("rendered/eval.parquet")(wildcards)
     return inputs
+
+
+def imported_files(wildcards):
+    """An input: the two files of another library's dictionary."""
+    source = EXPERIMENTS[wildcards.experiment]["sweep"]["imported"][wildcards.variant]
+    return [f"{source['folder']}/{name}" for name in FILES[source["format"]]]
+
+
+def imported_format(wildcards):
+    """A parameter: the format of another library's dictionary."""
+    return EXPERIMENTS[wildcards.experiment]["sweep"]["imported"][wildcards.variant]["format"]
+
+
+def importing_code(wildcards):
+    """A parameter: the fingerprint of the code that reads another library's dictionary."""
+    return code_of("import_dictionary", f"dictionaries/exchange/{imported_format(wildcards)}.py")
 
 
 def shown_dataset():

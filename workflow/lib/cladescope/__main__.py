@@ -10,9 +10,7 @@ from typing import Any
 import yaml
 
 from cladescope.config import ConfigError, check_keys, complete_config
-
-FORMATS = ["saelens"]
-"""Formats of other libraries that dictionaries are read from and written to."""
+from cladescope.dictionaries.exchange import EXPORTED, FILES
 
 
 def main() -> int:
@@ -77,11 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--out", type=Path, required=True, help="folder for the tables")
     score.add_argument("--config", type=Path, help="whose `scores` are used; else their defaults")
     enter = command("import", _import, "make a dictionary of another library's files")
-    enter.add_argument("format", choices=FORMATS)
+    enter.add_argument("format", choices=[*FILES])
     enter.add_argument("folder", type=Path)
     enter.add_argument("weights", type=Path, help="sae.safetensors to write, its JSON beside it")
     leave = command("export", _export, "write a dictionary in another library's format")
-    leave.add_argument("format", choices=FORMATS)
+    leave.add_argument("format", choices=EXPORTED)
     leave.add_argument("weights", type=Path, help="sae.safetensors, with its JSON beside it")
     leave.add_argument("folder", type=Path)
     real = command("prepare-real", _prepare_real, "fetch and draw what config/real.yaml reads")
@@ -248,10 +246,10 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _import(arguments: argparse.Namespace) -> None:
-    from cladescope.dictionaries.exchange.saelens import import_saelens
+    from cladescope.dictionaries.exchange.importing import import_dictionary
     from cladescope.seals import seal
 
-    import_saelens(arguments.folder, arguments.weights)
+    import_dictionary(arguments.format, arguments.folder, arguments.weights)
     for path in (arguments.weights, arguments.weights.with_suffix(".json")):
         seal(path)
 

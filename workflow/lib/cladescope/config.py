@@ -284,6 +284,9 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
         if name in layout.RESERVED:
             yield f"{key}: the name is taken by another folder of the results; choose another"
         yield from _layer_faults(key, experiment)
+        for known_as in experiment["sweep"].get("imported", {}):
+            if known_as in load_schema()["$defs"]["sweep"]["properties"]["variants"]["properties"]:
+                yield f"{key}.sweep.imported.{known_as}: the name of a variant; choose another"
         for variant, grid in experiment["sweep"]["variants"].items():
             if "width" in grid and variant != "relu" and max(grid["sparsity"]) > min(grid["width"]):
                 yield (
@@ -388,6 +391,12 @@ def _layer_faults(key: str, experiment: dict[str, Any]) -> Iterator[str]:
     if "patches" in experiment["extraction"] and "patches" not in extracted:
         yield f"{key}.extraction.patches: no pass has the token patches; add one or remove the key"
     sweep = experiment["sweep"]
+    for known_as, source in sweep.get("imported", {}).items():
+        if source["layer"] not in extracted.get(source["token"], []):
+            yield (
+                f"{key}.sweep.imported.{known_as}: layer {source['layer']}, token "
+                f"{source['token']} is not extracted; add it to a pass of {key}.extraction.passes"
+            )
     for token, layer in product(sweep["tokens"], sweep["layers"]):
         known = extracted.get(token, [])
         if layer > blocks:

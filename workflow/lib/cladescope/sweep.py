@@ -31,6 +31,8 @@ class DictionarySpec:
     width: int | None = None
     sparsity: float | None = None
     seed: int | None = None
+    imported: bool = False
+    """Whether another library trained it; `variant` is then the name that it goes by."""
 
     @property
     def name(self) -> str:
@@ -127,14 +129,21 @@ class PassSpec:
 
 def expand_sweep(config: dict[str, Any]) -> list[DictionarySpec]:
     """Return every dictionary of every experiment, in the order of the configuration."""
-    return [
-        DictionarySpec(name, token, layer, variant, *point)
-        for name, experiment in config["experiments"].items()
-        for token in experiment["sweep"]["tokens"]
-        for layer in experiment["sweep"]["layers"]
-        for variant, grid in experiment["sweep"]["variants"].items()
-        for point in product(*(grid.get(axis, [None]) for axis in ("width", "sparsity", "seed")))
-    ]
+    entries = []
+    for name, experiment in config["experiments"].items():
+        sweep = experiment["sweep"]
+        entries += [
+            DictionarySpec(name, token, layer, variant, *point)
+            for token in sweep["tokens"]
+            for layer in sweep["layers"]
+            for variant, grid in sweep["variants"].items()
+            for point in product(*(grid.get(a, [None]) for a in ("width", "sparsity", "seed")))
+        ]
+        entries += [
+            DictionarySpec(name, source["token"], source["layer"], known_as, imported=True)
+            for known_as, source in sweep.get("imported", {}).items()
+        ]
+    return entries
 
 
 def expand_packs(config: dict[str, Any], by_variant: bool) -> list[Pack]:
@@ -143,14 +152,15 @@ def expand_packs(config: dict[str, Any], by_variant: bool) -> list[Pack]:
     Parameters
     ----------
     by_variant
-        Whether those of a pack have the variant in common, as training needs it.
+        Whether those of a pack have the variant in common, as training needs it; it leaves
+        imported ones out.
     """
     groups: dict[tuple[Any, ...], list[DictionarySpec]] = {}
     alone = alone_experiments(config)
     for entry in expand_sweep(config):
         variant = entry.variant if by_variant else None
         group = (entry.experiment, entry.token, entry.layer, variant)
-        if entry.experiment not in alone:
+        if entry.experiment not in alone and not (by_variant and entry.imported):
             groups.setdefault(group, []).append(entry)
     packs = []
     for (experiment, _, _, variant), entries in groups.items():

@@ -32,6 +32,11 @@ def encode(
         Raw activations of the split's images in their order, cut as memory allows.
     labels
         Class of each image.
+
+    Raises
+    ------
+    ValueError
+        If the dictionary is of activations of another width.
     """
     quality, reconstruct = Reconstruction(dictionary.width), _reconstruction(dictionary)
     parts = []
@@ -39,6 +44,11 @@ def encode(
     start = 0
     for x in blocks:
         _, tokens, d = x.shape
+        if d != len(dictionary.mean):
+            raise ValueError(
+                f"activations of {d} dimensions, but the dictionary is of {len(dictionary.mean)}: "
+                "it belongs to another layer or model; correct what is imported"
+            )
         images = slice(start, start + len(x))
         target = dictionary.normalise(x.reshape(-1, d))
         z, guess = reconstruct(target)

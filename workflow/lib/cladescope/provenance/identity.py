@@ -60,6 +60,11 @@ def plan_record(config: dict[str, Any], name: str) -> dict[str, Any]:
             {
                 **upstream,
                 **{key: getattr(entry, key) for key in ("variant", "width", "sparsity", "seed")},
+                **(
+                    {"format": experiment["sweep"]["imported"][entry.variant]["format"]}
+                    if entry.imported
+                    else {}
+                ),
                 "training": config["training"] if entry.variant in TRAINED else None,
                 "scores": config["scores"],
             }

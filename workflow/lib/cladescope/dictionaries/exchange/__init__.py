@@ -1,1 +1,11 @@
-"""Dictionaries of other libraries in and out, one file a format."""
+"""Dictionaries from other libraries: a short file for each says what its files hold."""
+
+FILES = {
+    "cladescope": ("sae.json", "sae.safetensors"),
+    "saelens": ("cfg.json", "sae_weights.safetensors"),
+    "sparsify": ("cfg.json", "sae.safetensors"),
+    "dictionary_learning": ("config.json", "ae.pt"),
+}
+"""What a folder of each format holds: settings, then weights."""
+EXPORTED = ("saelens",)
+"""Formats that are written, too."""

@@ -16,10 +16,10 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.dictionaries.exchange import FILES
 from cladescope.files import read_json, write_aside, write_json
 
-WEIGHTS = "sae_weights.safetensors"
-CONFIG = "cfg.json"
+CONFIG, WEIGHTS = FILES["saelens"]
 ARCHITECTURES = ("standard", "topk", "jumprelu")
 
 
@@ -56,15 +56,15 @@ def export_saelens(weights: str | Path, folder: str | Path) -> None:
     write_json(Path(folder) / CONFIG, config)
 
 
-def import_saelens(folder: str | Path, weights: str | Path) -> None:
-    """Write a dictionary at `weights` from the files in `folder`.
+def read(folder: Path) -> Dictionary:
+    """Return the dictionary in `folder`.
 
     Raises
     ------
     ValueError
         If the files hold something that a dictionary cannot express; names it.
     """
-    path = Path(folder) / CONFIG
+    path = folder / CONFIG
     config = read_json(path)
     allowed = {
         "architecture": ARCHITECTURES,
@@ -79,7 +79,7 @@ def import_saelens(folder: str | Path, weights: str | Path) -> None:
                 f"{', '.join(values)} can be imported"
             )
     tensors = {
-        name: value.astype(np.float32) for name, value in load_file(Path(folder) / WEIGHTS).items()
+        name: value.astype(np.float32) for name, value in load_file(folder / WEIGHTS).items()
     }
     encoder, decoder = tensors["W_enc"].T, tensors["W_dec"]
     bias, centre = tensors["b_enc"], tensors["b_dec"]
@@ -90,7 +90,7 @@ def import_saelens(folder: str | Path, weights: str | Path) -> None:
         # It then ranks latents by activation times norm, and decodes with rows of norm 1.
         norms = np.linalg.norm(decoder, axis=1)
         encoder, bias, decoder = encoder * norms[:, None], bias * norms, decoder / norms[:, None]
-    Dictionary(
+    return Dictionary(
         encoder=encoder,
         encoder_bias=bias,
         decoder=decoder,
@@ -99,4 +99,4 @@ def import_saelens(folder: str | Path, weights: str | Path) -> None:
         scale=1.0,
         k=config["k"] if is_topk else None,
         threshold=tensors.get("threshold"),
-    ).save(weights, {"variant": "saelens", "made_from": config})
+    )
