@@ -19,7 +19,8 @@ from cladescope.names import PERMUTED, SCORES, WORDS, with_null
 from cladescope.scores.halves import halve, split_halves
 from cladescope.scores.held_out import N_FOLDS
 from cladescope.scores.lch import evenness
-from cladescope.scores.nulls import PairNull, benjamini_hochberg, leaf_permutations
+from cladescope.scores.nulls import benjamini_hochberg, leaf_permutations
+from cladescope.scores.pair_null import PairNull
 from cladescope.scores.score import score_dictionary
 from cladescope.scores.sensitivity import SensitivitySpec
 from cladescope.scores.spec import ScoreSpec
@@ -509,16 +510,17 @@ def test_order_of_images_and_latents_does_not_matter(seed: int) -> None:
     ]
 
 
-def test_the_same_seed_gives_the_same_bytes(world: Taxonomy, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes_in_any_number_of_threads(
+    world: Taxonomy, tmp_path: Path
+) -> None:
     written = []
-    for run in range(2):
-        spec = replace(QUICK, split_selection=True, top_n=8)
-        score_dictionary(random_sets(20, 9, seed=3), LABELS, world, spec).save(
-            tmp_path / str(run), "m"
-        )
-        written.append({p.name: p.read_bytes() for p in sorted((tmp_path / str(run)).iterdir())})
+    spec = replace(QUICK, split_selection=True, top_n=8, bootstrap_draws=5)
+    for threads in (1, 2, 5):
+        found = score_dictionary(random_sets(20, 9, 3), LABELS, world, spec, threads=threads)
+        found.save(folder := tmp_path / str(threads), "m")
+        written.append({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
     assert len(written[0]) == 7
-    assert written[0] == written[1]
+    assert written[0] == written[1] == written[2]
     other = score_dictionary(random_sets(20, 9, seed=3), LABELS, world, replace(spec, seed=1))
     name = "pair_lch_null_permuted"
     assert other.scores[name] != json.loads(written[0]["scores.json"])[name]

@@ -33,7 +33,8 @@ from cladescope.scores.held_out import (
     random_subsets,
 )
 from cladescope.scores.measure import mean_of
-from cladescope.scores.nulls import PairNull, leaf_permutations
+from cladescope.scores.nulls import leaf_permutations
+from cladescope.scores.pair_null import PairNull
 from cladescope.scores.passes import Result, Scorer, or_none
 from cladescope.scores.relations import contained_latents, soft_absorption_at_random
 from cladescope.scores.sensitivity import sensitivity
@@ -48,6 +49,7 @@ from cladescope.scores.tables import (
 )
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import LEAF, Tree
+from cladescope.threads import in_order
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +89,12 @@ def score_dictionary(
     taxonomy: Taxonomy,
     spec: ScoreSpec | None = None,
     groups: np.ndarray | None = None,
+    threads: int = 1,
 ) -> DictionaryScores:
     """Score a dictionary's latents against the class hierarchy, beside the nulls.
 
-    Time is linear in non-zeros and in draws, memory in non-zeros; deterministic from `spec.seed`.
+    Time is linear in non-zeros and in draws, memory in non-zeros and threads; deterministic from
+    `spec.seed`, whatever the number of threads.
 
     Parameters
     ----------
@@ -105,6 +109,8 @@ def score_dictionary(
     groups
         Int (n_images,), from 0: images of a group come into the same half and are drawn anew
         together. None: each for itself.
+    threads
+        Passes that run side by side.
 
     Raises
     ------
@@ -122,12 +128,12 @@ def score_dictionary(
     if level:
         _warn_of_sizes(labels, parts)
     else:
-        few = ", ".join(taxonomy.leaves[c] for c in np.flatnonzero(size == size.min())[:5])
+        fewest = ", ".join(taxonomy.leaves[c] for c in np.flatnonzero(size == size.min())[:5])
         log.warning(
             "%s: %d images, where the largest class has %d: classes cannot be levelled in size, so "
             "that permuted leaves are no null, and p-values and permuted nulls are left out; add "
             "images of these classes, or leave them out",
-            few,
+            fewest,
             size.min(),
             size.max(),
         )
@@ -137,17 +143,19 @@ def score_dictionary(
     halves = halve(ranked, labels, n_classes, spec.top_n, parts, groups)
     tables = tree.pair_tables()
     permutations = leaf_permutations(tree, spec.seed)
-    null = PairNull.of(halves, tables.height, permutations, spec.p_draws, spec.fdr)
+    null = PairNull.of(halves, tables.height, permutations, spec.p_draws, spec.fdr, threads)
     n_rearranged = max(spec.null_draws, spec.sensitivity.draws)
     rearranged = [*islice(leaf_permutations(tree, spec.seed), n_rearranged)]
-    scorer = Scorer(halves, tree, tables, spec, contained_latents(halves.score))
+    scorer = Scorer(halves, tree, tables, spec, contained_latents(halves.score), threads)
 
     folds = Folds.of(tree, N_FOLDS, spec.seed)
     observed = scorer.score(halves, null.significant(), folds)
-    permuted = [
-        scorer.score(halves.permuted(permutation), null.significant(draw), folds.some(NULL_FOLDS))
-        for draw, permutation in enumerate(rearranged[: spec.null_draws])
-    ]
+    few = folds.some(NULL_FOLDS)
+
+    def score_permuted(draw: int) -> Result:
+        return scorer.score(halves.permuted(rearranged[draw]), null.significant(draw), few)
+
+    permuted = [*in_order(score_permuted, range(spec.null_draws), threads)]
     beyond = above_null(observed, permuted, tree)
     together = coalitions(halves, tree)
     at_random = soft_absorption_at_random(halves.score, observed.edges, tree, spec.seed)
@@ -173,6 +181,7 @@ def score_dictionary(
                 tree,
                 spec.sensitivity,
                 rearranged,
+                threads,
             )
         ),
         scores={
