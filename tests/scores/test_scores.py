@@ -746,7 +746,8 @@ def test_classes_that_cannot_be_levelled_have_no_permuted_null(sizes, caplog) ->
     assert found.scores["n_images"] == sum(sizes)
     assert found.scores["node_recovery"] is not None
     missing = ["node_recovery_null_permuted", "held_out_null_permuted", "significant_share"]
-    assert {found.scores[name] for name in (*missing, "ontological_coverage")} == {None}
+    missing += ["ontological_coverage", "n_hierarchical"]
+    assert {found.scores[name] for name in missing} == {None}
     assert found.latents["p_value"].null_count == found.latents.num_rows
 
 
@@ -754,7 +755,14 @@ def test_of_every_class_as_many_images_are_scored(caplog: pytest.LogCaptureFixtu
     codes, labels = sparse(np.ones((24, 1))), np.repeat(np.arange(4), [4, 4, 8, 8])
     scores = score_dictionary(codes, labels, SMALL, replace(QUICK, split_selection=True)).scores
     assert scores["n_images"] == 16
-    assert "16 of 24 images are scored" in caplog.text
+    assert "16 of 24 images are scored, 33% are left out" in caplog.text
+    # No class has less than half of the median, six.
+    assert "the median class" not in caplog.text and scores["n_hierarchical"] == 0
+    labels = np.repeat(np.arange(4), [2, 5, 8, 9])
+    score_dictionary(codes, labels, SMALL, replace(QUICK, split_selection=True))
+    assert "8 of 24 images are scored, 67% are left out" in caplog.text
+    assert "the median class has 6.5 images; 1 classes have less than half" in caplog.text
+    assert "a (2); add images" in caplog.text
 
 
 def test_mcc_is_compared_beyond_the_last_bits() -> None:

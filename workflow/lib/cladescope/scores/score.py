@@ -7,6 +7,7 @@ pairs of images, `alignment.py` the best nodes, `relations.py` looks at pairs of
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -126,7 +127,7 @@ def score_dictionary(
     level = bool(size.min() >= (2 if spec.split_selection else 1))
     parts = split_halves(labels, spec.seed, groups, separate=spec.split_selection, level=level)
     if level:
-        _warn_of_sizes(labels, parts)
+        _warn_of_sizes(labels, parts, taxonomy.leaves)
     else:
         fewest = ", ".join(taxonomy.leaves[c] for c in np.flatnonzero(size == size.min())[:5])
         log.warning(
@@ -202,12 +203,30 @@ def score_dictionary(
     )
 
 
-def _warn_of_sizes(labels: np.ndarray, parts: tuple[np.ndarray, np.ndarray]) -> None:
-    """Log how many images are left out, and whether classes differ in size for all that."""
-    n_images = int((parts[0] | parts[1]).sum())
+def _warn_of_sizes(
+    labels: np.ndarray, parts: tuple[np.ndarray, np.ndarray], wnids: Sequence[str]
+) -> None:
+    """Log how many images are left out and why, and whether classes differ in size for all that."""
+    n_images, size = int((parts[0] | parts[1]).sum()), np.bincount(labels, minlength=len(wnids))
     if n_images < len(labels):
-        rule = "as many of each class as the smallest has"
-        log.warning("%d of %d images are scored: %s", n_images, len(labels), rule)
+        log.warning(
+            "%d of %d images are scored, %.0f%% are left out: as many of each class as the "
+            "smallest has",
+            n_images,
+            len(labels),
+            100 * (1 - n_images / len(labels)),
+        )
+        small = np.flatnonzero(size < np.median(size) / 2)
+        if len(small):
+            small = small[np.argsort(size[small], kind="stable")]
+            log.warning(
+                "the median class has %g images; %d classes have less than half of that, which "
+                "costs all others theirs: %s; add images of these classes, or leave them out of "
+                "the dataset",
+                np.median(size),
+                len(small),
+                ", ".join(f"{wnids[c]} ({size[c]})" for c in small[:5]),
+            )
     sizes = [np.bincount(labels[part], minlength=labels.max() + 1) for part in parts]
     if any(size.min() < size.max() for size in sizes):
         least, most = min(size.min() for size in sizes), max(size.max() for size in sizes)
@@ -291,7 +310,7 @@ def _census(
         "n_scored": n_scored,
         "n_rare": n_live - n_scored,
         "n_dead": codes.width - n_live,
-        "n_hierarchical": int(observed.hierarchical.sum()),
+        "n_hierarchical": None if significant is None else int(observed.hierarchical.sum()),
         "significant_share": None
         if significant is None or not n_scored
         else float(significant.mean()),
