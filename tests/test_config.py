@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 import yaml
@@ -19,10 +20,32 @@ def faults_of(config: dict) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "planted.yaml", "resnet50_folder.yaml"])
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "planted.yaml", "evidence_planted.yaml", "resnet50_folder.yaml"]
+)
 def test_shipped_configurations_are_valid(root, name):
     config = complete_config(yaml.safe_load((root / "config" / name).read_text()))
     assert expand_sweep(config)
+
+
+def test_the_evidence_has_five_seeds_of_every_control_in_few_jobs(root, default_config):
+    config = yaml.safe_load((root / "config" / "evidence_planted.yaml").read_text())
+    config = complete_config(config)
+    dictionaries = expand_sweep(config)
+    kinds = Counter((d.experiment, d.layer, d.variant) for d in dictionaries)
+    seeded = {"topk", "start", "random", "kmeans", "frozen_decoder", "frozen_encoder"}
+    expected = dict.fromkeys({*seeded, "soft_frozen"}, 5)
+    expected |= dict.fromkeys(("class_means", "node_means", "neurons", "pca"), 1)
+    assert kinds == {
+        (experiment, layer, variant): seeds
+        for experiment in ("trained", "random")
+        for layer in (1, 2, 4, 6, 8)
+        for variant, seeds in expected.items()
+    }
+    assert len(expand_packs(config, by_variant=False)) == 10
+    # The demo's seeds are among these, trained and scored in the same way.
+    default = complete_config(default_config)
+    assert config["training"] == default["training"] and config["scores"] == default["scores"]
 
 
 def test_unknown_key_names_the_nearest(default_config):

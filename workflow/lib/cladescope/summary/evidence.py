@@ -10,7 +10,7 @@ import pandas as pd
 
 from cladescope.names import BASELINES, labels
 from cladescope.scores.by_size import BY_SIZE, SIZES
-from cladescope.summary.trends import ARM, KIND, across_layers
+from cladescope.summary.trends import ARM, KIND, LEAST_SEEDS, across_layers, seed_margin
 from cladescope.sweep import SPARSITY, SUPERVISED
 
 SCORES = (
@@ -44,8 +44,12 @@ def evidence_page(
     metrics = metrics.assign(kind=_kinds(across_layers(metrics)))
     gains = gains.assign(kind=_kinds(gains))
     parts = [
-        "# What this study shows\n\nA number is the mean over seeds; in brackets the least and the "
-        "largest. After “null”: the mean over permutations of the leaves.",
+        "# What this study shows\n\nA number is a mean over dictionaries that differ in the seed "
+        "(below, “In short”: also in width and sparsity). After “±” half of the 95% interval over "
+        "three seeds or more (Student's t; backbone and images stay the same), else in brackets "
+        "the least and the largest, where these differ. After “null”: the mean over permutations "
+        "of the leaves. What each score is, and what would get the same number without a "
+        "hierarchy: `docs/scores.md` and `docs/evidence.md` of Cladescope.",
         short,
     ]
     parts += ["## Does the backbone hold the hierarchy?", _probes(metrics, probes)]
@@ -89,6 +93,7 @@ def headline(metrics: pd.DataFrame, probes: pd.DataFrame) -> str:
     found = [
         [
             "linear probe",
+            "",
             f"{number(means.iloc[0])} null {number(means.iloc[1])}",
             *[""] * 3,
         ]
@@ -96,8 +101,8 @@ def headline(metrics: pd.DataFrame, probes: pd.DataFrame) -> str:
     for (weights, variant), part in kept.groupby(["weights", "variant"], sort=False):
         name = NAMES.get(str(variant), str(variant))
         name += ", random backbone" if weights == "random" else ""
-        found.append([name, *(with_null(part, score) for score in HEADLINE)])
-    table = table_of(["", *labels(*HEADLINE).values()], found)
+        found.append([name, len(part), *(with_null(part, score) for score in HEADLINE)])
+    table = table_of(["", "dictionaries", *labels(*HEADLINE).values()], found)
     return f"## In short\n\n{first['experiment']}, {first['token']}, layer {layer}:\n\n{table}"
 
 
@@ -134,14 +139,14 @@ def _probes(metrics: pd.DataFrame, probes: pd.DataFrame) -> str:
 
 def _by_kind(rows: pd.DataFrame, scores: Sequence[str], words: Mapping[str, str]) -> str:
     found = [
-        [str(kind), span(part["n_scored"], 0), *(with_null(part, score) for score in scores)]
+        [str(kind), span(part, "n_scored", 0), *(with_null(part, score) for score in scores)]
         for kind, part in rows.groupby("kind", sort=False)
     ]
     return table_of(["dictionary", "scored latents", *words.values()], found)
 
 
 def _by_size(rows: pd.DataFrame, sizes: pd.DataFrame) -> str:
-    table = rows[["dictionary", "kind"]].merge(sizes, on="dictionary")
+    table = rows[["dictionary", "kind", *KIND, "seed"]].merge(sizes, on="dictionary")
     shown = [size for size in SIZES if (table.loc[table["size"] == size, "n_nodes"] > 0).any()]
     count = {size: table.loc[table["size"] == size, "n_nodes"].iloc[0] for size in shown}
     found = []
@@ -169,14 +174,20 @@ def _gains(gains: pd.DataFrame, layer: int) -> str:
         cells = []
         for score in GAINS:
             row = table.loc[(kind, score)] if (kind, score) in table.index else None
-            cells.append("" if row is None else between(row["gain"], row["min"], row["max"]))
+            cells.append("" if row is None else _gain(row))
         found.append([kind, *cells])
     return table_of(["dictionary", *labels(*GAINS).values()], found)
 
 
+def _gain(row: pd.Series) -> str:
+    if pd.isna(row["low"]):
+        return between(row["gain"], row["min"], row["max"])
+    return f"{number(row['gain'])} ± {number(row['gain'] - row['low'])}"
+
+
 def with_null(rows: pd.DataFrame, score: str) -> str:
-    """Write a score's mean and range over rows and, if it has one, its permuted null."""
-    text, null = span(rows[score]), rows.get(f"{score}_null_permuted")
+    """Write a score's mean and spread over rows and, if it has one, its permuted null."""
+    text, null = span(rows, score), rows.get(f"{score}_null_permuted")
     return (
         text
         if null is None or not text or null.isna().all()
@@ -184,10 +195,19 @@ def with_null(rows: pd.DataFrame, score: str) -> str:
     )
 
 
-def span(values: pd.Series, digits: int = 2) -> str:
-    """Write mean and range; nothing if all are missing."""
-    known = values.dropna().to_numpy(float)
-    return between(known.mean(), known.min(), known.max(), digits) if len(known) else ""
+def span(rows: pd.DataFrame, score: str, digits: int = 2) -> str:
+    """Write a score's mean and, if rows differ in the seed alone, its interval; else the range.
+
+    Nothing if all are missing.
+    """
+    known = rows.dropna(subset=[score])
+    if not len(known):
+        return ""
+    values, seeds = known[score].to_numpy(float), known["seed"].nunique()
+    if LEAST_SEEDS <= seeds == len(known) and len(known[KIND].drop_duplicates()) == 1:
+        margin = float(seed_margin(values.std(ddof=1), np.array(seeds)))
+        return f"{number(values.mean(), digits)} ± {number(margin, digits)}"
+    return between(values.mean(), values.min(), values.max(), digits)
 
 
 def between(mean: float, least: float, largest: float, digits: int = 2) -> str:
