@@ -41,7 +41,6 @@ class Target:
         fit.dictionary.save(self.weights, identity)
         with write_aside(self.weights.with_name("training.parquet")) as aside:
             pq.write_table(pa.table(fit.log), aside)
-        self.checkpoint.path.unlink(missing_ok=True)
 
 
 def train_dictionaries(
@@ -69,8 +68,10 @@ def train_dictionaries(
     """
 
     def save(number: int, fit: Fit) -> None:
-        targets[number].save(variant, fit, threads)
-        saved(targets[number])
+        target = targets[number]
+        target.save(variant, fit, threads)
+        saved(target)
+        target.checkpoint.path.unlink(missing_ok=True)
 
     with own_gpu() if variant in (*TRAINED, "kmeans") else nullcontext():
         fit_dictionaries(
