@@ -7,11 +7,14 @@ import os
 import shutil
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from checkouts import SMALL, SUMMARY, Checkout, edit
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
 
 
 @pytest.fixture
@@ -121,32 +124,60 @@ def test_read_only_results(copy):
     assert (results / "tables" / "trends.csv").read_bytes() == before
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
-def test_full_disk_while_training_and_encoding(copy):
-    disk = copy.folder / "results/small/trained/dictionaries/cls/L8/topk"
-    folder = disk / "w48_k4_s0"
-    target = str((folder / "scores.json").relative_to(copy.folder))
-    expected = contents(folder)
-    mount = ("mount", "-t", "tmpfs", "tmpfs", str(disk))
+@contextmanager
+def small_disk(folder):
+    """Mount an empty disk over a folder; yield a function that sets its size."""
+    mount = ("mount", "-t", "tmpfs", "tmpfs", str(folder))
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting a tmpfs is not permitted here")
     # Snakemake removes folders that it leaves empty, which a mounted one cannot be.
-    (disk / "keep").touch()
+    (folder / ".keep").touch()
     try:
-        for size, full, left in (("32k", "sae.safetensors", 0), ("72k", "codes.parquet", 3)):
-            subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
-            code, printed = outcome(copy, "--", target)
-            assert code != 0
-            assert f"No space left on device: '{Path(target).with_name(full)}'" in printed
-            assert "free some space and start again" in printed
+        yield lambda size: subprocess.run(
+            ["mount", "-o", f"remount,size={size}", str(folder)], check=True
+        )
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@needs_root
+def test_full_disk_at_every_stage_after_extraction(copy):
+    """Training, encoding, scoring and the tables in turn; each goes on once there is room."""
+    folder = copy.folder / "results/small/trained/dictionaries/cls/L8/topk/w48_k4_s0"
+    tables = copy.folder / "results/small/tables"
+    scores, metrics = (
+        str(path.relative_to(copy.folder))
+        for path in (folder / "scores.json", tables / "metrics.csv")
+    )
+    expected, expected_tables = contents(folder), contents(tables)
+
+    def fails(target, full):
+        code, printed = outcome(copy, "--", target)
+        assert code != 0
+        assert f"No space left on device: '{Path(target).parent}/{full}" in printed
+        assert "free some space and start again" in printed
+        assert not list(Path(copy.folder, target).parent.glob(".*.partial"))
+
+    with small_disk(folder) as room_for, small_disk(tables) as room_for_tables:
+        for size, full, left in (
+            ("32k", "sae.safetensors", 0),
+            ("72k", "codes.parquet", 3),
+            ("138k", "nodes.parquet", 5),
+        ):
+            room_for(size)
+            fails(scores, full)
             assert len(contents(folder)) == left
             assert contents(folder).items() <= expected.items()
-        subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
-        code, printed = outcome(copy, "--", target)
-        assert code == 0, printed
+        room_for("50m")
+        room_for_tables("60k")
+        fails(metrics, "")
         assert contents(folder) == expected
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        assert contents(tables) == {}
+        room_for_tables("50m")
+        code, printed = outcome(copy, "--", metrics)
+        assert code == 0, printed
+        assert contents(tables)["metrics.csv"] == expected_tables["metrics.csv"]
+        assert contents(tables).items() <= expected_tables.items()
 
 
 def contents(folder):

@@ -1,4 +1,4 @@
-"""Training jobs killed at random moments: the next ones go on, and the bytes are those of a calm one.
+"""Training jobs killed at random moments: the next go on, and end with the bytes of a calm one.
 
 Long trainings in small: the state is kept every few milliseconds, not every five minutes. As many
 kills a case as Hypothesis takes examples: 20 in the tests, 1,000 by `make fuzz`.
@@ -29,7 +29,7 @@ from stores import write
 KILLS = 20
 CASES = {
     "a training": ("topk", [0]),
-    "a training by torch": ("jumprelu", [0]),
+    "a training by torch": ("batchtopk", [0]),
     "a job of three dictionaries": ("topk", [0, 1, 2]),
 }
 RECIPE = {
