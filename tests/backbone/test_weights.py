@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import cladescope.planted.network  # noqa: F401  (it registers the model)
+from cladescope.backbone.backbone import BackboneSpec, load_backbone
 from cladescope.backbone.weights import load_checkpoint
 
 MODEL = "vit_planted"
@@ -59,6 +60,17 @@ def test_other_precisions_are_read_as_they_are(load, shipped, dtype):
 def test_what_is_no_weight_is_named(load, change, said):
     with pytest.raises(ValueError, match=f"weights.safetensors {said}"):
         load(change)
+
+
+def test_pretrained_weights_without_a_network_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    spec = BackboneSpec("vit_tiny_patch16_224", "pretrained", blocks=12)
+    said = (
+        "backbone.weights: the pretrained weights of vit_tiny_patch16_224 are not on this machine"
+    )
+    with pytest.raises(OSError, match=said):
+        load_backbone(spec)
 
 
 @pytest.mark.parametrize("length", [0, 4, 5000])

@@ -14,6 +14,7 @@ import pytest
 
 from checkouts import SMALL, SUMMARY, Checkout, edit
 
+TOPK = "trained/dictionaries/cls/L8/topk"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
 
 
@@ -56,7 +57,7 @@ def test_results_under_another_name_are_refused(copy):
 
 def test_half_copied_results_are_completed(copy):
     results = copy.folder / "results" / "small"
-    shutil.rmtree(results / "trained" / "dictionaries" / "cls" / "L8" / "topk" / "w48_k2_s0")
+    shutil.rmtree(results / TOPK / "w48_k2_s0")
     for path in (results / "tables", results / "figures"):
         shutil.rmtree(path)
     planned = copy.planned()
@@ -65,17 +66,17 @@ def test_half_copied_results_are_completed(copy):
 
 
 @pytest.mark.parametrize(
-    ("name", "rule"),
+    ("name", "rule", "target"),
     [
-        ("dictionaries/cls/L8/topk/w48_k2_s0/sae.safetensors", "encode"),
-        ("dictionaries/cls/L8/topk/w48_k2_s0/codes.parquet", "score_dictionary"),
-        ("dictionaries/cls/L8/topk/w48_k2_s0/latents.parquet", "tabulate"),
+        (f"{TOPK}/w48_k2_s0/sae.safetensors", "encode", f"{TOPK}/w48_k2_s0/codes.parquet"),
+        (f"{TOPK}/w48_k2_s0/codes.parquet", "score_dictionary", f"{TOPK}/w48_k2_s0/scores.json"),
+        (f"{TOPK}/w48_k2_s0/latents.parquet", "tabulate", "tables/metrics.csv"),
     ],
 )
-def test_truncated_file_is_named(copy, name, rule):
-    path = copy.folder / "results" / "small" / "trained" / name
+def test_truncated_file_is_named(copy, name, rule, target):
+    path = copy.folder / "results" / "small" / name
     os.truncate(path, path.stat().st_size // 2)
-    code, printed = outcome(copy, "--forcerun", rule, "--until", rule)
+    code, printed = outcome(copy, "--forcerun", rule, "--", f"results/small/{target}")
     assert code != 0
     assert f"{name} is not what was sealed" in printed and "delete results" in printed
 
@@ -84,7 +85,7 @@ def test_clock_that_was_ahead(copy):
     """What takes days is refused at once; what takes seconds, by Snakemake when it has run."""
     results = copy.folder / "results" / "small"
     manifest = results / "trained/activations/train/cls/L8.json"
-    metrics, scores = results / "tables" / "metrics.csv", results / "figures" / "scores.png"
+    metrics, trends = results / "tables" / "metrics.csv", results / "tables" / "trends.csv"
     tomorrow = time.time() + 86400
     for path in (manifest, metrics):
         os.utime(path, (tomorrow, tomorrow))
@@ -93,15 +94,16 @@ def test_clock_that_was_ahead(copy):
     assert f"touch {manifest.relative_to(copy.folder)} (nothing" in printed
     os.utime(manifest)
     assert copy.planned() == {}
-    before = scores.read_bytes()
-    code, printed = outcome(copy, "--forcerun", "plot_scores", "--until", "plot_scores")
+    before = trends.read_bytes()
+    rule = "tabulate_trends"
+    code, printed = outcome(copy, "--forcerun", rule, "--until", rule)
     assert code != 0
     assert "clock skew" in printed
-    assert not scores.exists()
+    assert not trends.exists()
     os.utime(metrics)
-    code, printed = outcome(copy, "--until", "plot_scores")
+    code, printed = outcome(copy, "--until", rule)
     assert code == 0, printed
-    assert scores.read_bytes() == before
+    assert trends.read_bytes() == before
 
 
 def test_read_only_results(copy):
@@ -143,7 +145,7 @@ def small_disk(folder):
 @needs_root
 def test_full_disk_at_every_stage_after_extraction(copy):
     """Training, encoding, scoring and the tables in turn; each goes on once there is room."""
-    folder = copy.folder / "results/small/trained/dictionaries/cls/L8/topk/w48_k4_s0"
+    folder = copy.folder / "results/small" / TOPK / "w48_k4_s0"
     tables = copy.folder / "results/small/tables"
     scores, metrics = (
         str(path.relative_to(copy.folder))

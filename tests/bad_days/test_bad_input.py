@@ -59,6 +59,8 @@ def test_named_node_that_is_none_stops_before_extraction(checkout, config):
 
 def test_data_are_looked_at_before_anything_is_computed_with_them(checkout, config):
     config["results"] = "results/ordered"
+    config["datasets"]["planted"]["images_per_class"] = {"train": 2, "eval": 2}
+    config["experiments"]["trained"]["extraction"]["passes"] = [{"layers": [2]}, {"layers": [8]}]
     checkout.write(config)
     folder = f"results/ordered/{layout.DATASET.format(dataset='planted')}"
     store = layout.MANIFEST.format(experiment="trained", split="train", token="cls", layer=8)
@@ -84,7 +86,7 @@ def test_corrupt_image_and_repair(image_folder, folders, tmp_path):
     victim = tmp_path / "train" / WNIDS[1] / "1.png"
     good = victim.read_bytes()
     victim.write_bytes(good[:50])
-    target = str(tmp_path / "results" / "datasets" / "planted" / "taxonomy.parquet")
+    target = str(tmp_path / "results" / "datasets" / "planted" / "images" / "train.parquet")
     message = failure(image_folder, target)
     assert f"{victim}: does not decode" in message
     victim.write_bytes(good)
