@@ -42,18 +42,18 @@ def submitted(finished, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_of_a_test_that_fails(request):
+def nothing_left_of_a_test_that_fails(cluster, submitted):
     """End what a test has started and not waited for: those after it use the same folder."""
     yield
-    for run in STARTED:
-        if run.poll() is None:
-            os.killpg(run.pid, signal.SIGKILL)
-            run.communicate()
-            cluster, submitted = map(request.getfixturevalue, ("cluster", "submitted"))
-            cluster("scancel", "--user=root")
-            cluster.wait(lambda: not cluster.jobs("%i", states="R,CG,PD"), "no job is left")
-            submitted.run("--unlock")
+    left = [run for run in STARTED if run.poll() is None]
     STARTED.clear()
+    for run in left:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+    if left:
+        cluster("scancel", "--user=root")
+        cluster.wait(lambda: not cluster.jobs("%i", states="R,CG,PD"), "no job is left")
+        submitted.run("--unlock")
 
 
 def submit(cluster, checkout, *arguments, command=(SNAKEMAKE,), path=None):

@@ -153,8 +153,8 @@ def create_model(name: str, pretrained: bool, image_size: int | None) -> Any:
         return timm.create_model(name, pretrained=pretrained, num_classes=0, **size).eval()
     except OSError as error:
         raise OSError(
-            f"backbone.weights: the pretrained weights of {name} are not on this machine and cannot "
-            f"be fetched ({error}); fetch them where there is a network, or name a checkpoint"
+            f"backbone.weights: the pretrained weights of {name} are not on this machine and "
+            f"cannot be fetched ({error}); fetch them with a network, or name a checkpoint"
         ) from error
 
 
