@@ -5,17 +5,15 @@ Killed jobs are in test_faults.py, full disks in test_bad_input.py and below.
 
 import os
 import shutil
-import subprocess
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from checkouts import SMALL, SUMMARY, Checkout, edit
+from disks import needs_root, small_disk
 
 TOPK = "trained/dictionaries/cls/L8/topk"
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
 
 
 @pytest.fixture
@@ -124,22 +122,6 @@ def test_read_only_results(copy):
     assert "Permission denied" in result.stdout + result.stderr
     assert "make the folder writable" in result.stdout + result.stderr
     assert (results / "tables" / "trends.csv").read_bytes() == before
-
-
-@contextmanager
-def small_disk(folder):
-    """Mount an empty disk over a folder; yield a function that sets its size."""
-    mount = ("mount", "-t", "tmpfs", "tmpfs", str(folder))
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a tmpfs is not permitted here")
-    # Snakemake removes folders that it leaves empty, which a mounted one cannot be.
-    (folder / ".keep").touch()
-    try:
-        yield lambda size: subprocess.run(
-            ["mount", "-o", f"remount,size={size}", str(folder)], check=True
-        )
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @needs_root

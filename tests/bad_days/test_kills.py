@@ -24,6 +24,7 @@ from safetensors import safe_open
 from cladescope.dictionaries.training import batches, loop
 from cladescope.kept import FOLDER
 from cladescope.seals import check_seal, seal
+from disks import needs_root, small_disk
 from stores import write
 
 KILLS = 20
@@ -119,16 +120,51 @@ class Job:
         return {f"{Path(p).parent.name}/{Path(p).name}": Path(p).read_bytes() for p in self.output}
 
 
+def own_process() -> ProcessPoolExecutor:
+    """Return a process that has no threads yet when it forks."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_killed_trainings_end_with_the_bytes_of_a_calm_one(root, tmp_path, case):
     kills = max(KILLS, settings.default.max_examples)
-    # In a process of its own, which has no threads yet when it forks.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    with own_process() as pool:
         pool.submit(kill_trainings, root, tmp_path, case, kills).result()
 
 
-def kill_trainings(root: Path, folder: Path, case: str, wanted: int) -> None:
-    """Train again and again until there were enough kills."""
+@needs_root
+def test_a_full_disk_leaves_the_last_state_of_a_training(root, tmp_path):
+    folder = tmp_path / "killed" / "topk" / "w32_k3_s0"
+    folder.mkdir(parents=True)
+    with small_disk(folder) as room_for, own_process() as pool:
+        pool.submit(begin_training, root, tmp_path).result()
+        (state,) = folder.glob(".checkpoint*")
+        before = state.read_bytes()
+        # The next state is written beside it.
+        room_for(str(len(before) + 10_000))
+        with pytest.raises(OSError, match=r"No space left on device: '.*checkpoint.safetensors'"):
+            pool.submit(end_training, root, tmp_path).result()
+        assert state.read_bytes() == before
+        assert sorted(path.name for path in folder.iterdir()) == [state.name, ".keep"]
+        room_for("1m")
+        assert pool.submit(end_training, root, tmp_path).result()
+
+
+def begin_training(root: Path, folder: Path) -> None:
+    """Train until something is kept of it."""
+    _, killed, length, _ = two_jobs(root, folder, "a training")
+    while not sum(killed.steps()):
+        killed.killed_after(length / 2)
+
+
+def end_training(root: Path, folder: Path) -> bool:
+    calm, killed = (Job(root, folder / name, *CASES["a training"]) for name in ("calm", "killed"))
+    killed.run()
+    return killed.contents() == calm.contents()
+
+
+def two_jobs(root: Path, folder: Path, case: str) -> tuple[Job, Job, float, dict[str, bytes]]:
+    """Return a job that is done and one that is not, how long it takes and what it makes."""
     torch.set_num_threads(1)
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     rows = np.random.default_rng(0).standard_normal((2000, 2, 16))
@@ -145,7 +181,12 @@ def kill_trainings(root: Path, folder: Path, case: str, wanted: int) -> None:
     assert calm.killed_after(None) == 0
     length = time.monotonic() - started
     assert calm.contents() == expected
+    return calm, killed, length, expected
 
+
+def kill_trainings(root: Path, folder: Path, case: str, wanted: int) -> None:
+    """Train again and again until there were enough kills."""
+    _, killed, length, expected = two_jobs(root, folder, case)
     draw = random.Random(case)
     kills = resumed = 0
     while kills < wanted:
