@@ -91,8 +91,8 @@ test-fast: $(VENV)/synced-dev ## run the tests that take seconds
 test-processors: $(VENV)/synced-dev ## run the tests of what rounds with older instructions: SETTINGS="sse avx2"
 	$(BIN)/python tests/processors.py test $(SETTINGS)
 
-fuzz: $(VENV)/synced-dev ## try random configurations and faults for an hour or so
-	$(BIN)/pytest tests/bad_days/test_fuzz.py --hypothesis-profile many
+fuzz: $(VENV)/synced-dev ## try random configurations, faults and kills for an hour or two
+	$(BIN)/pytest tests/bad_days/test_fuzz.py tests/bad_days/test_kills.py --hypothesis-profile many
 
 test-peers: $(VENV)/synced-dev $(PEERS)/synced ## test the exchange with other libraries by the libraries themselves
 	PEERS_PYTHON=$(PEERS)/bin/python $(BIN)/pytest tests/dictionaries/test_saelens.py tests/dictionaries/test_imports.py

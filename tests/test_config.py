@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from cladescope.config import ConfigError, check_keys, complete_config, index_spec, load_schema
+from cladescope.config import ConfigError, complete_config, index_spec, load_schema
 from cladescope.images.sources import make_source
 from cladescope.images.sources.huggingface import HuggingFace
 from cladescope.images.sources.webdataset import WebDataset
@@ -498,29 +498,3 @@ def test_numbers_that_are_none_are_named(default_config, number):
     default_config["training"]["learning_rate"] = number
     with pytest.raises(ConfigError, match=r"training.learning_rate: (nan|-?inf) is not a number"):
         complete_config(default_config)
-
-
-def test_a_key_given_twice_is_named_with_its_lines(tmp_path):
-    path = tmp_path / "my.yaml"
-    path.write_text("results: a\nscores:\n  top_n: 8\n  tau: 0.9\n  top_n: 16\n")
-    with pytest.raises(ConfigError, match=r"my.yaml: top_n is given twice, in lines 3 and 5"):
-        check_keys(path)
-    path.write_text("a: &x {top_n: 1}\nb: {<<: *x, tau: 2}\nc: [{d: 1}, {d: 2}]\n")
-    check_keys(path)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"), [(b"a: \xe9\n", "is not UTF-8"), (b"a: [1\n", "is no YAML")]
-)
-def test_a_file_that_is_no_configuration_is_named(tmp_path, content, said):
-    path = tmp_path / "my.yaml"
-    path.write_bytes(content)
-    with pytest.raises(ConfigError, match=f"my.yaml {said}"):
-        check_keys(path)
-
-
-def test_a_configuration_that_is_a_template_is_refused(tmp_path):
-    path = tmp_path / "my.yaml"
-    path.write_text("__use_yte__: true\nresults: ?'a'\n")
-    with pytest.raises(ConfigError, match=r"my.yaml: __use_yte__ runs code"):
-        check_keys(path)

@@ -241,6 +241,8 @@ def test_pca_directions_are_those_of_the_svd(x):
     [
         ("encoder", np.full((20, 12), np.nan, np.float32), "encoder has numbers"),
         ("decoder_bias", np.full(12, np.inf, np.float32), "decoder_bias has numbers"),
+        ("decoder", np.ones((19, 12), np.float32), r"decoder is of shape \(19, 12\), not"),
+        ("threshold", np.ones(3, np.float32), r"threshold is of shape \(3,\), not \(20,\)"),
         ("scale", 0.0, "scale is 0.0"),
         ("scale", float("nan"), "scale is nan"),
         ("k", 0, "k is 0"),

@@ -100,6 +100,42 @@ def test_what_cannot_be_expressed_is_refused(exported, tmp_path, key, value):
         import_dictionary("saelens", tmp_path / "lens", tmp_path / "back.safetensors")
 
 
+WEIGHTS = "sae_weights.safetensors"
+
+
+@pytest.mark.parametrize("exported", ["jumprelu"], indirect=True)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda lens: (lens / "cfg.json").write_text("["), r"cfg.json cannot be read .* copy it"),
+        (lambda lens: (lens / "cfg.json").write_text("[]"), r"cfg.json is not what SAELens writes"),
+        (lambda lens: recast(lens, architecture="topk"), r"cfg.json: k is None, it must be"),
+        (lambda lens: recast(lens, architecture="topk", k="2"), r"cfg.json: k is '2', it must be"),
+        (lambda lens: os.truncate(lens / WEIGHTS, 99), rf"{WEIGHTS} cannot be read .* copy it"),
+        (lambda lens: reweigh(lens, W_enc=None), rf"{WEIGHTS} lacks W_enc"),
+        (lambda lens: reweigh(lens, threshold=None), rf"{WEIGHTS} lacks threshold"),
+        (lambda lens: reweigh(lens, b_dec=np.ones(3, np.float32)), rf"{WEIGHTS}: .*do not fit"),
+        (lambda lens: reweigh(lens, b_enc=np.ones(3, np.float32)), r"encoder_bias is of shape"),
+    ],
+)
+def test_damaged_files_are_named(exported, tmp_path, change, said):
+    change(tmp_path / "lens")
+    with pytest.raises(ValueError, match=said):
+        import_dictionary("saelens", tmp_path / "lens", tmp_path / "back.safetensors")
+    assert not (tmp_path / "back.safetensors").exists()
+
+
+def recast(lens, **changes):
+    path = lens / "cfg.json"
+    write_json(path, {**read_json(path), **changes})
+
+
+def reweigh(lens, **changes):
+    """Replace tensors, or remove those that are None."""
+    tensors = {**load_file(lens / WEIGHTS), **changes}
+    save_file({n: value for n, value in tensors.items() if value is not None}, lens / WEIGHTS)
+
+
 THERE_AND_BACK = """
 import sys, numpy as np, torch
 from sae_lens import SAE

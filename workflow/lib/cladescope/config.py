@@ -53,7 +53,9 @@ def complete_config(config: dict[str, Any]) -> dict[str, Any]:
         if not math.isfinite(number)
     ]
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(e.path))
-    faults = infinite + [fault for error in errors for fault in _describe(error)]
+    described = (fault for error in errors for fault in _describe(error))
+    # Once each: every key that is missing is an error that lists them all.
+    faults = list(dict.fromkeys([*infinite, *described]))
     faults = faults or list(_write_out_layers(config))
     if not faults:
         config = _with_defaults(config, schema, schema)
@@ -82,9 +84,9 @@ def check_keys(path: str | Path) -> None:
         raise ConfigError(f"{path} is not UTF-8 ({error}); save it as such") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path} is no YAML: {error}") from error
-    if root is not None and (size := _written_out(root, {})) > MAX_NODES:
+    if root is not None and _written_out(root, {}) > MAX_NODES:
         raise ConfigError(
-            f"{path}: its aliases stand for {size} keys and values; at most {MAX_NODES} are read"
+            f"{path}: its aliases stand for more than {MAX_NODES} keys and values; write them out"
         )
     left, seen = [root], set()
     while left:
@@ -107,7 +109,7 @@ def check_keys(path: str | Path) -> None:
                 left.append(value)
 
 
-def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
+def _written_out(node: yaml.Node, known: dict[int, float]) -> float:
     """Return of how many keys and values a part of a configuration is, aliases written out."""
     if id(node) not in known:
         parts: list[yaml.Node] = []
@@ -115,7 +117,8 @@ def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
             parts = node.value
         elif isinstance(node, yaml.MappingNode):
             parts = [part for pair in node.value for part in pair]
-        known[id(node)] = 0
+        # Until it is known: an alias of what it is itself a part of has no end.
+        known[id(node)] = math.inf
         known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
     return known[id(node)]
 

@@ -93,7 +93,7 @@ def read_codes(path: str | Path, n_images: int, paths: Sequence[str] = ()) -> Co
     read = {".parquet": _read_parquet, ".npz": scipy.sparse.load_npz, ".npy": _read_array}
     if path.suffix not in read:
         raise ValueError(f"{path}: codes are read from {', '.join(read)}; write one of these")
-    with reading(path):
+    with reading(path, remedy="make it again"):
         values = read[path.suffix](path)
     try:
         width = int(values.attrs["width"]) if isinstance(values, pd.DataFrame) else None

@@ -41,7 +41,6 @@ class Target:
         identity = {"variant": variant, **asdict(self.spec), "machine": made_on}
         fit.dictionary.save(self.weights, identity)
         save_log(fit.log, self.weights)
-        self.checkpoint.path.unlink(missing_ok=True)
 
 
 def save_log(log: Mapping[str, Any], weights: str | Path) -> None:
@@ -75,8 +74,10 @@ def train_dictionaries(
     """
 
     def save(number: int, fit: Fit) -> None:
-        targets[number].save(variant, fit, threads)
-        saved(targets[number])
+        target = targets[number]
+        target.save(variant, fit, threads)
+        saved(target)
+        target.checkpoint.path.unlink(missing_ok=True)
 
     with own_gpu() if variant in (*TRAINED, "kmeans") else nullcontext():
         fit_dictionaries(

@@ -7,5 +7,7 @@ FILES = {
     "dictionary_learning": ("config.json", "ae.pt"),
 }
 """What a folder of each format holds: settings, then weights."""
+AGAIN = "copy it again"
+"""What to do about a damaged file, which is not ours to delete."""
 EXPORTED = ("saelens",)
 """Formats that are written, too."""

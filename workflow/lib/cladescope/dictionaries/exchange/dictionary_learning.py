@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.exchange import FILES
+from cladescope.dictionaries.exchange import AGAIN, FILES
 from cladescope.files import read_json, reading
 
 UNSHIFTED = ("JumpReluAutoEncoder", "AutoEncoderNew")
@@ -41,7 +41,7 @@ def read(folder: Path) -> Dictionary:
         For other classes (`GatedAutoEncoder`), and for a file that is no plain state of one.
     """
     settings, weights = (folder / name for name in FILES["dictionary_learning"])
-    trainer = read_json(settings).get("trainer", {})
+    trainer = read_json(settings, AGAIN).get("trainer", {})
     kind = trainer.get("dict_class")
     if kind not in CLASSES:
         raise ValueError(
@@ -74,7 +74,7 @@ def read(folder: Path) -> Dictionary:
 def _state(weights: Path) -> dict[str, np.ndarray]:
     import torch
 
-    with reading(weights):
+    with reading(weights, AGAIN):
         found = torch.load(weights, map_location="cpu", weights_only=True)
         return {name: value.float().numpy() for name, value in found.items()}
 

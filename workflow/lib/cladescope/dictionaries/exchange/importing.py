@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.exchange import FILES
+from cladescope.dictionaries.exchange import AGAIN, FILES
 from cladescope.files import read_json
 from cladescope.machines import machine
 
@@ -37,6 +37,6 @@ def import_dictionary(form: str, folder: str | Path, weights: str | Path) -> Non
     module = import_module(f"{__package__}.{form}")
     dictionary: Dictionary = module.read(folder)
     digest = hashlib.sha256(weights_read.read_bytes()).hexdigest()
-    made_from = {"settings": read_json(settings), "sha256": digest}
+    made_from = {"settings": read_json(settings, AGAIN), "sha256": digest}
     identity = {"variant": form, "made_from": made_from, "machine": machine(1)}
     dictionary.save(weights, identity)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.exchange import FILES
+from cladescope.dictionaries.exchange import AGAIN, FILES
 from cladescope.files import read_json, reading
 
 TENSORS = {"encoder.weight", "encoder.bias", "W_dec", "b_dec"}
@@ -31,14 +31,14 @@ def read(folder: Path) -> Dictionary:
     from safetensors.torch import load_file
 
     settings, weights = (folder / name for name in FILES["sparsify"])
-    config = read_json(settings)
+    config = read_json(settings, AGAIN)
     for key, wanted in {"activation": "topk", "transcode": False, "skip_connection": False}.items():
         if config.get(key, wanted) != wanted:
             raise ValueError(
                 f"{settings}: {key} {config[key]!r} has no counterpart here; only {wanted!r} can "
                 "be imported"
             )
-    with reading(weights):
+    with reading(weights, AGAIN):
         tensors = {name: value.float().numpy() for name, value in load_file(weights).items()}
     if tensors.keys() != TENSORS:
         raise ValueError(f"{weights} holds {', '.join(sorted(tensors))}; not {sorted(TENSORS)}")

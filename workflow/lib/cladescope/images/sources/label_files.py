@@ -35,7 +35,7 @@ def read_label_file(path: str | Path) -> tuple[list[str] | None, list[str]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; correct the dataset's label_files")
     if path.suffix == ".parquet":
-        with reading(path):
+        with reading(path, remedy="copy it again"):
             table = pd.read_parquet(path)
         return _two_columns(path, table)
     text = read_text(path)
