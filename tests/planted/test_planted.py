@@ -191,7 +191,7 @@ def test_a_failed_split_leaves_the_earlier_one(tmp_path, monkeypatch):
     def fail(path, image):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(rendering, "_write_png", fail)
+    monkeypatch.setattr(rendering, "write_png", fail)
     with pytest.raises(OSError, match=r"eval_00000\.png"):
         render_split(SPEC, "eval", 2, images, factors)
     assert (pixels_of(images), factors.read_bytes()) == (before, table)
