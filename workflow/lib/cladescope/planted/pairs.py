@@ -77,15 +77,16 @@ def render_pairs(
     # Paths are written as they will be: the folder has another name until it is complete.
     inside = Path(folder).relative_to(Path(table_path).parent)
     with write_aside(folder) as aside, write_aside(table_path) as table_aside:
+        rows: list[tuple[str, str, str, str]] = []
+        for leaf in LEAVES:
+            (aside / leaf.wnid).mkdir(parents=True)
+            for index in range(scenes_per_class):
+                rows += _render(leaf, index, spec, nodes, aside)
         with table_aside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(PAIR_COLUMNS)
-            for leaf in LEAVES:
-                (aside / leaf.wnid).mkdir(parents=True)
-                for index in range(scenes_per_class):
-                    for image, counterpart, *rest in _render(leaf, index, spec, nodes, aside):
-                        paths = (f"{inside}/{name}" for name in (image, counterpart))
-                        writer.writerow([*paths, *rest])
+            for image, counterpart, *rest in rows:
+                writer.writerow([f"{inside}/{image}", f"{inside}/{counterpart}", *rest])
 
 
 def pairs_of(
