@@ -5,11 +5,12 @@ from cladescope.codes.encode import ImageBlocks, firing
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.jobs import job
 from cladescope.kept import unfinished
+from cladescope.scores.contrasts import Contrasts
 from cladescope.scores.pairs import score_pairs
 
 with job(snakemake):
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
-    pairs = pd.read_parquet(inputs.pairs)
+    contrasts = Contrasts.of(pd.read_parquet(inputs.pairs))
     images = ImageBlocks(ActivationStore.open(inputs.manifest))
     written = [*zip(outputs.pairs, outputs.pair_nodes, strict=True)]
     own = zip(inputs.weights, inputs.about, inputs.latents, inputs.nodes, strict=True)
@@ -17,7 +18,7 @@ with job(snakemake):
     for n in unfinished(params.results, written, read, made_by=[params.spec, params.code]):
         dictionary = Dictionary.load(inputs.weights[n])
         scores = score_pairs(
-            pairs,
+            contrasts,
             pd.read_parquet(inputs.nodes[n]),
             pd.read_parquet(inputs.latents[n]),
             lambda latents, dictionary=dictionary: firing(dictionary, images, latents),

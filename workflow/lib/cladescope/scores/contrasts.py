@@ -1,6 +1,6 @@
-"""What pairs of images say about a node: which image has the thing, and how sure a mean is.
+"""What pairs of images are about: which of the two has the thing, and how sure a mean over them is.
 
-The numbers are means over nodes of means over pairs; docs/causes.md says what each contrast is for.
+A number is a mean over nodes of means over pairs; docs/causes.md says what each contrast is for.
 """
 
 from typing import NamedTuple
@@ -21,18 +21,114 @@ NORMAL_95 = 1.96
 
 
 class Contrast(NamedTuple):
-    """The pairs of one node that differ in one kind of thing."""
+    """The pairs, of all nodes, that differ in one kind of thing; sorted by node."""
 
+    node: np.ndarray
+    """int (n_pairs,): whose latents are tested."""
     having: np.ndarray
-    """int (n_pairs,): the image that has it."""
+    """int (n_pairs,): the image that has the thing."""
     lacking: np.ndarray
     """int (n_pairs,)."""
-    weight: np.ndarray
-    """float64 (n_pairs,): of each pair in a mean; their sum is 1."""
     cluster: np.ndarray
     """int (n_pairs,): pairs that share an image, by themselves or along others, have one number."""
     pixel_change: np.ndarray
     """float64 (n_pairs,)."""
+    weight: np.ndarray
+    """float64 (n_pairs,): of each pair in the mean of its node; those of a node sum to 1."""
+
+    def mean(self, values: np.ndarray, n_nodes: int) -> np.ndarray:
+        """Average (n_pairs,) values within each node: float64 (n_nodes,), 0 without pairs."""
+        return np.bincount(self.node, self.weight * values, n_nodes)
+
+    def n_pairs(self, n_nodes: int) -> np.ndarray:
+        """Count the pairs of each node: int (n_nodes,)."""
+        return np.bincount(self.node, minlength=n_nodes)
+
+    def margins(self, values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Return half the width of the 95% interval of the mean over each group of nodes.
+
+        With M nodes, m_v the mean of node v and n_v its clusters, the variance is
+        Σ_g (Σ_{i in g} w_i (x_i − m_v(i)) / M)² + Σ_v (1 + 2 m_v²) / (M (n_v + 2))²: clusters g are
+        drawn, nodes are not. The second sum is what four pairs of weight ½, valued 1, −1, 0 and 0,
+        add for each node (Agresti & Min 2005, Simple improved confidence intervals for comparing
+        matched proportions), so that a few pairs that agree are not taken for certainty. The mean
+        is left as it is. A test simulates that the interval covers.
+
+        Parameters
+        ----------
+        values
+            float64 (n_pairs,), from −1 to 1.
+        groups
+            bool (n_groups, n_nodes).
+
+        Returns
+        -------
+        float64 (n_groups,); NaN for a group without pairs.
+
+        Examples
+        --------
+        Two pairs of one node, which agree: √(3 / 4²) · 1.96.
+
+        >>> node, image, one = np.zeros(2, int), np.arange(2), np.ones(2)
+        >>> contrast = Contrast(node, image, image + 2, image, one, one / 2)
+        >>> contrast.margins(one, np.ones((1, 1), bool)).round(3).tolist()
+        [0.849]
+        """
+        n_nodes = groups.shape[1]
+        means, known = self.mean(values, n_nodes), self.n_pairs(n_nodes) > 0
+        met, row_of = np.unique(np.stack([self.node, self.cluster]), axis=1, return_inverse=True)
+        influence = np.bincount(row_of.ravel(), self.weight * (values - means[self.node]))
+        further = (1 + 2 * means**2) / (np.bincount(met[0], minlength=n_nodes) + 2) ** 2
+        margins = np.full(len(groups), np.nan)
+        for number, group in enumerate(groups & known):
+            if group.any():
+                drawn = np.bincount(met[1], influence * group[met[0]])
+                variance = np.square(drawn).sum() + further[group].sum()
+                margins[number] = NORMAL_95 * np.sqrt(variance) / group.sum()
+        return margins
+
+
+class Contrasts(NamedTuple):
+    """A table of pairs, by what they contrast."""
+
+    wnids: list[str]
+    """The nodes, sorted."""
+    by_name: dict[str, Contrast]
+    """Those of `CONTRASTS` that there are pairs of."""
+
+    @classmethod
+    def of(cls, pairs: pd.DataFrame) -> "Contrasts":
+        """Sort pairs by what they contrast.
+
+        Parameters
+        ----------
+        pairs
+            What `index_pairs` returns.
+        """
+        wnids, node = np.unique(pairs["node"].to_numpy(str), return_inverse=True)
+        swapped = pairs["change"].eq(REMOVED)
+        table = pairs.assign(
+            node=node,
+            cluster=clusters_of(pairs),
+            having=pairs["image"].where(swapped, pairs["counterpart"]),
+            lacking=pairs["counterpart"].where(swapped, pairs["image"]),
+        )
+        of_change = dict([*table.groupby("change")])
+        parts = {
+            name: of_change[name] for name in (LEAF, OTHER, WITHIN, ACROSS) if name in of_change
+        }
+        shared = table[table["change"].isin((ADDED, REMOVED))]
+        parts[SHARED] = shared
+        if LEAF in parts:
+            leaf, here = parts[LEAF], ["node", "having"]
+            largest = leaf.groupby(here)["pixel_change"].max().rename("other")
+            smallest = shared.groupby(here)["pixel_change"].min().rename("other")
+            beside = shared.join(largest, on=here)
+            parts[SHARED_SMALLER] = beside[beside["pixel_change"] <= beside["other"]]
+            beside = leaf.join(smallest, on=here)
+            parts[LEAF_LARGER] = beside[beside["pixel_change"] >= beside["other"]]
+        kept = {name: parts[name] for name in CONTRASTS if len(parts.get(name, ()))}
+        return cls(wnids.tolist(), {name: _contrast(rows) for name, rows in kept.items()})
 
 
 def clusters_of(pairs: pd.DataFrame) -> np.ndarray:
@@ -60,82 +156,10 @@ def clusters_of(pairs: pd.DataFrame) -> np.ndarray:
     return np.unique(component, return_inverse=True)[1].astype(np.int32)
 
 
-def contrasts_of(pairs: pd.DataFrame) -> dict[str, Contrast]:
-    """Sort one node's pairs by what they contrast; what it has no pair for is absent.
-
-    Parameters
-    ----------
-    pairs
-        Columns `image`, `counterpart` (ids), `change`, `pixel_change` and `cluster`.
-    """
-    swapped = pairs["change"].eq(REMOVED).to_numpy()
-    image, counterpart = pairs["image"].to_numpy(), pairs["counterpart"].to_numpy()
-    table = pairs.assign(
-        having=np.where(swapped, image, counterpart), lacking=np.where(swapped, counterpart, image)
-    )
-    by_change = {
-        change: table[table["change"].eq(change)] for change in (LEAF, OTHER, WITHIN, ACROSS)
-    }
-    shared = table[table["change"].isin((ADDED, REMOVED))]
-    leaf = by_change[LEAF]
-    largest = leaf.groupby("having")["pixel_change"].max()
-    smallest = shared.groupby("having")["pixel_change"].min()
-    parts = {
-        SHARED: shared,
-        **by_change,
-        SHARED_SMALLER: shared[shared["pixel_change"] <= shared["having"].map(largest)],
-        LEAF_LARGER: leaf[leaf["pixel_change"] >= leaf["having"].map(smallest)],
-    }
-    return {name: _contrast(parts[name]) for name in CONTRASTS if len(parts[name])}
-
-
 def _contrast(rows: pd.DataFrame) -> Contrast:
     """Weight pairs so that both directions count the same, however many there are of each."""
-    size = rows.groupby("change")["change"].transform("size").to_numpy(float)
-    weight = 1 / (size * rows["change"].nunique())
-    names = ("having", "lacking", "cluster", "pixel_change")
-    having, lacking, cluster, pixel_change = (rows[name].to_numpy() for name in names)
-    return Contrast(having, lacking, weight, cluster, pixel_change)
-
-
-class Sample(NamedTuple):
-    """Values of pairs of several nodes."""
-
-    value: np.ndarray
-    """float64 (n,), from −1 to 1."""
-    weight: np.ndarray
-    """float64 (n,): those of a node sum to 1."""
-    node: np.ndarray
-    """int (n,)."""
-    cluster: np.ndarray
-    """int (n,)."""
-
-
-def mean_with_margin(sample: Sample) -> tuple[float, float]:
-    """Return the mean over nodes of the mean over pairs, and half the width of its 95% interval.
-
-    With M nodes, m_v the mean of node v and n_v its clusters, the variance is
-    Σ_g (Σ_{i in g} w_i (x_i − m_v(i)) / M)² + Σ_v (1 + 2 m_v²) / (M (n_v + 2))²: clusters g are
-    drawn, nodes are not. The second sum is what four pairs of weight ½, valued 1, −1, 0 and 0, add
-    for each node (Agresti & Min 2005, Simple improved confidence intervals for comparing matched
-    proportions), so that a few pairs that agree are not taken for certainty. The mean is left as
-    it is. A test simulates that the interval covers.
-
-    Examples
-    --------
-    Two pairs of one node, which agree: √(3 / 4²) · 1.96.
-
-    >>> one = np.ones(2)
-    >>> mean, margin = mean_with_margin(Sample(one, one / 2, np.zeros(2, int), np.arange(2)))
-    >>> mean, round(margin, 3)
-    (1.0, 0.849)
-    """
-    nodes, node = np.unique(sample.node, return_inverse=True)
-    means = np.bincount(node, sample.weight * sample.value)
-    _, cluster = np.unique(sample.cluster, return_inverse=True)
-    influence = np.bincount(cluster, sample.weight * (sample.value - means[node])) / len(nodes)
-    met = np.unique(np.stack([node, cluster]), axis=1)[0]
-    n_clusters = np.bincount(met, minlength=len(nodes))
-    further = (1 + 2 * means**2) / (len(nodes) * (n_clusters + 2)) ** 2
-    variance = np.square(influence).sum() + further.sum()
-    return float(means.mean()), float(NORMAL_95 * np.sqrt(variance))
+    rows = rows.sort_values("node", kind="stable")
+    size = rows.groupby(["node", "change"])["change"].transform("size")
+    directions = rows.groupby("node")["change"].transform("nunique")
+    columns = {name: rows[name].to_numpy() for name in Contrast._fields[:-1]}
+    return Contrast(**columns, weight=(1 / (size * directions)).to_numpy(float))

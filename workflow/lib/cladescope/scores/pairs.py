@@ -6,9 +6,9 @@ the latents fires" when it is added minus that when it is removed, halved, so th
 latents that fire exactly where it is (after arXiv 2606.24716).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,22 +19,13 @@ from cladescope.files import write_aside
 from cladescope.names import WITHIN
 from cladescope.scores.by_size import SIZES
 from cladescope.scores.contrasts import (
-    CONTRASTS,
     SHARED,
     Contrast,
-    Sample,
-    clusters_of,
-    contrasts_of,
-    mean_with_margin,
+    Contrasts,
 )
-from cladescope.scores.nulls import INTERVAL, Stream
+from cladescope.scores.matched import DRAWS, SETS, Matched, match
+from cladescope.scores.nulls import INTERVAL
 
-SETS = ("best", "coalition")
-"""Latents of a node: the one that matches it best, and those that its coalition takes."""
-DRAWS = 100
-"""Sets of random latents."""
-NEAREST = 10
-"""Latents of nearest rate that one is drawn from."""
 _MEASURES = {
     "n_pairs": pa.int32(),
     "pixel_change": pa.float64(),
@@ -82,29 +73,8 @@ class PairScores(NamedTuple):
                 pq.write_table(table, aside, compression="zstd")
 
 
-class Matched(NamedTuple):
-    """A set of latents of one node, and what it is compared with."""
-
-    latents: np.ndarray
-    """int (n,): none fires on an image of the node if it is empty."""
-    random: np.ndarray
-    """int (DRAWS, n): latents of similar rate that were not chosen; (0, n) if there are too few."""
-
-
-class Answers(NamedTuple):
-    """How a set of latents takes the pairs of one node and contrast."""
-
-    contrast: Contrast
-    fires: float
-    """Share of the images that have it on which any of the latents fires."""
-    change: np.ndarray
-    """float64 (n_pairs,): −1, 0, 1: fires with it less fires without."""
-    random: np.ndarray
-    """float64 (2, DRAWS): means of the same and of its size, of each set of random latents."""
-
-
 def score_pairs(
-    pairs: pd.DataFrame,
+    contrasts: Contrasts,
     nodes: pd.DataFrame,
     latents: pd.DataFrame,
     firing: Callable[[np.ndarray], np.ndarray],
@@ -114,8 +84,8 @@ def score_pairs(
 
     Parameters
     ----------
-    pairs
-        What `index_pairs` returns.
+    contrasts
+        The pairs.
     nodes, latents
         The tables of `score_dictionary`.
     firing
@@ -128,162 +98,160 @@ def score_pairs(
     ValueError
         If a pair is of a node that `nodes` lacks.
     """
-    if unknown := sorted({*pairs["node"]} - {*nodes["wnid"]}):
+    if unknown := sorted({*contrasts.wnids} - {*nodes["wnid"]}):
         raise ValueError(f"pairs of {', '.join(unknown)}, which are no internal nodes")
-    pairs = pairs.assign(cluster=clusters_of(pairs))
+    nodes = nodes.set_index("wnid").loc[contrasts.wnids].reset_index()
     matched = match(nodes, latents, seed)
     needed = np.unique(
         np.concatenate([ids.ravel() for sets in matched for part in sets.values() for ids in part])
     )
-    fires = firing(needed)
-    by_node = dict([*pairs.groupby("node")])
-    found: dict[tuple[str, str], dict[int, Answers]] = {}
-    for row, wnid in enumerate(nodes["wnid"]):
-        contrasts = contrasts_of(by_node[wnid]) if wnid in by_node else {}
-        for name in SETS if contrasts else ():
-            columns = Matched(*(np.searchsorted(needed, ids) for ids in matched[row][name]))
-            for change, contrast in contrasts.items():
-                found.setdefault((name, change), {})[row] = _answers(contrast, columns, fires)
-    return PairScores(_mean_table(found, nodes), _node_table(found, nodes, matched))
+    fires, groups = firing(needed), _groups(nodes, contrasts)
+    every = np.eye(len(nodes), dtype=bool)
+    about_node = {name: nodes[name].to_numpy() for name in ("wnid", "name", "n_leaves")}
+    means, by_node = [], []
+    for name in SETS:
+        columns = [
+            Matched(*(np.searchsorted(needed, ids) for ids in sets[name])) for sets in matched
+        ]
+        fired = np.stack([fires[:, own.latents].any(1) for own in columns])
+        coalition = [" ".join(map(str, sets[name].latents)) or None for sets in matched]
+        about_node["coalition"] = np.array(coalition, object)
+        random = _random_answers(contrasts, columns, fires)
+        for change, contrast in contrasts.by_name.items():
+            measured = _Measured.of(change, contrast, fired, random[change])
+            about = {"latents": name, "change": change}
+            table = measured.means(np.stack([*groups.values()]))
+            means.append({**about, "nodes": np.array([*groups]), **table})
+            by_node.append({**about, **about_node, **measured.means(every)})
+    return PairScores(_table(means, PAIR_SCHEMA), _table(by_node, PAIR_NODE_SCHEMA))
 
 
-def match(nodes: pd.DataFrame, latents: pd.DataFrame, seed: int) -> list[dict[str, Matched]]:
-    """Return each node's latents, and random ones to compare them with.
+def _random_answers(
+    contrasts: Contrasts, columns: Sequence[Matched], fires: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the mean change, and the mean of its size, of each random set on each node's pairs.
 
-    Random latents are scored and not chosen for the node. Each of a draw is one of the `NEAREST` in
-    the number of images that they fire on, of those that the draw has not taken yet.
+    Returns
+    -------
+    For each contrast float64 (2, n_nodes, DRAWS), NaN for nodes without random latents.
     """
-    random = np.random.default_rng((seed, Stream.PAIRS))
-    scored = latents.loc[latents["status"] == "scored", ["latent", "n_firing"]].to_numpy(np.int64)
-    rate = np.zeros(len(latents), np.int64)
-    rate[latents["latent"]] = latents["n_firing"]
-    matched = []
-    for best, coalition in nodes[["best_latent", "coalition"]].itertuples(index=False):
-        sets = {
-            "best": np.array([] if pd.isna(best) else [best], np.int64),
-            "coalition": np.array(
-                coalition.split() if isinstance(coalition, str) else [], np.int64
-            ),
-        }
-        others = scored[~np.isin(scored[:, 0], np.concatenate([*sets.values()]))]
-        matched.append(
-            {
-                name: Matched(ids, _of_like_rate(ids, rate, others, random))
-                for name, ids in sets.items()
-            }
+    answers = {name: np.full((2, len(columns), DRAWS), np.nan) for name in contrasts.by_name}
+    order = {
+        name: np.searchsorted(contrast.node, np.arange(len(columns) + 1))
+        for name, contrast in contrasts.by_name.items()
+    }
+    for node, own in enumerate(columns):
+        if not len(own.random):
+            continue
+        places = {name: slice(*start[node : node + 2]) for name, start in order.items()}
+        ends = [
+            contrasts.by_name[name][side][place]
+            for name, place in places.items()
+            for side in (1, 2)
+        ]
+        images = np.unique(np.concatenate(ends))
+        fired = fires[images][:, own.random].any(2).astype(np.float32)
+        for name, place in places.items():
+            contrast = contrasts.by_name[name]
+            having, lacking = (
+                np.searchsorted(images, side[place]) for side in (contrast.having, contrast.lacking)
+            )
+            change, weight = fired[having] - fired[lacking], contrast.weight[place]
+            answers[name][:, node] = weight @ change, weight @ abs(change)
+    return answers
+
+
+class _Measured(NamedTuple):
+    """How a set of latents of each node takes one contrast."""
+
+    contrast: Contrast
+    change: dict[str, np.ndarray]
+    """By measure, float64 (n_pairs,)."""
+    random: dict[str, np.ndarray]
+    """By measure, float64 (n_nodes, DRAWS)."""
+    fires: np.ndarray
+    """float64 (n_nodes,)."""
+
+    @classmethod
+    def of(
+        cls, name: str, contrast: Contrast, fired: np.ndarray, random: np.ndarray
+    ) -> "_Measured":
+        """Compare the two images of each pair; bool (n_nodes, n_images) `fired`."""
+        having = fired[contrast.node, contrast.having].astype(np.float64)
+        change = having - fired[contrast.node, contrast.lacking]
+        changes = {"answer": change, "flips": abs(change)}
+        if name == WITHIN:
+            # Neither image has what the other lacks.
+            del changes["answer"]
+        return cls(
+            contrast,
+            changes,
+            dict(zip(("answer", "flips"), random, strict=True)),
+            contrast.mean(having, len(fired)),
         )
-    return matched
+
+    def means(self, groups: np.ndarray) -> dict[str, np.ndarray]:
+        """Average over the nodes of each group that have pairs: bool (n_groups, n_nodes)."""
+        n_pairs = self.contrast.n_pairs(groups.shape[1])
+        groups = groups & (n_pairs > 0)
+        n_nodes = groups.sum(1)
+
+        def over(values: np.ndarray) -> np.ndarray:
+            """Average (n_nodes,) or (n_nodes, DRAWS) over those that are known."""
+            known = ~np.isnan(values)
+            count = groups.astype(np.float64) @ known
+            total = groups.astype(np.float64) @ np.where(known, values, 0)
+            return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+        def within(values: np.ndarray) -> np.ndarray:
+            return self.contrast.mean(values, groups.shape[1])
+
+        columns = {
+            "n_nodes": n_nodes,
+            "n_pairs": groups @ n_pairs,
+            "pixel_change": over(within(self.contrast.pixel_change)),
+            "fires": over(self.fires),
+        }
+        for name, values in self.change.items():
+            mean, margin = over(within(values)), self.contrast.margins(values, groups)
+            random = over(self.random[name])
+            low, high = np.percentile(random, INTERVAL, axis=1)
+            columns |= {
+                name: mean,
+                f"{name}_low": np.maximum(mean - margin, -1 if name == "answer" else 0),
+                f"{name}_high": np.minimum(mean + margin, 1),
+                f"{name}_random": random.mean(1),
+                f"{name}_random_low": low,
+                f"{name}_random_high": high,
+            }
+        return columns
 
 
-def _of_like_rate(
-    latents: np.ndarray, rate: np.ndarray, others: np.ndarray, random: np.random.Generator
-) -> np.ndarray:
-    """Draw sets of other latents, each of a rate like that of one of these."""
-    if len(others) < max(len(latents), 1):
-        return np.empty((0, len(latents)), np.int64)
-    size = min(NEAREST + len(latents) - 1, len(others))
-    order = [np.argsort(abs(others[:, 1] - rate[j]), kind="stable")[:size] for j in latents]
-    taken = np.zeros((DRAWS, len(others)), bool)
-    drawn = np.empty((DRAWS, len(latents)), np.int64)
-    for n, near in enumerate(order):
-        key = random.random((DRAWS, size))
-        key[taken[:, near]] = 2
-        # The nearest that are left, and one of them at random.
-        left = ~taken[:, near]
-        key[left.cumsum(1) > NEAREST] = 2
-        place = near[key.argmin(1)]
-        taken[np.arange(DRAWS), place] = True
-        drawn[:, n] = others[place, 0]
-    return drawn
-
-
-def _answers(contrast: Contrast, columns: Matched, fires: np.ndarray) -> Answers:
-    images, place = np.unique(
-        np.concatenate([contrast.having, contrast.lacking]), return_inverse=True
-    )
-    having, lacking = place[: len(contrast.having)], place[len(contrast.having) :]
-    here = fires[images]
-    any_fires = here[:, columns.latents].any(1).astype(np.float64)
-    change = any_fires[having] - any_fires[lacking]
-    of_random = here[:, columns.random].any(2).astype(np.float64)
-    changes = of_random[having] - of_random[lacking]
-    random = np.stack([contrast.weight @ changes, contrast.weight @ abs(changes)])
-    return Answers(contrast, float(contrast.weight @ any_fires[having]), change, random)
-
-
-def _groups(nodes: pd.DataFrame, shared: set[int]) -> dict[str, set[int]]:
-    """Rows of the nodes in each row of the table of means."""
-    rows, n_leaves = np.arange(len(nodes)), nodes["n_leaves"].to_numpy()
+def _groups(nodes: pd.DataFrame, contrasts: Contrasts) -> dict[str, np.ndarray]:
+    """Return the nodes of each row of the table of means: bool (n_nodes,)."""
+    n_leaves, shared = nodes["n_leaves"].to_numpy(), np.zeros(len(nodes), bool)
+    if SHARED in contrasts.by_name:
+        shared[contrasts.by_name[SHARED].node] = True
     sizes = {
-        size: {*rows[(n_leaves >= least) & (n_leaves <= (most or n_leaves))].tolist()}
+        size: (n_leaves >= least) & (n_leaves <= (most or n_leaves))
         for size, (least, most) in SIZES.items()
     }
-    return {**sizes, "shared": shared, "unshared": {*rows.tolist()} - shared}
+    return {**sizes, "shared": shared, "unshared": ~shared}
 
 
-def _mean_table(found: dict[tuple[str, str], dict[int, Answers]], nodes: pd.DataFrame) -> pa.Table:
-    groups = _groups(nodes, {*found.get((SETS[0], SHARED), {})})
-    rows = []
-    for group, members in groups.items():
-        for name in SETS:
-            for change in CONTRASTS:
-                kept = {
-                    row: a for row, a in found.get((name, change), {}).items() if row in members
-                }
-                if kept:
-                    about = {"nodes": group, "latents": name, "change": change}
-                    rows.append({**about, "n_nodes": len(kept), **_measure(kept, change)})
-    return pa.Table.from_pylist(rows, PAIR_SCHEMA)
-
-
-def _node_table(
-    found: dict[tuple[str, str], dict[int, Answers]],
-    nodes: pd.DataFrame,
-    matched: Sequence[dict[str, Matched]],
-) -> pa.Table:
-    rows = []
-    for row, (wnid, name, n_leaves) in enumerate(
-        nodes[["wnid", "name", "n_leaves"]].itertuples(index=False)
-    ):
-        for key in [
-            (s, change) for s in SETS for change in CONTRASTS if row in found.get((s, change), {})
-        ]:
-            about = {"wnid": wnid, "name": name, "n_leaves": n_leaves, "latents": key[0]}
-            about["coalition"] = " ".join(map(str, matched[row][key[0]].latents)) or None
-            measures = _measure({row: found[key][row]}, key[1])
-            rows.append({**about, "change": key[1], **measures})
-    return pa.Table.from_pylist(rows, PAIR_NODE_SCHEMA)
-
-
-def _measure(answers: dict[int, Answers], change: str) -> dict[str, float | int | None]:
-    """Average what some nodes' latents do, each node counting the same."""
-    parts = [*answers.values()]
-    sizes = [len(part.change) for part in parts]
-    value, weight, cluster = (
-        np.concatenate(column)
-        for column in zip(
-            *((p.change, p.contrast.weight, p.contrast.cluster) for p in parts), strict=True
+def _table(parts: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Put columns below each other, without rows of no pairs; NaN and what a part lacks is null."""
+    kept = [part["n_pairs"] > 0 for part in parts]
+    columns = [
+        np.concatenate(
+            [
+                np.broadcast_to(np.array(part.get(field.name), object), rows.shape)[rows]
+                for part, rows in zip(parts, kept, strict=True)
+            ]
         )
+        for field in schema
+    ]
+    arrays = zip(columns, schema, strict=True)
+    return pa.table(
+        [pa.array(values, field.type, from_pandas=True) for values, field in arrays], schema
     )
-    sample = Sample(value, weight, np.repeat(np.arange(len(parts)), sizes), cluster)
-    pixels = np.array([part.contrast.weight @ part.contrast.pixel_change for part in parts])
-    row: dict[str, float | int | None] = {
-        "n_pairs": sum(sizes),
-        "pixel_change": None if np.isnan(pixels).all() else float(np.nanmean(pixels)),
-        "fires": float(np.mean([part.fires for part in parts])),
-    }
-    random = np.stack([p.random for p in parts if p.random.shape[1]] or [np.empty((2, 0))]).mean(0)
-    measures = {"answer": (sample, 0), "flips": (sample._replace(value=abs(value)), 1)}
-    if change == WITHIN:
-        # Neither image has what the other lacks.
-        del measures["answer"]
-    for name, (values, number) in measures.items():
-        mean, margin = mean_with_margin(values)
-        least = -1.0 if name == "answer" else 0.0
-        row |= {name: mean, f"{name}_low": max(least, mean - margin)}
-        row[f"{name}_high"] = min(1.0, mean + margin)
-        if random.shape[-1]:
-            low, high = np.percentile(random[number], INTERVAL)
-            row |= {f"{name}_random": float(random[number].mean())}
-            row |= {f"{name}_random_low": float(low), f"{name}_random_high": float(high)}
-    return row
