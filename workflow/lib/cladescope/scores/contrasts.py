@@ -47,10 +47,11 @@ class Contrast(NamedTuple):
     def margins(self, values: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Return half the width of the 95% interval of the mean over each group of nodes.
 
-        With M nodes, m_v the mean of node v and n_v its clusters, the variance is
-        Σ_g (Σ_{i in g} w_i (x_i − m_v(i)) / M)² + Σ_v (1 + 2 m_v²) / (M (n_v + 2))²: clusters g are
-        drawn, nodes are not. The second sum is what four pairs of weight ½, valued 1, −1, 0 and 0,
-        add for each node (Agresti & Min 2005, Simple improved confidence intervals for comparing
+        With M nodes, m_v the mean of node v, n_v its clusters, r_v² = n_v / (n_v − 1) and v the
+        node of pair i, the variance is
+        Σ_g (Σ_{i in g} w_i (x_i − m_v) r_v / M)² + Σ_v (1 + 2 m_v²) / (M (n_v + 2))²: clusters g
+        are drawn, nodes are not. The second sum is what four pairs of weight ½, valued 1, −1, 0 and
+        0, add for each node (Agresti & Min 2005, Simple improved confidence intervals for comparing
         matched proportions), so that a few pairs that agree are not taken for certainty. The mean
         is left as it is. A test simulates that the interval covers.
 
@@ -77,8 +78,10 @@ class Contrast(NamedTuple):
         n_nodes = groups.shape[1]
         means, known = self.mean(values, n_nodes), self.n_pairs(n_nodes) > 0
         met, row_of = np.unique(np.stack([self.node, self.cluster]), axis=1, return_inverse=True)
+        n_clusters = np.bincount(met[0], minlength=n_nodes)
         influence = np.bincount(row_of.ravel(), self.weight * (values - means[self.node]))
-        further = (1 + 2 * means**2) / (np.bincount(met[0], minlength=n_nodes) + 2) ** 2
+        influence *= np.sqrt(n_clusters / np.maximum(n_clusters - 1, 1))[met[0]]
+        further = (1 + 2 * means**2) / (n_clusters + 2) ** 2
         margins = np.full(len(groups), np.nan)
         for number, group in enumerate(groups & known):
             if group.any():
