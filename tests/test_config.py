@@ -475,3 +475,22 @@ def test_a_configuration_that_is_a_template_is_refused(tmp_path):
     path.write_text("__use_yte__: true\nresults: ?'a'\n")
     with pytest.raises(ConfigError, match=r"my.yaml: __use_yte__ runs code"):
         check_keys(path)
+
+
+def test_pairs_are_a_third_split_of_those_that_have_them(config) -> None:
+    split_of = lambda config: [job.split for job in expand_passes(complete_config(config))]  # noqa: E731
+    assert split_of(config) == ["train", "eval"]
+    dataset = config["datasets"]["planted"]
+    dataset["pair_scenes"] = 1
+    assert split_of(config) == ["train", "eval", "pairs"]
+    (*_, of_pairs) = expand_passes(complete_config(config))
+    assert of_pairs.extraction["shards"] == of_pairs.jobs == 1
+    config["experiments"]["trained"]["extraction"]["shards"]["pairs"] = 3
+    assert expand_passes(complete_config(config))[-1].extraction["shards"] == 3
+    dataset["pairs"] = "mine.csv"
+    with pytest.raises(ConfigError, match=r"datasets\.planted: pairs: not for source planted"):
+        complete_config(config)
+    folder = {"source": "image_folder", "folders": {"train": "a", "eval": "b"}, "pair_scenes": 1}
+    config["datasets"]["planted"] = folder
+    with pytest.raises(ConfigError, match="pair_scenes: not for source image_folder"):
+        complete_config(config)

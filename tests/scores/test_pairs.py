@@ -1,5 +1,6 @@
 """Latents on pairs of images: oracles whose wiring is known, a plain reading, and the intervals."""
 
+import re
 from itertools import product
 
 import numpy as np
@@ -11,7 +12,7 @@ from cladescope.planted.leaves import LEAF_WNIDS, LEAVES, OWNERS
 from cladescope.planted.pairs import BY_WNID, pairs_of
 from cladescope.scores.contrasts import CONTRASTS, Contrast, Contrasts, clusters_of
 from cladescope.scores.matched import DRAWS, NEAREST, match
-from cladescope.scores.pairs import PairScores, score_pairs
+from cladescope.scores.pairs import PAIR_NODE_SCHEMA, PAIR_SCHEMA, PairScores, score_pairs
 from cladescope.taxonomy.outline import classes_under
 from cladescope.taxonomy.wordnet import build_taxonomy
 
@@ -283,3 +284,11 @@ def test_intervals_cover(n_nodes, n_scenes, up, down):
             [abs(means.mean() - truth.mean()) <= margins[0], abs(means[0] - truth[0]) <= margins[1]]
         )
     assert (np.mean(inside, axis=0) >= 0.93).all(), np.mean(inside, axis=0)
+
+
+def test_columns_are_those_of_the_documentation(root):
+    section = (root / "docs" / "causes.md").read_text().split("\n### Numbers")[1].split("\n### ")[0]
+    rows = re.findall(r"^\| `([^|]*)` \|", section, flags=re.MULTILINE)
+    named = [name for row in rows for name in row.split("`, `")]
+    assert len(named) == len({*named})
+    assert {*named} == {*PAIR_SCHEMA.names, *PAIR_NODE_SCHEMA.names}
