@@ -252,8 +252,9 @@ def test_unknown_dataset(default_config):
 def test_image_folder_takes_no_rendering_options(default_config):
     default_config["datasets"]["planted"]["source"] = "image_folder"
     default_config["datasets"]["planted"]["folders"] = {"train": "a", "eval": "b"}
-    assert "datasets.planted: seed, images_per_class: not for source image_folder" in faults_of(
-        default_config
+    assert (
+        "datasets.planted: seed, images_per_class, pair_scenes: not for source image_folder"
+        in faults_of(default_config)
     )
 
 
