@@ -16,7 +16,7 @@ SHARED = "shared"
 SHARED_SMALLER, LEAF_LARGER = "shared_smaller", "leaf_larger"
 CONTRASTS = (SHARED, LEAF, OTHER, WITHIN, ACROSS, SHARED_SMALLER, LEAF_LARGER)
 """In the order of tables. `added` and `removed` are two directions of `shared`; the last two are of
-the images in which the leaf's own part changes as many pixels as the shared one, or more."""
+the images of which the leaf's own part changes the pixels at least as much as the shared one."""
 NORMAL_95 = 1.96
 
 
