@@ -90,6 +90,8 @@ def test_latents_wired_to_the_shared_part_follow_it_and_nothing_else(world):
     for change in ("leaf", "other", "within"):
         rows = table(scores, change)
         assert (rows["flips"] == 0).all(), change
+    for change in ("shared_over_leaf", "shared_over_larger"):
+        np.testing.assert_allclose(table(scores, change)["answer"], 1, rtol=1e-12)
     np.testing.assert_allclose(table(scores, "across").loc[drawn, "answer"], 1, rtol=1e-12)
     means = table(scores, "shared", of_nodes=False)
     assert means.loc["all", "answer"] == means.loc["shared", "answer"] == pytest.approx(1)
@@ -115,6 +117,7 @@ def test_latents_wired_to_what_leaves_have_of_their_own(world):
     scores = world.score(fires, members)
     together = {change: table(scores, change, "coalition") for change in CONTRASTS}
     np.testing.assert_allclose(together["leaf"]["answer"], 1, rtol=1e-12)
+    np.testing.assert_allclose(together["shared_over_leaf"]["answer"], -1, rtol=1e-12)
     assert (together["shared"]["flips"] == 0).all()
     assert (together["within"]["flips"] == 0).all()
     # One of them: its class is one of the node's, in as many scenes as any other.
@@ -133,7 +136,7 @@ def test_latents_that_fire_at_random_have_no_answer(world):
     for _ in range(15):
         fires = random.random((len(world.scene), 60)) < random.uniform(0.05, 0.5, 60)
         scores = world.score(fires, [[v] for v in range(len(world.under))])
-        for change in ("shared", "leaf", "other", "across"):
+        for change in ("shared", "leaf", "other", "across", "shared_over_leaf"):
             row = table(scores, change, of_nodes=False).loc["all"]
             inside.append(row["answer_low"] <= 0 <= row["answer_high"])
             low.append(row["answer_random_low"])
@@ -206,19 +209,22 @@ def test_both_directions_of_a_pair_count_once_in_the_answer():
     assert artefact.mean(d, 1).tolist() == [1]
 
 
-def test_parts_are_matched_within_the_image_that_has_both():
+def test_parts_are_compared_within_the_image_that_has_both():
     """The leaf's part is the larger change in image 2 and the smaller one in image 5."""
     rows = [
         (0, 2, "v", ADDED, 0.1),
         (1, 2, "v", LEAF, 0.2),
-        (3, 5, "v", ADDED, 0.3),
+        (5, 3, "v", REMOVED, 0.3),
         (4, 5, "v", LEAF, 0.2),
         (6, 7, "v", LEAF, 0.9),
     ]
     pairs = pd.DataFrame(rows, columns=["image", "counterpart", "node", "change", "pixel_change"])
     found = Contrasts.of(pairs).by_name
-    assert found["shared_smaller"].lacking.tolist() == [0]
-    assert found["leaf_larger"].lacking.tolist() == [1]
+    # Without its own part an image has the shared one.
+    over = found["shared_over_leaf"]
+    assert over.having.tolist() == [1, 4] and over.lacking.tolist() == [0, 3]
+    larger = found["shared_over_larger"]
+    assert larger.having.tolist() == [1] and larger.pixel_change.tolist() == pytest.approx([-0.1])
 
 
 def test_random_latents_are_others_of_like_rate():

@@ -13,10 +13,11 @@ from scipy.sparse.csgraph import connected_components
 from cladescope.names import ACROSS, ADDED, LEAF, OTHER, REMOVED, WITHIN
 
 SHARED = "shared"
-SHARED_SMALLER, LEAF_LARGER = "shared_smaller", "leaf_larger"
-CONTRASTS = (SHARED, LEAF, OTHER, WITHIN, ACROSS, SHARED_SMALLER, LEAF_LARGER)
-"""In the order of tables. `added` and `removed` are two directions of `shared`; the last two are of
-the images of which the leaf's own part changes the pixels at least as much as the shared one."""
+OVER_LEAF, OVER_LARGER = "shared_over_leaf", "shared_over_larger"
+CONTRASTS = (SHARED, LEAF, OTHER, WITHIN, ACROSS, OVER_LEAF, OVER_LARGER)
+"""In the order of tables. `added` and `removed` are two directions of `shared`. The last two are of
+an image without the leaf's own part and the same one without the shared part: all of them, and
+those of which the own part changes the pixels at least as much."""
 NORMAL_95 = 1.96
 
 
@@ -123,13 +124,13 @@ class Contrasts(NamedTuple):
         shared = table[table["change"].isin((ADDED, REMOVED))]
         parts[SHARED] = shared
         if LEAF in parts:
-            leaf, here = parts[LEAF], ["node", "having"]
-            largest = leaf.groupby(here)["pixel_change"].max().rename("other")
-            smallest = shared.groupby(here)["pixel_change"].min().rename("other")
-            beside = shared.join(largest, on=here)
-            parts[SHARED_SMALLER] = beside[beside["pixel_change"] <= beside["other"]]
-            beside = leaf.join(smallest, on=here)
-            parts[LEAF_LARGER] = beside[beside["pixel_change"] >= beside["other"]]
+            both = shared.merge(parts[LEAF], on=["node", "having"], suffixes=("", "_leaf"))
+            # Of the two images that lack something, the one without the own part has the shared.
+            over = both.assign(
+                having=both["lacking_leaf"],
+                pixel_change=both["pixel_change"] - both["pixel_change_leaf"],
+            )
+            parts |= {OVER_LEAF: over, OVER_LARGER: over[over["pixel_change"] <= 0]}
         kept = {name: parts[name] for name in CONTRASTS if len(parts.get(name, ()))}
         return cls(wnids.tolist(), {name: _contrast(rows) for name, rows in kept.items()})
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from cladescope.names import BASELINES, LEAF, OTHER, WITHIN, labels
 from cladescope.scores.by_size import BY_SIZE, SIZES
-from cladescope.scores.contrasts import LEAF_LARGER, SHARED, SHARED_SMALLER
+from cladescope.scores.contrasts import OVER_LARGER, OVER_LEAF, SHARED
 from cladescope.summary.trends import ARM, KIND, across_layers
 from cladescope.sweep import SPARSITY, SUPERVISED
 
@@ -32,8 +32,8 @@ PAIR_CELLS = {
     "of the node's images fire them (share)": (SHARED, SHARED, "fires"),
     "answer to what the classes share (TAPA)": (SHARED, SHARED, "answer"),
     "to what one class has of its own": (SHARED, LEAF, "answer"),
-    "to the shared part, where the own one is larger": (SHARED, SHARED_SMALLER, "answer"),
-    "to the own part there": (SHARED, LEAF_LARGER, "answer"),
+    "to the shared part rather than the own": (SHARED, OVER_LEAF, "answer"),
+    "the same where the own part is the larger change": (SHARED, OVER_LARGER, "answer"),
     "nodes that share nothing: to a part of others": ("unshared", OTHER, "answer"),
     "changes from class to class within the node": (SHARED, WITHIN, "flips"),
 }

@@ -7,7 +7,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from cladescope.names import ACROSS, LEAF, OTHER, WITHIN
-from cladescope.scores.contrasts import SHARED
+from cladescope.scores.contrasts import OVER_LARGER, SHARED
 from cladescope.summary.figures.base import (
     BASELINES,
     LIKE_RATE,
@@ -32,10 +32,15 @@ PANELS = (
     Panel("answer to what the classes share (TAPA)", SHARED, SHARED, "answer"),
     Panel("answer to what one class has of its own", SHARED, LEAF, "answer"),
     Panel(
+        "to what is shared rather than what is own,\nwhere that is larger",
+        SHARED,
+        OVER_LARGER,
+        "answer",
+    ),
+    Panel(
         "nodes that share nothing:\nanswer to a part of other nodes", "unshared", OTHER, "answer"
     ),
     Panel("answer to a class of the node\nin place of another", SHARED, ACROSS, "answer"),
-    Panel("changes with a class's own part (share)", SHARED, LEAF, "flips"),
     Panel("changes from class to class\nwithin the node (share)", SHARED, WITHIN, "flips"),
 )
 
