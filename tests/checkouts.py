@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-SHARED = re.compile(r"(train_sae|encode|score_dictionary|chart_dictionary)_\w+")
+SHARED = re.compile(r"(train_sae|encode|score_dictionary|score_pairs|chart_dictionary)_\w+")
 """Rules of jobs for several dictionaries."""
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 PARTS = ("Snakefile", "workflow", "profiles", "envs", "resources")

@@ -301,8 +301,9 @@ def test_unknown_dataset(default_config):
 def test_image_folder_takes_no_rendering_options(default_config):
     default_config["datasets"]["planted"]["source"] = "image_folder"
     default_config["datasets"]["planted"]["folders"] = {"train": "a", "eval": "b"}
-    assert "datasets.planted: seed, images_per_class: not for source image_folder" in faults_of(
-        default_config
+    assert (
+        "datasets.planted: seed, images_per_class, pair_scenes: not for source image_folder"
+        in faults_of(default_config)
     )
 
 
@@ -498,3 +499,22 @@ def test_numbers_that_are_none_are_named(default_config, number):
     default_config["training"]["learning_rate"] = number
     with pytest.raises(ConfigError, match=r"training.learning_rate: (nan|-?inf) is not a number"):
         complete_config(default_config)
+
+
+def test_pairs_are_a_third_split_of_those_that_have_them(config) -> None:
+    split_of = lambda config: [job.split for job in expand_passes(complete_config(config))]  # noqa: E731
+    assert split_of(config) == ["train", "eval"]
+    dataset = config["datasets"]["planted"]
+    dataset["pair_scenes"] = 1
+    assert split_of(config) == ["train", "eval", "pairs"]
+    (*_, of_pairs) = expand_passes(complete_config(config))
+    assert of_pairs.extraction["shards"] == of_pairs.jobs == 1
+    config["experiments"]["trained"]["extraction"]["shards"]["pairs"] = 3
+    assert expand_passes(complete_config(config))[-1].extraction["shards"] == 3
+    dataset["pairs"] = "mine.csv"
+    with pytest.raises(ConfigError, match=r"datasets\.planted: pairs: not for source planted"):
+        complete_config(config)
+    folder = {"source": "image_folder", "folders": {"train": "a", "eval": "b"}, "pair_scenes": 1}
+    config["datasets"]["planted"] = folder
+    with pytest.raises(ConfigError, match="pair_scenes: not for source image_folder"):
+        complete_config(config)

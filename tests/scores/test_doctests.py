@@ -11,6 +11,8 @@ from cladescope import scores
 # What is no metric has no example.
 WITHOUT = {
     "by_size",
+    "matched",
+    "pairs",
     "passes",
     "score",
     "sensitivity",

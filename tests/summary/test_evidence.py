@@ -101,3 +101,31 @@ def test_numbers_as_they_are_written() -> None:
         ".12", ".00", "−.13", "1.50", "",
     ]  # fmt: skip
     assert number(12.4, 0) == "12" and between(0.1, 0.101, 0.099) == ".10"
+
+
+def test_latents_on_pairs_have_a_section_where_there_are_pairs(tables) -> None:
+    assert "Does a latent follow" not in evidence_page(**tables)
+    identity = [*tables["metrics"].columns[:11]]
+    pairs = pd.concat(
+        tables["metrics"][identity].assign(
+            nodes="shared",
+            latents=latents,
+            change=change,
+            fires=0.5,
+            answer=answer + 0.02 * tables["metrics"]["seed"].fillna(0),
+            answer_random=0.0,
+            flips=0.25,
+        )
+        for latents, change, answer in (
+            ("best", "shared", 0.4),
+            ("best", "leaf", 0.1),
+            ("coalition", "shared", 0.9),
+        )
+    )
+    page = evidence_page(**tables, pairs=pairs)
+    section = page[page.index("## Does a latent follow the concept? mine, cls") :]
+    row = cells(section, "topk w8 k2")[0]
+    assert row[1:4] == [".50", ".41 (.40 to .42) null .00", ".11 (.10 to .12) null .00"]
+    assert row[4:] == [""] * 4
+    assert cells(section, "class_means k2 (supervised)")[0][2] == ".40 null .00"
+    assert page.count("Does a latent follow") == 2

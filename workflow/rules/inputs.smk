@@ -84,6 +84,11 @@ def of_sweep(name, experiment=None):
     ]
 
 
+def of_paired(name):
+    """The file called `name` of every dictionary whose latents are tested on pairs of images."""
+    return [path for experiment in PAIRED for path in of_sweep(name, experiment)]
+
+
 def manifests_of(experiment):
     """The manifests of the activations that an experiment's dictionaries use, of both splits."""
     return [
@@ -149,6 +154,12 @@ def index_spec_of(wildcards):
     """What the index of a dataset's split is made from."""
     rendered = f"{RESULTS}/{layout.RENDERED.format(**wildcards)}"
     return index_spec(DATASETS[wildcards.dataset], wildcards.split, rendered)
+
+
+def pair_table(wildcards):
+    """The table of pairs of a dataset: one's own, or that of the planted world."""
+    rendered = f"{RESULTS}/{layout.RENDERED_PAIRS.format(**wildcards)}.csv"
+    return DATASETS[wildcards.dataset].get("pairs", rendered)
 
 
 def named_nodes(dataset):

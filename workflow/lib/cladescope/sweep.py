@@ -5,7 +5,7 @@ from itertools import pairwise, product
 from typing import Any
 
 from cladescope import layout
-from cladescope.layout import SPLITS
+from cladescope.layout import PAIRS, SPLITS
 
 SPARSE = ("topk", "batchtopk", "matryoshka")
 """Variants that a GPU trains by the sparse step."""
@@ -179,6 +179,12 @@ def alone_experiments(config: dict[str, Any]) -> list[str]:
     ]
 
 
+def has_pairs(config: dict[str, Any], experiment: str) -> bool:
+    """Say whether an experiment's dataset has pairs of images that differ in one thing."""
+    dataset = config["datasets"][config["experiments"][experiment]["dataset"]]
+    return bool({"pairs", "pair_scenes"} & dataset.keys())
+
+
 def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
     """Return every extraction pass of every experiment."""
     return [
@@ -191,12 +197,12 @@ def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
             extraction=_extraction_of(experiment["extraction"], split, part["tokens"]),
             places=tuple(product(part["layers"], part["tokens"])),
             # No job without a shard.
-            jobs=min(experiment["extraction"][key][split] for key in ("jobs", "shards")),
+            jobs=min(experiment["extraction"][key].get(split, 1) for key in ("jobs", "shards")),
             threads=experiment["extraction"]["threads"],
             protect=experiment["extraction"]["protect"],
         )
         for name, experiment in config["experiments"].items()
-        for split in SPLITS
+        for split in (*SPLITS, *([PAIRS] if has_pairs(config, name) else []))
         for number, part in enumerate(experiment["extraction"]["passes"])
     ]
 
@@ -204,7 +210,7 @@ def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
 def _extraction_of(extraction: dict[str, Any], split: str, tokens: list[str]) -> dict[str, Any]:
     """Keep what concerns a pass, so that an option of one token kind leaves the others alone."""
     spec = {key: extraction[key] for key in ("precision", "batch_size")}
-    spec["shards"] = extraction["shards"][split]
+    spec["shards"] = extraction["shards"].get(split, 1)
     if "autocast" in extraction:
         spec["autocast"] = extraction["autocast"]
     if "patches" in extraction and "patches" in tokens:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from cladescope.activations.store import ActivationStore
 from cladescope.codes.codes import Codes
@@ -68,6 +68,35 @@ def encode(
         "redundant_share": redundant_share(dictionary.decoder),
         **downstream_accuracy(original, reconstruction, labels),
     }
+
+
+def firing(
+    dictionary: Dictionary,
+    blocks: Iterable[Float[np.ndarray, "images tokens d"]],
+    latents: Int[np.ndarray, " latents"],
+) -> Bool[np.ndarray, "images latents"]:
+    """Return on which of a split's images some latents fire, on any token.
+
+    Parameters
+    ----------
+    blocks
+        As for `encode`.
+    """
+    encode_rows = _encoder(dictionary)
+    parts: list[np.ndarray] = [np.empty((0, len(latents)), bool)]
+    for x in blocks:
+        _, tokens, d = x.shape
+        z = encode_rows(dictionary.normalise(x.reshape(-1, d)))[:, latents]
+        parts.append((z > 0).reshape(-1, tokens, len(latents)).max(1))
+    return np.concatenate(parts)
+
+
+def _encoder(dictionary: Dictionary) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what gives codes of normalised activations, on a GPU if it can."""
+    if has_gpu():
+        reconstruct = _reconstruction(dictionary)
+        return lambda x: reconstruct(x)[0]
+    return dictionary.encode
 
 
 def _reconstruction(

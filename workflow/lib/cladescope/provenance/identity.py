@@ -6,8 +6,11 @@ from typing import Any
 
 from cladescope.sweep import TRAINED, expand_sweep, weights_kind
 
-NEUTRAL = ("folders", "label_files", "cache", "wnids", "taxonomy", "on_shared_image")
-"""Keys of a dataset that change no result: where files are, and what is refused.
+NEUTRAL = (
+    *("folders", "label_files", "cache", "wnids", "taxonomy", "on_shared_image"),
+    *("pairs", "pair_scenes"),
+)
+"""Keys of a dataset that change no result: where files are, what is refused, and pairs beside them.
 
 `data_sha256` stands for the files' content.
 """

@@ -29,6 +29,7 @@ class Stream(IntEnum):
     FOLDS = 5
     SUBSETS = 6
     ABSORPTION = 8
+    PAIRS = 9
 
 
 def leaf_permutations(tree: Tree, seed: int) -> Iterator[np.ndarray]:

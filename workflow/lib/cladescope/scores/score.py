@@ -195,7 +195,7 @@ def score_dictionary(
             **{name: or_none(value) for name, value in observed.means.items()},
             "held_out_matched": or_none(_matched(halves, folds, spec)),
             "node_recovery_above_null": or_none(mean_of(beyond)),
-            **dict(zip(COALITIONS, map(or_none, mean_over(together, 0)), strict=True)),
+            **dict(zip(COALITIONS, map(or_none, mean_over(together.f1, 0)), strict=True)),
             "soft_absorption_at_random": or_none(mean_of(at_random)),
             **scorer.intervals(observed),
             **scorer.nulls(observed, permuted),

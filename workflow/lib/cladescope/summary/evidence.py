@@ -3,13 +3,14 @@
 `docs/evidence.md` says which claim needs which of the numbers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from cladescope.names import BASELINES, labels
+from cladescope.names import BASELINES, LEAF, OTHER, WITHIN, labels
 from cladescope.scores.by_size import BY_SIZE, SIZES
+from cladescope.scores.contrasts import OVER_LARGER, OVER_LEAF, SHARED
 from cladescope.summary.trends import ARM, KIND, LEAST_SEEDS, across_layers, seed_margin
 from cladescope.sweep import SPARSITY, SUPERVISED
 
@@ -27,11 +28,25 @@ SCORES = (
 """Of each kind of dictionary at the deepest layer."""
 GAINS = ("held_out", "held_out_matched", "own_best_recovery", "node_recovery", "fve")
 HEADLINE = ("held_out", "own_best_recovery", "node_recovery", "fve")
+PAIR_CELLS = {
+    "of the node's images fire them (share)": (SHARED, SHARED, "fires"),
+    "answer to what the classes share (TAPA)": (SHARED, SHARED, "answer"),
+    "to what one class has of its own": (SHARED, LEAF, "answer"),
+    "to the shared part rather than the own": (SHARED, OVER_LEAF, "answer"),
+    "the same where the own part is the larger change": (SHARED, OVER_LARGER, "answer"),
+    "nodes that share nothing: to a part of others": ("unshared", OTHER, "answer"),
+    "changes from class to class within the node": (SHARED, WITHIN, "flips"),
+}
+"""Of the table `pairs.csv`: nodes, contrast and measure."""
 NAMES = {"topk": "TopK SAE", **BASELINES}
 
 
 def evidence_page(
-    metrics: pd.DataFrame, sizes: pd.DataFrame, probes: pd.DataFrame, gains: pd.DataFrame
+    metrics: pd.DataFrame,
+    sizes: pd.DataFrame,
+    probes: pd.DataFrame,
+    gains: pd.DataFrame,
+    pairs: pd.DataFrame | None = None,
 ) -> str:
     """Return the page: the backbone's own hierarchy, then the dictionaries', then training's gain.
 
@@ -39,6 +54,8 @@ def evidence_page(
     ----------
     metrics, sizes, probes, gains
         The tables `metrics.csv`, `sizes.csv.gz`, `probe_nodes.csv` and `gains.csv`.
+    pairs
+        The table `pairs.csv`, if there are pairs.
     """
     short = headline(metrics, probes)
     metrics = metrics.assign(kind=_kinds(across_layers(metrics)))
@@ -69,6 +86,8 @@ def evidence_page(
         added = gains[gains["experiment"].eq(experiment) & gains["token"].eq(token)]
         if len(added):
             parts += [f"What training adds to its own start, layer {layer}:", _gains(added, layer)]
+    if pairs is not None:
+        parts += _pairs(pairs)
     return "\n\n".join(parts) + "\n"
 
 
@@ -101,7 +120,7 @@ def headline(metrics: pd.DataFrame, probes: pd.DataFrame) -> str:
     for (weights, variant), part in kept.groupby(["weights", "variant"], sort=False):
         name = NAMES.get(str(variant), str(variant))
         name += ", random backbone" if weights == "random" else ""
-        found.append([name, len(part), *(with_null(part, score) for score in HEADLINE)])
+        found.append([name, f"{len(part)}", *(with_null(part, score) for score in HEADLINE)])
     table = table_of(["", "dictionaries", *labels(*HEADLINE).values()], found)
     return f"## In short\n\n{first['experiment']}, {first['token']}, layer {layer}:\n\n{table}"
 
@@ -158,6 +177,28 @@ def _by_size(rows: pd.DataFrame, sizes: pd.DataFrame) -> str:
     return table_of(header, found)
 
 
+def _pairs(pairs: pd.DataFrame) -> Iterator[str]:
+    """What latents do on pairs of images that differ in one thing, at each arm's deepest layer."""
+    pairs = pairs.assign(kind=_kinds(across_layers(pairs)))
+    for arm, rows in pairs.groupby(ARM, sort=False):
+        layer = rows["layer"].max()
+        yield f"## Does a latent follow the concept? {arm[0]}, {arm[-1]}"
+        yield (
+            f"Layer {layer}. Of the latent that matches each node best: the change of “it fires” "
+            "where something is added to an image. After “null”: of random latents of like rate."
+        )
+        found = []
+        for kind, part in rows[(rows["layer"] == layer) & rows["latents"].eq("best")].groupby(
+            "kind", sort=False
+        ):
+            cells = [str(kind)]
+            for nodes, change, measure in PAIR_CELLS.values():
+                here = part[part["nodes"].eq(nodes) & part["change"].eq(change)]
+                cells.append(with_null(here, measure, "random"))
+            found.append(cells)
+        yield table_of(["dictionary", *PAIR_CELLS], found)
+
+
 def _by_layer(rows: pd.DataFrame, score: str) -> str:
     layers = sorted(rows["layer"].unique())
     found = [
@@ -185,9 +226,9 @@ def _gain(row: pd.Series) -> str:
     return f"{number(row['gain'])} ± {number(row['gain'] - row['low'])}"
 
 
-def with_null(rows: pd.DataFrame, score: str) -> str:
-    """Write a score's mean and spread over rows and, if it has one, its permuted null."""
-    text, null = span(rows, score), rows.get(f"{score}_null_permuted")
+def with_null(rows: pd.DataFrame, score: str, null_name: str = "null_permuted") -> str:
+    """Write a score's mean and range over rows and, if it has one, its null."""
+    text, null = span(rows, score), rows.get(f"{score}_{null_name}")
     return (
         text
         if null is None or not text or null.isna().all()
