@@ -33,7 +33,7 @@ def encode(
     labels
         Class of each image.
     """
-    quality, reconstruct = Reconstruction(dictionary.width), _reconstruction(dictionary)
+    quality, reconstruct = Reconstruction(dictionary.width), reconstruction_by(dictionary)
     parts = []
     original, reconstruction = np.empty((2, len(labels), len(dictionary.mean)), np.float32)
     start = 0
@@ -60,7 +60,7 @@ def encode(
     }
 
 
-def _reconstruction(
+def reconstruction_by(
     dictionary: Dictionary,
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Return what gives codes and reconstruction of normalised activations, on a GPU if it can."""

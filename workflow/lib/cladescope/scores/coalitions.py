@@ -45,12 +45,23 @@ def coalitions(halves: Halves, tree: Tree) -> np.ndarray:
     """
     sides = (halves.choose, halves.score)
     members = [_members(half, tree) for half in sides]
-    taken = _pursue(
-        _firings(halves.choose), _by_image(halves.choose), members[0], max(COALITION_SIZES)
-    )
+    taken = pursue(halves, tree)
     found = _f1(_firings(halves.score), members[1], taken, np.array(COALITION_SIZES))
     known = np.all([np.diff(start) > 0 for start, _ in members], axis=0)
     return np.where(known[:, None], found, np.nan)
+
+
+def pursue(halves: Halves, tree: Tree) -> np.ndarray:
+    """Choose the coalition of each internal node, as `coalitions` says.
+
+    Returns
+    -------
+    int32 (n_internal, max(COALITION_SIZES)): positions among the scored latents, in the order in
+    which they were taken; -1 for none.
+    """
+    half = halves.choose
+    members = _members(half, tree)
+    return _pursue(_firings(half), _by_image(half), members, max(COALITION_SIZES))
 
 
 def _firings(half: Firings) -> tuple[np.ndarray, np.ndarray, int]:

@@ -1,0 +1,197 @@
+"""Taking a node's latents away from the token that they read, and running the rest of the model.
+
+x̃ = x − scale · Σ_j z_j d_j over the node's latents j: what the dictionary does not explain stays.
+`trials.py` says which latents and which controls, `measures.py` what is made of the outputs.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from cladescope.backbone.changing import Change, changed_layer
+from cladescope.causes.measures import Totals, measure
+from cladescope.causes.model import SINGLE, Model, World
+from cladescope.causes.tpp import targeted_perturbation
+from cladescope.causes.trials import Questions, Set, ask, plan_trials
+from cladescope.codes.codes import Codes
+from cladescope.codes.encode import reconstruction_by
+from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.files import write_aside
+from cladescope.jobs import progress
+from cladescope.scores.nulls import leaf_permutations
+from cladescope.taxonomy.tree import Tree
+
+
+@dataclass(frozen=True)
+class AblationSpec:
+    """What is taken away, and on how many images it is measured."""
+
+    latents: tuple[int, ...]
+    """Numbers of latents of a node; each at most that of the largest coalition."""
+    images: int
+    """Images of each class that are measured on, at random; all of the scoring half if fewer."""
+    batch_size: int
+    """Copies of images that run together; bounds the memory."""
+    seed: int
+
+
+def ablate(
+    dictionary: Dictionary,
+    codes: Codes,
+    world: World,
+    model: Model,
+    spec: AblationSpec,
+    path: str | Path,
+) -> None:
+    """Write what ablating each node's latents does; docs/causes.md lists the columns.
+
+    Parameters
+    ----------
+    codes
+        Of the evaluation images.
+
+    Raises
+    ------
+    ValueError
+        If an image is not the indexed one.
+    """
+    labels, tree, named = world.labels, Tree.of(world.taxonomy), model.readout.named()
+    halves = world.halves(codes)
+    sample = sample_of(world.parts[1] & named[labels], labels, spec.images, spec.seed)
+    permutation = next(leaf_permutations(tree, world.spec.seed))
+    steer = model.place[1] in SINGLE
+    trials = plan_trials(halves, tree, permutation, spec.latents, spec.seed, steer=steer)
+    inside = tree.covers[labels[sample]][:, tree.internal]
+    questions = ask(trials, firing(codes, sample), inside, spec.seed)
+    n_copies = len(questions.image) - len(sample)
+    logging.info("%d images, %d changed copies of them", len(sample), n_copies)
+    totals = Totals(trials, questions, tree, labels[sample], permutation)
+    for runs, found in run(dictionary, world, model, sample, questions, spec.batch_size):
+        totals.add(runs, found)
+    tpp = {}
+    if model.tokens is not None:
+        tpp = targeted_perturbation(
+            dictionary, codes, labels, world.parts, model.tokens, spec.latents
+        )
+    about = {
+        "readout": model.readout.name,
+        "accuracy": totals.accuracy(),
+        "n_images": len(sample),
+        "n_copies": n_copies,
+        "tpp": tpp,
+    }
+    table = measure(totals, world.taxonomy, named)
+    table = table.replace_schema_metadata({"about": json.dumps(about, sort_keys=True)})
+    with write_aside(path) as aside:
+        pq.write_table(table, aside, compression="zstd")
+
+
+def sample_of(
+    allowed: Bool[np.ndarray, " images"], labels: Int[np.ndarray, " images"], n: int, seed: int
+) -> Int[np.ndarray, " sample"]:
+    """Return at most `n` of the allowed images of each class, at random, sorted."""
+    images = np.random.default_rng(seed).permutation(np.flatnonzero(allowed))
+    images = images[np.argsort(labels[images], kind="stable")]
+    size = np.bincount(labels[images])
+    rank = np.arange(len(images)) - (np.cumsum(size) - size)[labels[images]]
+    return np.sort(images[rank < n])
+
+
+def firing(codes: Codes, images: Int[np.ndarray, " sample"]) -> Bool[np.ndarray, "sample width"]:
+    """Say which latents fire on each of some images."""
+    row = np.full(codes.n_images, -1)
+    row[images] = np.arange(len(images))
+    found = np.zeros((len(images), codes.width), bool)
+    kept = row[codes.image] >= 0
+    found[row[codes.image[kept]], codes.latent[kept]] = True
+    return found
+
+
+def run(
+    dictionary: Dictionary,
+    world: World,
+    model: Model,
+    sample: Int[np.ndarray, " sample"],
+    questions: Questions,
+    batch_size: int,
+) -> Iterator[tuple[Int[np.ndarray, " runs"], Float[Tensor, "runs classes"]]]:
+    """Do everything that is asked; yield numbers of runs and the probabilities of the classes.
+
+    The blocks up to the layer run once for each image of a batch.
+    """
+    backbone, (layer, token) = model.backbone, model.place
+    changes = Changes(dictionary, questions.sets)
+
+    # Copies of one image may be more than a batch.
+    @lru_cache(batch_size)
+    def pixels(row: int) -> Tensor:
+        return world.pixels(backbone, sample[row : row + 1])[0]
+
+    starts = range(0, len(questions.image), batch_size)
+    for start in progress(starts, len(starts), "ablating"):
+        runs = np.arange(start, min(start + batch_size, len(questions.image)))
+        rows, copied = np.unique(questions.image[runs], return_inverse=True)
+        change = changes.of(copied, questions.set[runs])
+        with torch.inference_mode(), changed_layer(backbone, layer, token, change):
+            shown = torch.stack([pixels(int(row)) for row in rows])
+            found = model.readout.probabilities(model.readout.features(backbone, shown))
+        yield runs, found
+
+
+class Changes:
+    """What sets of latents add to the tokens that a dictionary reads."""
+
+    def __init__(self, dictionary: Dictionary, sets: list[Set]):
+        self._dictionary, self._reconstruct = dictionary, reconstruction_by(dictionary)
+        most = max(1, *(len(what.members) for what in sets))
+        self._source, self._direction = np.zeros((2, len(sets), most), np.int64)
+        self._amount = np.zeros((len(sets), most), np.float32)
+        self._shrunk = np.array([what.shrunk for what in sets])
+        for n, what in enumerate(sets):
+            for m, (source, direction, amount) in enumerate(what.members):
+                self._source[n, m], self._direction[n, m] = source, direction
+                # NaN takes away what there is.
+                self._amount[n, m] = np.nan if amount is None else amount
+
+    def of(self, copied: Int[np.ndarray, " copies"], sets: Int[np.ndarray, " copies"]) -> Change:
+        """Return the change that makes copies of images, each by its set."""
+
+        def change(tokens: Tensor) -> tuple[Tensor, Tensor]:
+            raw = tokens.float().cpu().numpy()
+            added = self.added(raw, copied, sets)
+            device = tokens.device
+            moved = torch.from_numpy(added).to(device, tokens.dtype)
+            return torch.from_numpy(copied).to(device), moved
+
+        return change
+
+    def added(
+        self,
+        x: Float[np.ndarray, "images tokens d"],
+        copied: Int[np.ndarray, " copies"],
+        sets: Int[np.ndarray, " copies"],
+    ) -> Float[np.ndarray, "copies tokens d"]:
+        """Return what is added to each copy's tokens, in the units of x."""
+        dictionary = self._dictionary
+        target = dictionary.normalise(x.reshape(-1, x.shape[2]))
+        z, _ = self._reconstruct(target)
+        z = z.reshape(*x.shape[:2], -1)
+        there = z[copied[:, None], :, self._source[sets]].transpose(0, 2, 1)
+        amount = self._amount[sets][:, None, :]
+        coefficient = np.where(np.isnan(amount), -there, amount)
+        added = coefficient @ dictionary.decoder[self._direction[sets]]
+        if (shrunk := self._shrunk[sets]).any():
+            own = target.reshape(x.shape)[copied[shrunk]]
+            length = np.linalg.norm(added[shrunk], axis=2, keepdims=True)
+            own_length = np.maximum(np.linalg.norm(own, axis=2, keepdims=True), 1e-12)
+            added[shrunk] = -own * length / own_length
+        return np.float32(dictionary.scale) * added
