@@ -145,8 +145,8 @@ def test_the_mean_of_a_map_loses_exactly_what_every_position_loses(oracle, world
     """And the differences between positions stay."""
     pixels = world.pixels(backbone, np.arange(6))
     copied, sets = np.array([0, 0, 3]), np.array([0, 1, 1])
-    changes = Changes(oracle, [Set((), False), Set(((0, 0, None), (5, 5, None)), False)])
-    with torch.inference_mode(), changed_layer(backbone, 1, "mean", changes.of(copied, sets)):
+    changes = Changes(oracle, [Set(()), Set(((0, 0, None), (5, 5, None)))])
+    with torch.inference_mode(), changed_layer(backbone, 1, "mean", changes.of(copied, sets)[0]):
         read = backbone.read(pixels, [2], ["patches", "mean"])
     whole = pixels[copied].flatten(2).transpose(1, 2)
     means = pixels.flatten(2).mean(2)[:, None]
@@ -224,11 +224,11 @@ def test_the_class_token_of_the_last_block_goes_through_norm_and_head_alone(plan
     x = planted.read(pixels, [8], ["cls"])[8, "cls"][:, 0].double().numpy()
     z = made.encode(made.normalise(x)).astype(float)
     latent = int(np.argmax((z > 0).sum(0)))
-    changes = Changes(made, [Set(((latent, latent, None),), False)])
+    changes = Changes(made, [Set(((latent, latent, None),))])
     copied = np.arange(3)
     with (
         torch.inference_mode(),
-        changed_layer(planted, 8, "cls", changes.of(copied, np.zeros(3, int))),
+        changed_layer(planted, 8, "cls", changes.of(copied, np.zeros(3, int))[0]),
     ):
         found = planted.model(pixels)
     without = x - 2.0 * z[:, [latent]] * rows[latent].astype(float)

@@ -13,7 +13,7 @@ from cladescope.causes.trials import (
     ADDING,
     CHOSEN,
     NOTHING,
-    PERMUTED,
+    REARRANGED,
     TAKING,
     Trials,
     ask,
@@ -72,7 +72,7 @@ def taken_in(trials, fires, p_of, batch=7):
     p = p_of(questions)
     for start in range(0, len(p), batch):
         runs = np.arange(start, min(start + batch, len(p)))
-        totals.add(runs, torch.from_numpy(p[runs]))
+        totals.add(runs, torch.from_numpy(p[runs]), np.full(len(runs), 0.25))
     return questions, totals, p
 
 
@@ -94,7 +94,7 @@ def beside(node, label):
 def plain(trials, t, questions, p):
     """All measures of one trial, image by image."""
     node = TAXONOMY.nodes[TREE.node[TREE.internal[trials.node[t]]]]
-    place = PLACE if KINDS[trials.kind[t]] == PERMUTED else np.arange(7)
+    place = PLACE if KINDS[trials.kind[t]] in REARRANGED else np.arange(7)
     names = [TAXONOMY.leaves[place[c]] for c in range(7)]
 
     def total(q, n):
@@ -131,6 +131,7 @@ def plain(trials, t, questions, p):
         "within": np.mean(within),
         "evenness": 1 / np.square(shares).sum() / len(shares) if len(shares) else None,
         "p_in": np.mean(p_in),
+        "removed": 0.25 if any(map(any, fired.values())) else None,
         "fires_in": np.mean(fired["in"]),
         "fires_outside": np.mean(fired["out"]),
     }

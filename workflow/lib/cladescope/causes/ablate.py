@@ -21,7 +21,7 @@ from cladescope.backbone.changing import Change, changed_layer
 from cladescope.causes.measures import Totals, measure
 from cladescope.causes.model import SINGLE, Model, World
 from cladescope.causes.tpp import targeted_perturbation
-from cladescope.causes.trials import Questions, Set, ask, plan_trials
+from cladescope.causes.trials import PROJECTED, SHRUNK, Questions, Set, ask, plan_trials
 from cladescope.codes.codes import Codes
 from cladescope.codes.encode import reconstruction_by
 from cladescope.dictionaries.dictionary import Dictionary
@@ -29,6 +29,9 @@ from cladescope.files import write_aside
 from cladescope.jobs import progress
 from cladescope.scores.nulls import leaf_permutations
 from cladescope.taxonomy.tree import Tree
+
+_RIDGE = 1e-6
+"""Keeps decoder rows that are the same from dividing by zero."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,8 @@ def ablate(
     n_copies = len(questions.image) - len(sample)
     logging.info("%d images, %d changed copies of them", len(sample), n_copies)
     totals = Totals(trials, questions, tree, labels[sample], permutation)
-    for runs, found in run(dictionary, world, model, sample, questions, spec.batch_size):
-        totals.add(runs, found)
+    for runs, found, lengths in run(dictionary, world, model, sample, questions, spec.batch_size):
+        totals.add(runs, found, lengths)
     tpp = {}
     if model.tokens is not None:
         tpp = targeted_perturbation(
@@ -123,10 +126,11 @@ def run(
     sample: Int[np.ndarray, " sample"],
     questions: Questions,
     batch_size: int,
-) -> Iterator[tuple[Int[np.ndarray, " runs"], Float[Tensor, "runs classes"]]]:
-    """Do everything that is asked; yield numbers of runs and the probabilities of the classes.
+) -> Iterator[tuple[np.ndarray, Float[Tensor, "runs classes"], Float[np.ndarray, " runs"]]]:
+    """Do everything that is asked, batch by batch.
 
-    The blocks up to the layer run once for each image of a batch.
+    Yields numbers of runs, the probabilities of the classes, and the length of what was added as a
+    share of that of the centred tokens. Blocks up to the layer run once for each image of a batch.
     """
     backbone, (layer, token) = model.backbone, model.place
     changes = Changes(dictionary, questions.sets)
@@ -140,11 +144,11 @@ def run(
     for start in progress(starts, len(starts), "ablating"):
         runs = np.arange(start, min(start + batch_size, len(questions.image)))
         rows, copied = np.unique(questions.image[runs], return_inverse=True)
-        change = changes.of(copied, questions.set[runs])
+        change, lengths = changes.of(copied, questions.set[runs])
         with torch.inference_mode(), changed_layer(backbone, layer, token, change):
             shown = torch.stack([pixels(int(row)) for row in rows])
             found = model.readout.probabilities(model.readout.features(backbone, shown))
-        yield runs, found
+        yield runs, found, lengths[0]
 
 
 class Changes:
@@ -155,24 +159,34 @@ class Changes:
         most = max(1, *(len(what.members) for what in sets))
         self._source, self._direction = np.zeros((2, len(sets), most), np.int64)
         self._amount = np.zeros((len(sets), most), np.float32)
-        self._shrunk = np.array([what.shrunk for what in sets])
+        self._known = np.zeros((len(sets), most), bool)
+        self._how = np.array([what.how or "" for what in sets])
         for n, what in enumerate(sets):
             for m, (source, direction, amount) in enumerate(what.members):
                 self._source[n, m], self._direction[n, m] = source, direction
                 # NaN takes away what there is.
                 self._amount[n, m] = np.nan if amount is None else amount
+                self._known[n, m] = True
 
-    def of(self, copied: Int[np.ndarray, " copies"], sets: Int[np.ndarray, " copies"]) -> Change:
-        """Return the change that makes copies of images, each by its set."""
+    def of(
+        self, copied: Int[np.ndarray, " copies"], sets: Int[np.ndarray, " copies"]
+    ) -> tuple[Change, list[Float[np.ndarray, " copies"]]]:
+        """Return the change that makes copies of images, each by its set.
+
+        And a list that will hold how long what is added is, as a share of the centred tokens.
+        """
+        lengths: list[np.ndarray] = []
 
         def change(tokens: Tensor) -> tuple[Tensor, Tensor]:
-            raw = tokens.float().cpu().numpy()
-            added = self.added(raw, copied, sets)
-            device = tokens.device
-            moved = torch.from_numpy(added).to(device, tokens.dtype)
-            return torch.from_numpy(copied).to(device), moved
+            x = tokens.float().cpu().numpy()
+            added = self.added(x, copied, sets)
+            centred = np.linalg.norm((x - self._dictionary.mean).reshape(len(x), -1), axis=1)
+            length = np.linalg.norm(added.reshape(len(added), -1), axis=1)
+            lengths.append(length / np.maximum(centred[copied], 1e-12))
+            moved = torch.from_numpy(added).to(tokens.device, tokens.dtype)
+            return torch.from_numpy(copied).to(tokens.device), moved
 
-        return change
+        return change, lengths
 
     def added(
         self,
@@ -184,14 +198,31 @@ class Changes:
         dictionary = self._dictionary
         target = dictionary.normalise(x.reshape(-1, x.shape[2]))
         z, _ = self._reconstruct(target)
-        z = z.reshape(*x.shape[:2], -1)
+        z, target = z.reshape(*x.shape[:2], -1), target.reshape(x.shape)
         there = z[copied[:, None], :, self._source[sets]].transpose(0, 2, 1)
         amount = self._amount[sets][:, None, :]
-        coefficient = np.where(np.isnan(amount), -there, amount)
-        added = coefficient @ dictionary.decoder[self._direction[sets]]
-        if (shrunk := self._shrunk[sets]).any():
-            own = target.reshape(x.shape)[copied[shrunk]]
-            length = np.linalg.norm(added[shrunk], axis=2, keepdims=True)
-            own_length = np.maximum(np.linalg.norm(own, axis=2, keepdims=True), 1e-12)
-            added[shrunk] = -own * length / own_length
+        rows = dictionary.decoder[self._direction[sets]] * self._known[sets][:, :, None]
+        added = np.where(np.isnan(amount), -there, amount) @ rows
+        if (shrunk := self._how[sets] == SHRUNK).any():
+            added[shrunk] = _shortened(target[copied[shrunk]], added[shrunk])
+        if (projected := self._how[sets] == PROJECTED).any():
+            own = target[copied[projected]] - dictionary.decoder_bias
+            added[projected] = -_along(own, rows[projected])
         return np.float32(dictionary.scale) * added
+
+
+def _shortened(
+    x: Float[np.ndarray, "copies tokens d"], added: Float[np.ndarray, "copies tokens d"]
+) -> Float[np.ndarray, "copies tokens d"]:
+    """Return what shortens x by the length of what would be added."""
+    length, own = (np.linalg.norm(part, axis=2, keepdims=True) for part in (added, x))
+    return -x * length / np.maximum(own, 1e-12)
+
+
+def _along(
+    x: Float[np.ndarray, "copies tokens d"], rows: Float[np.ndarray, "copies latents d"]
+) -> Float[np.ndarray, "copies tokens d"]:
+    """Return the part of x in the span of some rows, of which those of zeros count for nothing."""
+    gram = rows @ rows.transpose(0, 2, 1) + _RIDGE * np.eye(rows.shape[1], dtype=rows.dtype)
+    coefficient = np.linalg.solve(gram, rows @ x.transpose(0, 2, 1))
+    return coefficient.transpose(0, 2, 1) @ rows

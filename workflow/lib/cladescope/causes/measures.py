@@ -15,7 +15,7 @@ from cladescope.causes.trials import (
     ADDING,
     CHOSEN,
     DIRECTIONS,
-    PERMUTED,
+    REARRANGED,
     TAKING,
     Questions,
     Trials,
@@ -35,6 +35,7 @@ MEASURES = (
     "p_in",
     "fires_in",
     "fires_outside",
+    "removed",
 )
 SCHEMA = pa.schema(
     [
@@ -58,7 +59,7 @@ class Totals:
     labels
         Class of each image of the sample.
     permutation
-        Of the classes, for trials of kind `PERMUTED`: a class takes the place of another.
+        Of the classes, for trials of the kinds `REARRANGED`: a class takes the place of another.
     """
 
     def __init__(
@@ -81,9 +82,11 @@ class Totals:
         self.fired = np.zeros((n, n_classes), np.int64)
         self.divergence = np.zeros(n)
         """Sum over images of the node of KL(P(· | node) ‖ P̃(· | node)), in nats."""
+        self.lengths = np.zeros(n)
+        """Sum over images of what is added, as a share of the length of the centred token."""
         self.rises, self.n_rises = np.zeros(n), np.zeros(n, np.int64)
         self._counterparts = counterparts(tree)
-        self._steers, self._permuted = trials.is_kind(*ADDING), trials.is_kind(PERMUTED)
+        self._steers, self.rearranged = trials.is_kind(*ADDING), trials.is_kind(*REARRANGED)
 
     def accuracy(self) -> float | None:
         """Return the share of images whose class is the likeliest before anything is done."""
@@ -105,8 +108,13 @@ class Totals:
         """Say which classes have something to compare an internal node with."""
         return self._counterparts[row] != NONE
 
-    def add(self, runs: Int[np.ndarray, " runs"], found: Float[Tensor, "runs classes"]) -> None:
-        """Take in the probabilities of some runs, in their order."""
+    def add(
+        self,
+        runs: Int[np.ndarray, " runs"],
+        found: Float[Tensor, "runs classes"],
+        lengths: Float[np.ndarray, " runs"],
+    ) -> None:
+        """Take in some runs, in their order: probabilities, and the length of what was added."""
         questions = self.questions
         undone = questions.set[runs] == 0
         self.before[questions.image[runs[undone]]] = found[torch.from_numpy(undone)].cpu().numpy()
@@ -114,9 +122,10 @@ class Totals:
         asked = slice(first, end)
         trial, row = questions.trial[asked], questions.run[asked] - runs[0]
         image = questions.image[questions.run[asked]]
+        np.add.at(self.lengths, trial, lengths[row])
         before = torch.from_numpy(self.before[questions.image[runs]]).to(found.device)
         for number, place in enumerate(self.places):
-            kept = self._permuted[trial] == bool(number)
+            kept = self.rearranged[trial] == bool(number)
             if kept.any():
                 parts = (trial[kept], row[kept], self.labels[image[kept]])
                 self._add(parts, place, before, found)
@@ -199,8 +208,8 @@ def _of_trial(
     totals: Totals, trial: int, beside: Bool[np.ndarray, " classes"]
 ) -> dict[str, float | None]:
     """Return the measures of a trial that takes latents away."""
-    place = totals.places[int(totals.trials.is_kind(PERMUTED)[trial])]
-    row = totals.trials.node[trial]
+    arrangement = int(totals.rearranged[trial])
+    place, row = totals.places[arrangement], totals.trials.node[trial]
     node = totals.tree.internal[row]
     images = np.bincount(place[totals.labels], minlength=len(place))
     known = totals.counterpart_known(row)
@@ -217,9 +226,10 @@ def _of_trial(
     found["selectivity"] = found["delta_in"] - max(others) if others else np.nan
     found["within"] = _ratio(totals.divergence[trial], images[inside].sum())
     found["evenness"] = evenness(drops[inside], images[inside])
-    found["p_in"] = totals.p_in[int(totals.trials.is_kind(PERMUTED)[trial])][row]
+    found["p_in"] = totals.p_in[arrangement][row]
     found["fires_in"] = _ratio(fired[inside].sum(), images[inside].sum())
     found["fires_outside"] = _ratio(fired[~inside].sum(), images[~inside].sum())
+    found["removed"] = _ratio(totals.lengths[trial], fired.sum())
     return {name: or_none(value) for name, value in found.items()}
 
 

@@ -21,7 +21,6 @@ from cladescope.activations.store import ActivationStore
 from cladescope.backbone.backbone import Backbone, Classifier
 from cladescope.codes.linear import Ridge
 from cladescope.images.classes import IMAGENET_1K, read_wnid_map
-from cladescope.taxonomy.wordnet import build_taxonomy
 
 HEAD, PROBE = "head", "probe"
 TRAIN_IMAGES = 20_000
@@ -89,6 +88,9 @@ def head_readout(
     imagenet = [*read_wnid_map(IMAGENET_1K).values()]
     if len(weight) != len(imagenet):
         return None
+    # Imported here: NLTK takes a second.
+    from cladescope.taxonomy.wordnet import build_taxonomy
+
     taxonomy = build_taxonomy(imagenet, wordnet)
     # The first is the deepest: a node comes before all of its hypernyms.
     known = [n for n, node in enumerate(taxonomy.nodes) if node in set(classes)]

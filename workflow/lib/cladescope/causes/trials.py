@@ -23,13 +23,16 @@ DIRECTIONS = "directions"
 """On the images of the node's latents, as much as of each is taken away of the matched one."""
 SHRUNK = "shrunk"
 """On the images of the node's latents, the token is shortened by the length of what they add."""
-PERMUTED = "permuted"
-"""The leaves change places, and the latents are chosen anew for the nodes' new classes."""
+PROJECTED = "projected"
+"""All that the token has along the latents' decoder rows is taken away, whatever they add of it."""
+PERMUTED, PROJECTED_PERMUTED = "permuted", "projected permuted"
+"""The same after leaves changed places, with latents chosen for the nodes' new classes."""
 ADDED, ADDED_DIRECTIONS = "added", "added directions"
 """Of the node's latents, or of the matched, the mean over the node's images is added elsewhere."""
-TAKING = (CHOSEN, MATCHED, DIRECTIONS, SHRUNK, PERMUTED)
+TAKING = (CHOSEN, MATCHED, DIRECTIONS, SHRUNK, PERMUTED, PROJECTED, PROJECTED_PERMUTED)
+REARRANGED = (PERMUTED, PROJECTED_PERMUTED)
 ADDING = (ADDED, ADDED_DIRECTIONS)
-STEERED = 16
+STEERED = 8
 """Images outside a node that its latents are added on."""
 
 Members = tuple[tuple[int, int, float | None], ...]
@@ -41,10 +44,11 @@ class Set(NamedTuple):
     """One thing that is done to a token."""
 
     members: Members
-    shrunk: bool
+    how: str | None = None
+    """`SHRUNK` or `PROJECTED`, where it is not what the members say."""
 
 
-NOTHING = Set((), False)
+NOTHING = Set(())
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +103,7 @@ def plan_trials(
     Parameters
     ----------
     permutation
-        Of the classes, for `PERMUTED`.
+        Of the classes, for `REARRANGED`.
     sizes
         Numbers of latents of a node.
     steer
@@ -117,6 +121,8 @@ def plan_trials(
         MATCHED: (matched, matched, nothing),
         DIRECTIONS: (paired, matched, nothing),
         SHRUNK: (chosen, chosen, nothing),
+        PROJECTED: (chosen, chosen, nothing),
+        PROJECTED_PERMUTED: (permuted, permuted, nothing),
         PERMUTED: (permuted, permuted, nothing),
         ADDED: (chosen, chosen, amounts),
         ADDED_DIRECTIONS: (paired, matched, amounts),
@@ -150,7 +156,7 @@ def ask(
     order = np.random.default_rng(seed).permutation(len(fires))
     number: dict[Set, int] = {NOTHING: 0}
     asked: list[np.ndarray] = []
-    shrunk, adding = trials.is_kind(SHRUNK), trials.is_kind(*ADDING)
+    adding = trials.is_kind(*ADDING)
     for t in range(len(trials)):
         known = np.flatnonzero(trials.sources[t] != NONE)
         on = fires[:, trials.sources[t][known]]
@@ -162,7 +168,7 @@ def ask(
             continue
         weights = 1 << np.arange(len(known))
         codes, which = np.unique(patterns[rows] @ weights, return_inverse=True)
-        found = [_set_of(trials, t, known[code & weights > 0], shrunk[t]) for code in codes]
+        found = [_set_of(trials, t, known[code & weights > 0]) for code in codes]
         ids = np.array([number.setdefault(what, len(number)) for what in found])
         asked.append(np.stack([np.full(len(rows), t), rows, ids[which]]))
     trial, image, set_ = np.concatenate([np.empty((3, 0), np.int64), *asked], axis=1)
@@ -174,11 +180,13 @@ def ask(
     return Questions(trial[by_run], run[by_run], keys // n_sets, keys % n_sets, list(number))
 
 
-def _set_of(trials: Trials, trial: int, members: np.ndarray, shrunk: bool) -> Set:
+def _set_of(trials: Trials, trial: int, members: np.ndarray) -> Set:
     """Describe what a trial does where some of its latents fire, in one way only."""
     sources, directions, amounts = (
         part[trial, members].tolist()
         for part in (trials.sources, trials.directions, trials.amounts)
     )
     added = [None if np.isnan(amount) else amount for amount in amounts]
-    return Set(tuple(sorted(zip(sources, directions, added, strict=True))), bool(shrunk))
+    kind = (*TAKING, *ADDING)[trials.kind[trial]]
+    how = {SHRUNK: SHRUNK, PROJECTED: PROJECTED, PROJECTED_PERMUTED: PROJECTED}.get(kind)
+    return Set(tuple(sorted(zip(sources, directions, added, strict=True))), how)
