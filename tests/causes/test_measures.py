@@ -6,18 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from cladescope.causes.kinds import ADDED, ADDING, CHOSEN, REARRANGED, TAKING
 from cladescope.causes.measures import Totals, evenness, measure
 from cladescope.causes.sets import NONE
-from cladescope.causes.trials import (
-    ADDED,
-    ADDING,
-    CHOSEN,
-    NOTHING,
-    REARRANGED,
-    TAKING,
-    Trials,
-    ask,
-)
+from cladescope.causes.trials import NOTHING, Trials, ask
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 from cladescope.taxonomy.tree import Tree
 

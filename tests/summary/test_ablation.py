@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cladescope.causes.measures import MEASURES
-from cladescope.causes.trials import CHOSEN, DIRECTIONS, PROJECTED, TAKING
+from cladescope.causes.kinds import CHOSEN, DIRECTIONS, MEASURES, PROJECTED, TAKING
 from cladescope.summary.ablation import summarise
 from cladescope.summary.figures.ablation import plot_ablation
 

@@ -18,10 +18,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cladescope.backbone.changing import Change, changed_layer
+from cladescope.causes.kinds import PROJECTED, SHRUNK
 from cladescope.causes.measures import Totals, measure
 from cladescope.causes.model import SINGLE, Model, World
 from cladescope.causes.tpp import targeted_perturbation
-from cladescope.causes.trials import PROJECTED, SHRUNK, Questions, Set, ask, plan_trials
+from cladescope.causes.trials import Questions, Set, ask, plan_trials
 from cladescope.codes.codes import Codes
 from cladescope.codes.encode import reconstruction_by
 from cladescope.dictionaries.dictionary import Dictionary

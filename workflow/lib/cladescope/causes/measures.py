@@ -8,35 +8,22 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from cladescope.causes.sets import NONE, counterparts, siblings
-from cladescope.causes.trials import (
+from cladescope.causes.kinds import (
     ADDED,
     ADDED_DIRECTIONS,
     ADDING,
     CHOSEN,
     DIRECTIONS,
+    MEASURES,
     REARRANGED,
     TAKING,
-    Questions,
-    Trials,
 )
+from cladescope.causes.sets import NONE, counterparts, siblings
+from cladescope.causes.trials import Questions, Trials
 from cladescope.scores.passes import or_none
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import Tree
 
-MEASURES = (
-    "delta_in",
-    "delta_siblings",
-    "delta_elsewhere",
-    "selectivity",
-    "within",
-    "evenness",
-    "steered",
-    "p_in",
-    "fires_in",
-    "fires_outside",
-    "removed",
-)
 SCHEMA = pa.schema(
     [
         ("wnid", pa.string()),

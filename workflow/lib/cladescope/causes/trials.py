@@ -1,6 +1,6 @@
 """What is done to which images: every ablation of a dictionary, its controls, and each run once.
 
-A *trial* is one set of latents, for one node, handled in one way (`KINDS`). What it does to an
+A *trial* is one set of latents, for one node, handled in one way (`kinds.py`). What it does to an
 image depends on those of its latents that fire there; several trials may do the same, so *runs* are
 the distinct things done to an image. An image on which nothing fires is not run: it changes by 0.
 """
@@ -11,27 +11,23 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from cladescope.causes.kinds import (
+    ADDED,
+    ADDED_DIRECTIONS,
+    ADDING,
+    CHOSEN,
+    DIRECTIONS,
+    MATCHED,
+    PERMUTED,
+    PROJECTED,
+    PROJECTED_PERMUTED,
+    SHRUNK,
+    TAKING,
+)
 from cladescope.causes.sets import NONE, latents_of_nodes, matched_latents, mean_contribution
 from cladescope.scores.halves import Halves
 from cladescope.taxonomy.tree import Tree
 
-CHOSEN = "chosen"
-"""The latents of the node are taken away."""
-MATCHED = "matched"
-"""Latents that fire as often and as strongly are taken away instead, where they fire."""
-DIRECTIONS = "directions"
-"""On the images of the node's latents, as much as of each is taken away of the matched one."""
-SHRUNK = "shrunk"
-"""On the images of the node's latents, the token is shortened by the length of what they add."""
-PROJECTED = "projected"
-"""All that the token has along the latents' decoder rows is taken away, whatever they add of it."""
-PERMUTED, PROJECTED_PERMUTED = "permuted", "projected permuted"
-"""The same after leaves changed places, with latents chosen for the nodes' new classes."""
-ADDED, ADDED_DIRECTIONS = "added", "added directions"
-"""Of the node's latents, or of the matched, the mean over the node's images is added elsewhere."""
-TAKING = (CHOSEN, MATCHED, DIRECTIONS, SHRUNK, PERMUTED, PROJECTED, PROJECTED_PERMUTED)
-REARRANGED = (PERMUTED, PROJECTED_PERMUTED)
-ADDING = (ADDED, ADDED_DIRECTIONS)
 STEERED = 8
 """Images outside a node that its latents are added on."""
 

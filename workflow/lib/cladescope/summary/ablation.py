@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from cladescope.causes.measures import MEASURES
-from cladescope.causes.trials import (
+from cladescope.causes.kinds import (
     CHOSEN,
     DIRECTIONS,
     MATCHED,
+    MEASURES,
     PERMUTED,
     PROJECTED,
     PROJECTED_PERMUTED,
