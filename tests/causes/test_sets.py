@@ -98,3 +98,11 @@ def test_contribution_is_the_mean_over_the_images_of_the_node(taxonomy, tree, ha
     assert found["p"][0] == pytest.approx(2)
     assert found["big"][:3].tolist() == pytest.approx([0.8, 0.8, 0.4])
     assert np.isnan(found["p"][1:]).all()
+
+
+def test_where_no_latent_is_scored_no_node_has_any(tree):
+    nothing = np.empty(0, np.int64)
+    codes = Codes(nothing, nothing, nothing.astype(np.float32), len(LABELS), 4)
+    halves = halve(codes, LABELS, 7, 1, split_halves(LABELS, seed=0))
+    chosen = latents_of_nodes(halves, tree)
+    assert (chosen == NONE).all() and (matched_latents(halves, chosen, 0) == NONE).all()

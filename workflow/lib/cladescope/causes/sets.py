@@ -16,7 +16,8 @@ ALIKE = 8
 def latents_of_nodes(halves: Halves, tree: Tree) -> Int[np.ndarray, "internal most"]:
     """Return the latents of each internal node, its coalition, in the order they were taken."""
     taken = pursue(halves, tree)
-    return np.where(taken >= 0, halves.scored[taken], NONE)
+    # -1 takes what is appended.
+    return np.append(halves.scored, NONE)[taken]
 
 
 def matched_latents(
