@@ -50,6 +50,10 @@ def plot_ablation(ablation: pd.DataFrame) -> Figure:
     for panel in grid.axes.flat:
         panel.set_xticks(sorted(table["layer"].unique()))
         panel.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+    # The headings of hue and style say no more than what stands below them.
+    for text in grid.legend.get_texts():
+        text.set_text(text.get_text().replace("series", "").replace("leaves", "leaves:"))
+    grid.figure.subplots_adjust(hspace=0.4)
     return grid.figure
 
 
@@ -61,7 +65,7 @@ def _points(ablation: pd.DataFrame) -> pd.DataFrame:
     series = series.mask((table["weights"] == "random") & (table["variant"] == "topk"), RANDOM)
     table = table.assign(
         series=series,
-        arm=table["token"] + ", " + table["n_latents"].astype(str) + " latents",
+        arm=table["token"] + ", latents of a node: " + table["n_latents"].astype(str),
     ).dropna(subset=["series"])
     keys = ["layer", "arm", "series"]
     parts = []
