@@ -24,7 +24,7 @@ PACKAGES := 5.6 GB, silent for two minutes on a fast connection, longer on a slo
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real run bench-gpu plan layers tree verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-saelens peers lint format lock wheels planted-backbone clean
+.PHONY: help demo demo-real run bench-gpu plan layers tree verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-peers peers lint format lock wheels planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -91,11 +91,11 @@ test-fast: $(VENV)/synced-dev ## run the tests that take seconds
 test-processors: $(VENV)/synced-dev ## run the tests of what rounds with older instructions: SETTINGS="sse avx2"
 	$(BIN)/python tests/processors.py test $(SETTINGS)
 
-fuzz: $(VENV)/synced-dev ## try random configurations and faults for an hour or so
-	$(BIN)/pytest tests/bad_days/test_fuzz.py --hypothesis-profile many
+fuzz: $(VENV)/synced-dev ## try random configurations, faults and kills for an hour or two
+	$(BIN)/pytest tests/bad_days/test_fuzz.py tests/bad_days/test_kills.py --hypothesis-profile many
 
-test-saelens: $(VENV)/synced-dev $(PEERS)/synced ## test the exchange with SAELens by the package itself
-	SAELENS_PYTHON=$(PEERS)/bin/python $(BIN)/pytest tests/dictionaries/test_saelens.py
+test-peers: $(VENV)/synced-dev $(PEERS)/synced ## test the exchange with other libraries by the libraries themselves
+	PEERS_PYTHON=$(PEERS)/bin/python $(BIN)/pytest tests/dictionaries/test_saelens.py tests/dictionaries/test_imports.py
 
 peers: $(PEERS)/synced ## make .venv-peers, for benchmarks/sae.py: other libraries for autoencoders
 

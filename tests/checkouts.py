@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-SHARED = re.compile(r"(train_sae|encode|score_dictionary|chart_dictionary)_\w+")
+SHARED = re.compile(r"(train_sae|encode|score_dictionary|score_pairs|chart_dictionary)_\w+")
 """Rules of jobs for several dictionaries."""
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 PARTS = ("Snakefile", "workflow", "profiles", "envs", "resources")
@@ -96,26 +96,25 @@ def edit(config: dict, changes: dict) -> dict:
 
 
 @cache
-def snakemake_server() -> subprocess.Popen:
-    """Return a process that has imported Snakemake and runs it; it ends with this one."""
-    path = Path(__file__).with_name("snakemake_server.py")
+def fork_server(*modules: str) -> subprocess.Popen:
+    """Return a process that has imported modules and runs commands; it ends with this one."""
+    path = Path(__file__).with_name("fork_server.py")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     # -P: no module of the tests is in reach of what it runs.
-    return subprocess.Popen([sys.executable, "-P", path], text=True, **pipes)
+    return subprocess.Popen([sys.executable, "-P", path, *modules], text=True, **pipes)
 
 
-def run_snakemake(
-    arguments: tuple[str, ...], folder: Path, environment: dict[str, str]
+def run_in_fork(
+    server: subprocess.Popen, module: str, arguments: tuple[str, ...], **order: object
 ) -> subprocess.CompletedProcess:
-    """Run Snakemake in a folder."""
-    server = snakemake_server()
+    """Run `python -m MODULE` in a fork of a server; `cwd`, `environment` and `path` are wanted."""
     with tempfile.TemporaryDirectory() as scratch:
         written = {name: Path(scratch) / name for name in ("stdout", "stderr")}
-        order = {"arguments": arguments, "cwd": folder, "environment": environment, **written}
+        order = {"module": module, "arguments": arguments, **order, **written}
         print(json.dumps(order, default=str), file=server.stdin, flush=True)
         code = int(server.stdout.readline())
         printed = {name: path.read_text() for name, path in written.items()}
-    return subprocess.CompletedProcess(["snakemake", *arguments], code, **printed)
+    return subprocess.CompletedProcess([module, *arguments], code, **printed)
 
 
 class Checkout:
@@ -134,7 +133,12 @@ class Checkout:
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         arguments = ("--cores", "2", "--configfile", str(self.config), *arguments)
         if not prefix:
-            return run_snakemake(arguments, self.folder, environment)
+            # The plugin brings pandas along.
+            server = fork_server(
+                "snakemake.cli", "snakemake_executor_plugin_slurm", "smart_open", "jsonschema"
+            )
+            order = {"cwd": self.folder, "environment": environment, "path": []}
+            return run_in_fork(server, "snakemake", arguments, **order)
         return subprocess.run(
             [*prefix, SNAKEMAKE, *arguments],
             cwd=self.folder,
@@ -148,16 +152,14 @@ class Checkout:
         self, *arguments: str, environment: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess:
         """Run `python -m cladescope`."""
-        return subprocess.run(
-            [sys.executable, "-m", "cladescope", *arguments],
+        server = fork_server("timm", "snakemake.cli", "jsonschema", "yaml")
+        return run_in_fork(
+            server,
+            "cladescope",
+            arguments,
             cwd=self.folder,
-            env={
-                **(environment or os.environ),
-                "PYTHONPATH": str(self.folder / "workflow" / "lib"),
-            },
-            capture_output=True,
-            text=True,
-            check=False,
+            environment=environment or {**os.environ},
+            path=[self.folder / "workflow" / "lib"],
         )
 
     def planned(self, *arguments: str) -> Counter:

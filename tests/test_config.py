@@ -1,14 +1,15 @@
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 import yaml
 
-from cladescope.config import ConfigError, check_keys, complete_config, index_spec, load_schema
+from cladescope.config import ConfigError, complete_config, index_spec, load_schema
 from cladescope.images.sources import make_source
 from cladescope.images.sources.huggingface import HuggingFace
 from cladescope.images.sources.webdataset import WebDataset
-from cladescope.sweep import ablated_dictionaries, expand_passes, expand_sweep
+from cladescope.sweep import ablated_dictionaries, expand_packs, expand_passes, expand_sweep
 
 SPLITS = {"train": "a", "eval": "b"}
 
@@ -19,10 +20,32 @@ def faults_of(config: dict) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "planted.yaml", "resnet50_folder.yaml"])
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "planted.yaml", "evidence_planted.yaml", "resnet50_folder.yaml"]
+)
 def test_shipped_configurations_are_valid(root, name):
     config = complete_config(yaml.safe_load((root / "config" / name).read_text()))
     assert expand_sweep(config)
+
+
+def test_the_evidence_has_five_seeds_of_every_control_in_few_jobs(root, default_config):
+    config = yaml.safe_load((root / "config" / "evidence_planted.yaml").read_text())
+    config = complete_config(config)
+    dictionaries = expand_sweep(config)
+    kinds = Counter((d.experiment, d.layer, d.variant) for d in dictionaries)
+    seeded = {"topk", "start", "random", "kmeans", "frozen_decoder", "frozen_encoder"}
+    expected = dict.fromkeys({*seeded, "soft_frozen"}, 5)
+    expected |= dict.fromkeys(("class_means", "node_means", "neurons", "pca"), 1)
+    assert kinds == {
+        (experiment, layer, variant): seeds
+        for experiment in ("trained", "random")
+        for layer in (1, 2, 4, 6, 8)
+        for variant, seeds in expected.items()
+    }
+    assert len(expand_packs(config, by_variant=False)) == 10
+    # The demo's seeds are among these, trained and scored in the same way.
+    default = complete_config(default_config)
+    assert config["training"] == default["training"] and config["scores"] == default["scores"]
 
 
 def test_unknown_key_names_the_nearest(default_config):
@@ -241,6 +264,32 @@ def test_k_of_zero(default_config):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("topk", {}, "sweep.imported.topk: the name of a variant; choose another"),
+        ("theirs", {"layer": 3}, "sweep.imported.theirs: layer 3, token cls is not extracted"),
+        ("theirs", {"token": "mean"}, "theirs: layer 8, token mean is not extracted; add it to"),
+        ("theirs", {"format": "saelenz"}, "'saelens'"),
+    ],
+)
+def test_faults_of_an_imported_dictionary(default_config, name, changes, message):
+    source = {"format": "saelens", "folder": "lens", "layer": 8, "token": "cls", **changes}
+    default_config["experiments"]["trained"]["sweep"]["imported"] = {name: source}
+    assert message in faults_of(default_config)
+
+
+def test_an_imported_dictionary_is_trained_by_no_job(default_config):
+    source = {"format": "saelens", "folder": "lens", "layer": 8, "token": "cls"}
+    default_config["experiments"]["trained"]["sweep"]["imported"] = {"theirs": source}
+    config = complete_config(default_config)
+    (entry,) = (e for e in expand_sweep(config) if e.imported)
+    assert entry.folder == "trained/dictionaries/cls/L8/theirs/full"
+    for by_variant in (True, False):
+        packs = expand_packs(config, by_variant)
+        assert any(entry in pack.members for pack in packs) is not by_variant
+
+
 def test_random_weights_need_a_seed(default_config):
     del default_config["experiments"]["random"]["backbone"]["seed"]
     assert "experiments.random.backbone: missing seed" in faults_of(default_config)
@@ -254,8 +303,9 @@ def test_unknown_dataset(default_config):
 def test_image_folder_takes_no_rendering_options(default_config):
     default_config["datasets"]["planted"]["source"] = "image_folder"
     default_config["datasets"]["planted"]["folders"] = {"train": "a", "eval": "b"}
-    assert "datasets.planted: seed, images_per_class: not for source image_folder" in faults_of(
-        default_config
+    assert (
+        "datasets.planted: seed, images_per_class, pair_scenes: not for source image_folder"
+        in faults_of(default_config)
     )
 
 
@@ -453,32 +503,6 @@ def test_numbers_that_are_none_are_named(default_config, number):
         complete_config(default_config)
 
 
-def test_a_key_given_twice_is_named_with_its_lines(tmp_path):
-    path = tmp_path / "my.yaml"
-    path.write_text("results: a\nscores:\n  top_n: 8\n  tau: 0.9\n  top_n: 16\n")
-    with pytest.raises(ConfigError, match=r"my.yaml: top_n is given twice, in lines 3 and 5"):
-        check_keys(path)
-    path.write_text("a: &x {top_n: 1}\nb: {<<: *x, tau: 2}\nc: [{d: 1}, {d: 2}]\n")
-    check_keys(path)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"), [(b"a: \xe9\n", "is not UTF-8"), (b"a: [1\n", "is no YAML")]
-)
-def test_a_file_that_is_no_configuration_is_named(tmp_path, content, said):
-    path = tmp_path / "my.yaml"
-    path.write_bytes(content)
-    with pytest.raises(ConfigError, match=f"my.yaml {said}"):
-        check_keys(path)
-
-
-def test_a_configuration_that_is_a_template_is_refused(tmp_path):
-    path = tmp_path / "my.yaml"
-    path.write_text("__use_yte__: true\nresults: ?'a'\n")
-    with pytest.raises(ConfigError, match=r"my.yaml: __use_yte__ runs code"):
-        check_keys(path)
-
-
 def test_ablated_dictionaries_are_those_that_a_pattern_names(default_config):
     default_config["ablation"] = {"dictionaries": ["trained/*/L[48]/topk/w256_k8_*"]}
     folders = [entry.folder for entry in ablated_dictionaries(complete_config(default_config))]
@@ -500,3 +524,22 @@ def test_without_patterns_one_of_each_variant_is_ablated_where_figures_look(defa
     assert {(e.layer, e.token) for e in entries} == {(8, "cls")}
     del default_config["ablation"]
     assert ablated_dictionaries(complete_config(default_config)) == []
+
+
+def test_pairs_are_a_third_split_of_those_that_have_them(config) -> None:
+    split_of = lambda config: [job.split for job in expand_passes(complete_config(config))]  # noqa: E731
+    assert split_of(config) == ["train", "eval"]
+    dataset = config["datasets"]["planted"]
+    dataset["pair_scenes"] = 1
+    assert split_of(config) == ["train", "eval", "pairs"]
+    (*_, of_pairs) = expand_passes(complete_config(config))
+    assert of_pairs.extraction["shards"] == of_pairs.jobs == 1
+    config["experiments"]["trained"]["extraction"]["shards"]["pairs"] = 3
+    assert expand_passes(complete_config(config))[-1].extraction["shards"] == 3
+    dataset["pairs"] = "mine.csv"
+    with pytest.raises(ConfigError, match=r"datasets\.planted: pairs: not for source planted"):
+        complete_config(config)
+    folder = {"source": "image_folder", "folders": {"train": "a", "eval": "b"}, "pair_scenes": 1}
+    config["datasets"]["planted"] = folder
+    with pytest.raises(ConfigError, match="pair_scenes: not for source image_folder"):
+        complete_config(config)

@@ -5,13 +5,15 @@ Killed jobs are in test_faults.py, full disks in test_bad_input.py and below.
 
 import os
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from checkouts import SMALL, SUMMARY, Checkout, edit
+from disks import needs_root, small_disk
+
+TOPK = "trained/dictionaries/cls/L8/topk"
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def test_results_under_another_name_are_refused(copy):
 
 def test_half_copied_results_are_completed(copy):
     results = copy.folder / "results" / "small"
-    shutil.rmtree(results / "trained" / "dictionaries" / "cls" / "L8" / "topk" / "w48_k2_s0")
+    shutil.rmtree(results / TOPK / "w48_k2_s0")
     for path in (results / "tables", results / "figures"):
         shutil.rmtree(path)
     planned = copy.planned()
@@ -62,17 +64,17 @@ def test_half_copied_results_are_completed(copy):
 
 
 @pytest.mark.parametrize(
-    ("name", "rule"),
+    ("name", "rule", "target"),
     [
-        ("dictionaries/cls/L8/topk/w48_k2_s0/sae.safetensors", "encode"),
-        ("dictionaries/cls/L8/topk/w48_k2_s0/codes.parquet", "score_dictionary"),
-        ("dictionaries/cls/L8/topk/w48_k2_s0/latents.parquet", "tabulate"),
+        (f"{TOPK}/w48_k2_s0/sae.safetensors", "encode", f"{TOPK}/w48_k2_s0/codes.parquet"),
+        (f"{TOPK}/w48_k2_s0/codes.parquet", "score_dictionary", f"{TOPK}/w48_k2_s0/scores.json"),
+        (f"{TOPK}/w48_k2_s0/latents.parquet", "tabulate", "tables/metrics.csv"),
     ],
 )
-def test_truncated_file_is_named(copy, name, rule):
-    path = copy.folder / "results" / "small" / "trained" / name
+def test_truncated_file_is_named(copy, name, rule, target):
+    path = copy.folder / "results" / "small" / name
     os.truncate(path, path.stat().st_size // 2)
-    code, printed = outcome(copy, "--forcerun", rule, "--until", rule)
+    code, printed = outcome(copy, "--forcerun", rule, "--", f"results/small/{target}")
     assert code != 0
     assert f"{name} is not what was sealed" in printed and "delete results" in printed
 
@@ -81,7 +83,7 @@ def test_clock_that_was_ahead(copy):
     """What takes days is refused at once; what takes seconds, by Snakemake when it has run."""
     results = copy.folder / "results" / "small"
     manifest = results / "trained/activations/train/cls/L8.json"
-    metrics, scores = results / "tables" / "metrics.csv", results / "figures" / "scores.png"
+    metrics, trends = results / "tables" / "metrics.csv", results / "tables" / "trends.csv"
     tomorrow = time.time() + 86400
     for path in (manifest, metrics):
         os.utime(path, (tomorrow, tomorrow))
@@ -90,15 +92,16 @@ def test_clock_that_was_ahead(copy):
     assert f"touch {manifest.relative_to(copy.folder)} (nothing" in printed
     os.utime(manifest)
     assert copy.planned() == {}
-    before = scores.read_bytes()
-    code, printed = outcome(copy, "--forcerun", "plot_scores", "--until", "plot_scores")
+    before = trends.read_bytes()
+    rule = "tabulate_trends"
+    code, printed = outcome(copy, "--forcerun", rule, "--until", rule)
     assert code != 0
     assert "clock skew" in printed
-    assert not scores.exists()
+    assert not trends.exists()
     os.utime(metrics)
-    code, printed = outcome(copy, "--until", "plot_scores")
+    code, printed = outcome(copy, "--until", rule)
     assert code == 0, printed
-    assert scores.read_bytes() == before
+    assert trends.read_bytes() == before
 
 
 def test_read_only_results(copy):
@@ -121,32 +124,44 @@ def test_read_only_results(copy):
     assert (results / "tables" / "trends.csv").read_bytes() == before
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
-def test_full_disk_while_training_and_encoding(copy):
-    disk = copy.folder / "results/small/trained/dictionaries/cls/L8/topk"
-    folder = disk / "w48_k4_s0"
-    target = str((folder / "scores.json").relative_to(copy.folder))
-    expected = contents(folder)
-    mount = ("mount", "-t", "tmpfs", "tmpfs", str(disk))
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a tmpfs is not permitted here")
-    # Snakemake removes folders that it leaves empty, which a mounted one cannot be.
-    (disk / "keep").touch()
-    try:
-        for size, full, left in (("32k", "sae.safetensors", 0), ("72k", "codes.parquet", 3)):
-            subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
-            code, printed = outcome(copy, "--", target)
-            assert code != 0
-            assert f"No space left on device: '{Path(target).with_name(full)}'" in printed
-            assert "free some space and start again" in printed
+@needs_root
+def test_full_disk_at_every_stage_after_extraction(copy):
+    """Training, encoding, scoring and the tables in turn; each goes on once there is room."""
+    folder = copy.folder / "results/small" / TOPK / "w48_k4_s0"
+    tables = copy.folder / "results/small/tables"
+    scores, metrics = (
+        str(path.relative_to(copy.folder))
+        for path in (folder / "scores.json", tables / "metrics.csv")
+    )
+    expected, expected_tables = contents(folder), contents(tables)
+
+    def fails(target, full):
+        code, printed = outcome(copy, "--", target)
+        assert code != 0
+        assert f"No space left on device: '{Path(target).parent}/{full}" in printed
+        assert "free some space and start again" in printed
+        assert not list(Path(copy.folder, target).parent.glob(".*.partial"))
+
+    with small_disk(folder) as room_for, small_disk(tables) as room_for_tables:
+        for size, full, left in (
+            ("32k", "sae.safetensors", 0),
+            ("72k", "codes.parquet", 3),
+            ("138k", "nodes.parquet", 5),
+        ):
+            room_for(size)
+            fails(scores, full)
             assert len(contents(folder)) == left
             assert contents(folder).items() <= expected.items()
-        subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
-        code, printed = outcome(copy, "--", target)
-        assert code == 0, printed
+        room_for("50m")
+        room_for_tables("60k")
+        fails(metrics, "")
         assert contents(folder) == expected
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        assert contents(tables) == {}
+        room_for_tables("50m")
+        code, printed = outcome(copy, "--", metrics)
+        assert code == 0, printed
+        assert contents(tables)["metrics.csv"] == expected_tables["metrics.csv"]
+        assert contents(tables).items() <= expected_tables.items()
 
 
 def contents(folder):

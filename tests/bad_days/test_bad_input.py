@@ -4,7 +4,7 @@ import copy
 import os
 import re
 import shutil
-import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from checkouts import SMALL
 from cladescope import layout
+from disks import needs_root, small_disk
 
 WNIDS = ("n02071294", "n02066245")
 
@@ -59,6 +60,8 @@ def test_named_node_that_is_none_stops_before_extraction(checkout, config):
 
 def test_data_are_looked_at_before_anything_is_computed_with_them(checkout, config):
     config["results"] = "results/ordered"
+    config["datasets"]["planted"]["images_per_class"] = {"train": 2, "eval": 2}
+    config["experiments"]["trained"]["extraction"]["passes"] = [{"layers": [2]}, {"layers": [8]}]
     checkout.write(config)
     folder = f"results/ordered/{layout.DATASET.format(dataset='planted')}"
     store = layout.MANIFEST.format(experiment="trained", split="train", token="cls", layer=8)
@@ -84,7 +87,7 @@ def test_corrupt_image_and_repair(image_folder, folders, tmp_path):
     victim = tmp_path / "train" / WNIDS[1] / "1.png"
     good = victim.read_bytes()
     victim.write_bytes(good[:50])
-    target = str(tmp_path / "results" / "datasets" / "planted" / "taxonomy.parquet")
+    target = str(tmp_path / "results" / "datasets" / "planted" / "images" / "train.parquet")
     message = failure(image_folder, target)
     assert f"{victim}: does not decode" in message
     victim.write_bytes(good)
@@ -155,36 +158,28 @@ def test_flipped_byte_in_a_shard_and_repair(checkout, config):
     assert checkout.planned() == {}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+@needs_root
 def test_full_disk_and_repair(checkout, config, tmp_path):
     """A full disk stops the run with the file's name; with room, it goes on from what is there."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=15m", "tmpfs", str(disk)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a tmpfs is not permitted here")
-    try:
-        config["results"] = str(disk / "results")
+    results = tmp_path / "results"
+    results.mkdir()
+    with small_disk(results) as room_for:
+        config["results"] = str(results)
         config["experiments"]["trained"]["extraction"]["precision"] = "float32"
         checkout.write(config)
-        index = str(disk / "results" / "datasets" / "planted" / "images" / "train.parquet")
+        index = str(results / "datasets" / "planted" / "images" / "train.parquet")
         result = checkout.run("--", index)
         assert result.returncode == 0, result.stdout + result.stderr
-        free = shutil.disk_usage(disk).free
         # Room for logs and metadata, not for the activations: 1024 images x 96 x 4 bytes a layer.
-        (disk / "filler").write_bytes(bytes(free - 300_000))
-        manifest = str(disk / "results" / "trained" / "activations" / "train" / "cls" / "L8.json")
+        room_for(str(shutil.disk_usage(results).used + 300_000))
+        manifest = str(results / "trained" / "activations" / "train" / "cls" / "L8.json")
         message = failure(checkout, manifest)
         assert "No space left on device" in message
-        assert not (
-            disk / "results" / "trained" / "activations" / "train" / "cls" / "L8.json"
-        ).exists()
-        (disk / "filler").unlink()
+        assert not Path(manifest).exists()
+        room_for("100m")
         assert checkout.planned("--", manifest) == {"extract_activations_trained_train_0": 1}
         result = checkout.run("--", manifest)
         assert result.returncode == 0, result.stdout + result.stderr
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_image_that_changed_since_it_was_indexed(checkout):

@@ -7,7 +7,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from cladescope.codes.codes import Codes
-from cladescope.codes.encode import encode
+from cladescope.codes.encode import encode, firing
 from cladescope.codes.linear import Ridge, nearest, unit_rows, vote
 from cladescope.codes.quality import Reconstruction, redundant_share
 from cladescope.dictionaries.dictionary import Dictionary
@@ -95,6 +95,17 @@ def test_image_takes_the_largest_activation_of_its_tokens(x):
     assert together.n_images == 50
     # Quality is over tokens.
     assert quality["l0"] == len(alone.image) / 200
+
+
+@pytest.mark.usefixtures("way")
+def test_some_latents_fire_where_their_codes_are(x):
+    subject, blocks = dictionary(), np.array_split(x.reshape(50, 4, 12), 3)
+    codes, _ = encode(subject, blocks, labels(50))
+    dense = np.zeros((50, 20), bool)
+    dense[codes.image, codes.latent] = True
+    some = np.array([7, 2, 19])
+    np.testing.assert_array_equal(firing(subject, blocks, some), dense[:, some])
+    assert firing(subject, [], some).shape == (0, 3)
 
 
 def test_ties_go_to_the_lower_latent():
@@ -241,6 +252,8 @@ def test_pca_directions_are_those_of_the_svd(x):
     [
         ("encoder", np.full((20, 12), np.nan, np.float32), "encoder has numbers"),
         ("decoder_bias", np.full(12, np.inf, np.float32), "decoder_bias has numbers"),
+        ("decoder", np.ones((19, 12), np.float32), r"decoder is of shape \(19, 12\), not"),
+        ("threshold", np.ones(3, np.float32), r"threshold is of shape \(3,\), not \(20,\)"),
         ("scale", 0.0, "scale is 0.0"),
         ("scale", float("nan"), "scale is nan"),
         ("k", 0, "k is 0"),

@@ -1,6 +1,6 @@
 """Exchange with SAELens: its format, computed by hand, and the package itself where it is.
 
-SAELens has an environment of its own: `make test-saelens` makes it and runs the last test, too.
+SAELens has an environment of its own: `make test-peers` makes it and runs the last test, too.
 """
 
 import os
@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.exchange.saelens import export_saelens, import_saelens
+from cladescope.dictionaries.exchange.importing import import_dictionary
+from cladescope.dictionaries.exchange.saelens import export_saelens
 from cladescope.files import read_json, write_json
 
 KINDS = {
@@ -66,7 +67,7 @@ def test_exported_weights_reconstruct_by_saelens_formula(exported, x, tmp_path):
 
 @pytest.mark.parametrize("exported", KINDS, indirect=True)
 def test_round_trip_reconstructs_the_same(exported, x, tmp_path):
-    import_saelens(tmp_path / "lens", tmp_path / "back.safetensors")
+    import_dictionary("saelens", tmp_path / "lens", tmp_path / "back.safetensors")
     back = Dictionary.load(tmp_path / "back.safetensors")
     assert reconstruction(back, x) == pytest.approx(reconstruction(exported, x), abs=1e-4)
 
@@ -82,7 +83,7 @@ def test_import_folds_what_saelens_leaves_to_the_run(exported, x, tmp_path):
     save_file(w, folder / "sae_weights.safetensors")
     config |= {"rescale_acts_by_decoder_norm": True, "apply_b_dec_to_input": False}
     write_json(folder / "cfg.json", config)
-    import_saelens(folder, tmp_path / "back.safetensors")
+    import_dictionary("saelens", folder, tmp_path / "back.safetensors")
     back = Dictionary.load(tmp_path / "back.safetensors")
     assert reconstruction(back, x) == pytest.approx(reconstruction(exported, x), abs=1e-3)
 
@@ -96,7 +97,43 @@ def test_what_cannot_be_expressed_is_refused(exported, tmp_path, key, value):
     config = read_json(tmp_path / "lens" / "cfg.json")
     write_json(tmp_path / "lens" / "cfg.json", {**config, key: value})
     with pytest.raises(ValueError, match=rf"cfg.json: {key} '{value}' has no counterpart"):
-        import_saelens(tmp_path / "lens", tmp_path / "back.safetensors")
+        import_dictionary("saelens", tmp_path / "lens", tmp_path / "back.safetensors")
+
+
+WEIGHTS = "sae_weights.safetensors"
+
+
+@pytest.mark.parametrize("exported", ["jumprelu"], indirect=True)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda lens: (lens / "cfg.json").write_text("["), r"cfg.json cannot be read .* copy it"),
+        (lambda lens: (lens / "cfg.json").write_text("[]"), r"cfg.json is not what SAELens writes"),
+        (lambda lens: recast(lens, architecture="topk"), r"cfg.json: k is None, it must be"),
+        (lambda lens: recast(lens, architecture="topk", k="2"), r"cfg.json: k is '2', it must be"),
+        (lambda lens: os.truncate(lens / WEIGHTS, 99), rf"{WEIGHTS} cannot be read .* copy it"),
+        (lambda lens: reweigh(lens, W_enc=None), rf"{WEIGHTS} lacks W_enc"),
+        (lambda lens: reweigh(lens, threshold=None), rf"{WEIGHTS} lacks threshold"),
+        (lambda lens: reweigh(lens, b_dec=np.ones(3, np.float32)), rf"{WEIGHTS}: .*do not fit"),
+        (lambda lens: reweigh(lens, b_enc=np.ones(3, np.float32)), r"encoder_bias is of shape"),
+    ],
+)
+def test_damaged_files_are_named(exported, tmp_path, change, said):
+    change(tmp_path / "lens")
+    with pytest.raises(ValueError, match=said):
+        import_dictionary("saelens", tmp_path / "lens", tmp_path / "back.safetensors")
+    assert not (tmp_path / "back.safetensors").exists()
+
+
+def recast(lens, **changes):
+    path = lens / "cfg.json"
+    write_json(path, {**read_json(path), **changes})
+
+
+def reweigh(lens, **changes):
+    """Replace tensors, or remove those that are None."""
+    tensors = {**load_file(lens / WEIGHTS), **changes}
+    save_file({n: value for n, value in tensors.items() if value is not None}, lens / WEIGHTS)
 
 
 THERE_AND_BACK = """
@@ -110,16 +147,16 @@ sae.save_model(f"{folder}/saved")
 """
 
 
-@pytest.mark.skipif("SAELENS_PYTHON" not in os.environ, reason="it takes `make test-saelens`")
+@pytest.mark.skipif("PEERS_PYTHON" not in os.environ, reason="it takes `make test-peers`")
 @pytest.mark.parametrize("exported", KINDS, indirect=True)
 def test_the_package_reads_ours_and_writes_what_we_read(exported, x, tmp_path):
     np.save(tmp_path / "x.npy", x)
-    command = [os.environ["SAELENS_PYTHON"], "-c", THERE_AND_BACK]
+    command = [os.environ["PEERS_PYTHON"], "-c", THERE_AND_BACK]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     paths = [str(tmp_path / name) for name in ("", "x.npy", "theirs.npy")]
     subprocess.run([*command, *paths], check=True, env=environment)
     expected = reconstruction(exported, x)
     assert np.load(tmp_path / "theirs.npy") == pytest.approx(expected, abs=1e-4)
-    import_saelens(tmp_path / "saved", tmp_path / "back.safetensors")
+    import_dictionary("saelens", tmp_path / "saved", tmp_path / "back.safetensors")
     back = Dictionary.load(tmp_path / "back.safetensors")
     assert reconstruction(back, x) == pytest.approx(expected, abs=1e-4)

@@ -1,11 +1,5 @@
 """Training as every variant has it: what is learnt, order, schedule, log, interruption."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
 
@@ -286,64 +280,6 @@ def test_divergence_names_step_loss_and_rate(planted, variant):
     message = r"diverged at step \d+: normalised error \S+, learning rate"
     with pytest.raises(FloatingPointError, match=message):
         fit_dictionary(variant, InMemory(planted[0]), spec)
-
-
-JOB = """
-import sys
-import numpy as np
-from pathlib import Path
-from cladescope.dictionaries.train import Target, train_dictionaries
-from cladescope.dictionaries.training import loop
-from cladescope.dictionaries.training.batches import InMemory
-from cladescope.dictionaries.training.spec import FitSpec, Recipe
-
-loop.CHECKPOINT_SECONDS = 0.0
-variant, folder = sys.argv[1:]
-x = np.random.default_rng(0).standard_normal((2000, 16)).astype(np.float32)
-spec = FitSpec(32, 3, 0, Recipe(40_000, 128, 1e-3, 0.05, 0.2, 0.01, 0.02, 0.1))
-target = Target(spec, Path(folder) / "sae.safetensors", "data")
-train_dictionaries(variant, InMemory(x), [target])
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("variant", ["topk", "batchtopk"])
-def test_killed_runs_end_with_the_bits_of_an_undisturbed_one(root, tmp_path, variant):
-    environment = {**os.environ, "PYTHONPATH": str(root / "workflow" / "lib")}
-    (tmp_path / "calm").mkdir()
-    (tmp_path / "killed").mkdir()
-
-    def start(folder):
-        command = [sys.executable, "-c", JOB, variant, str(tmp_path / folder)]
-        return subprocess.Popen(command, env=environment)
-
-    assert start("calm").wait() == 0
-    checkpoint = tmp_path / "killed" / ".checkpoint.safetensors"
-    steps = []
-    for _ in range(3):
-        job = start("killed")
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        while job.poll() is None and (
-            not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before
-        ):
-            time.sleep(0.001)
-        time.sleep(0.02)
-        job.send_signal(signal.SIGKILL)
-        assert job.wait() == -signal.SIGKILL
-        steps.append(_step_of(checkpoint))
-    assert 0 < steps[0] < steps[1] < steps[2] < 40_000 // 128
-    assert start("killed").wait() == 0
-    for name in ("sae.safetensors", "sae.json", "training.parquet"):
-        calm, killed = (tmp_path / folder / name for folder in ("calm", "killed"))
-        assert calm.read_bytes() == killed.read_bytes(), name
-    assert not checkpoint.exists()
-
-
-def _step_of(checkpoint):
-    from safetensors import safe_open
-
-    with safe_open(checkpoint, "numpy") as file:
-        return int(file.metadata()["step"])
 
 
 def test_checkpoint_of_another_run_or_half_written_is_ignored(tmp_path):

@@ -173,7 +173,7 @@ def test_reading_masks_of_another_table_says_so(tmp_path):
 def test_what_the_world_does_not_have_is_named(tmp_path):
     with pytest.raises(ValueError, match="'n00000000' is not a leaf"):
         render_image("n00000000", SPEC, "eval", 0)
-    with pytest.raises(ValueError, match="train and eval, not 'test'"):
+    with pytest.raises(ValueError, match="train, eval, pairs, not 'test'"):
         render_image(KILLER_WHALE, SPEC, "test", 0)
     with pytest.raises(ValueError, match="images_per_class and workers"):
         render_split(SPEC, "eval", 0, tmp_path / "images", tmp_path / "factors.parquet")
@@ -191,7 +191,7 @@ def test_a_failed_split_leaves_the_earlier_one(tmp_path, monkeypatch):
     def fail(path, image):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(rendering, "_write_png", fail)
+    monkeypatch.setattr(rendering, "write_png", fail)
     with pytest.raises(OSError, match=r"eval_00000\.png"):
         render_split(SPEC, "eval", 2, images, factors)
     assert (pixels_of(images), factors.read_bytes()) == (before, table)

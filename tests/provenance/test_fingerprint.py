@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from cladescope.provenance import definitions
 from cladescope.provenance import fingerprint as module
 
 SOURCES = {
@@ -44,10 +45,15 @@ def library(tmp_path, monkeypatch) -> Path:
 
 
 def code(library: Path, *modules: Path) -> str:
-    for function in vars(module).values():
+    forget()
+    return module.fingerprint(library.parents[1] / "script.py", *modules)
+
+
+def forget() -> None:
+    """Be as a process that has read nothing yet."""
+    for function in (*vars(module).values(), *vars(definitions).values()):
         if hasattr(function, "cache_clear"):
             function.cache_clear()
-    return module.fingerprint(library.parents[1] / "script.py", *modules)
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -123,13 +129,64 @@ def test_place_of_the_checkout_does_not_count(library, tmp_path, monkeypatch):
     ],
 )
 def test_stages_reach_what_they_use_and_not_their_neighbours(root, script, reaches, spares):
-    path = root / "workflow" / "scripts" / f"{script}.py"
-    found, queue = set(), [(path, name) for name in module._definitions(path)]
-    while queue:
-        definition = queue.pop()
-        if definition not in found:
-            found.add(definition)
-            queue.extend(module._uses(*definition))
+    found = module.reached(root / "workflow" / "scripts" / f"{script}.py")
     names = {name for _, name in found}
     assert reaches <= names
     assert not spares & names
+
+
+@pytest.fixture
+def kept(library, monkeypatch) -> Path:
+    """The small library with a place where what is read of it is kept."""
+    monkeypatch.setattr(definitions, "WORKFLOW", library.parents[1])
+    monkeypatch.setattr(definitions, "KEPT", library / "__pycache__" / "definitions.json")
+    # At the end of the process it would write, by then, beside the real library.
+    monkeypatch.setattr(definitions.atexit, "register", lambda function: None)
+    yield definitions.KEPT
+    forget()
+
+
+def parsed(monkeypatch) -> list[bytes]:
+    """Return the texts that are parsed from now on."""
+    texts, parse = [], definitions._parse
+    monkeypatch.setattr(definitions, "_parse", lambda text: [texts.append(text), parse(text)][1])
+    return texts
+
+
+def test_what_was_read_is_kept_for_as_long_as_the_text_stays(library, kept, monkeypatch):
+    texts = parsed(monkeypatch)
+    before = code(library)
+    definitions._keep()
+    texts.clear()
+    assert code(library) == before
+    assert texts == []
+    edit(library / "a.py", "+ 1", "+ 2")
+    after = code(library)
+    assert texts == [(library / "a.py").read_bytes()]
+    definitions._keep()
+    kept.unlink()
+    assert code(library) == after != before
+
+
+@pytest.mark.parametrize("fault", ["flipped", "cut", "older code"])
+def test_what_is_kept_and_damaged_is_not_used(library, kept, monkeypatch, fault):
+    before = code(library)
+    definitions._keep()
+    text = kept.read_text()
+    if fault == "flipped":
+        kept.write_text(text.replace('"START"', '"STARS"'))
+    elif fault == "cut":
+        kept.write_text(text[: len(text) // 2])
+    else:
+        monkeypatch.setattr(definitions, "__file__", str(library / "a.py"))
+    texts = parsed(monkeypatch)
+    assert code(library) == before
+    assert len(texts) == len({*texts}) > 3
+
+
+def test_a_library_that_cannot_be_written_is_read_each_time(library, kept):
+    before = code(library)
+    kept.parent.touch()
+    definitions._keep()
+    assert code(library) == before
+    assert kept.parent.is_file()

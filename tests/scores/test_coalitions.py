@@ -27,7 +27,7 @@ def tree():
 def found(fires, tree):
     image, latent = np.nonzero(fires)
     codes = Codes(image, latent, np.ones(len(image), np.float32), *fires.shape)
-    return coalitions(halve(strongest_first(codes, 0), LABELS, CLASSES, 1, PARTS), tree)
+    return coalitions(halve(strongest_first(codes, 0), LABELS, CLASSES, 1, PARTS), tree).f1
 
 
 def f_beta(guess, truth, beta):

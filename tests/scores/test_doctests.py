@@ -11,6 +11,8 @@ from cladescope import scores
 # What is no metric has no example.
 WITHOUT = {
     "by_size",
+    "matched",
+    "pairs",
     "passes",
     "score",
     "sensitivity",
@@ -23,7 +25,8 @@ MODULES = sorted(module.name for module in pkgutil.iter_modules(scores.__path__)
 
 
 @pytest.mark.parametrize(
-    "module", ["codes.linear", "codes.ranking", *(f"scores.{name}" for name in MODULES)]
+    "module",
+    ["codes.given", "codes.linear", "codes.ranking", *(f"scores.{name}" for name in MODULES)],
 )
 def test_examples_of(module: str) -> None:
     found = doctest.testmod(importlib.import_module(f"cladescope.{module}"))

@@ -9,7 +9,8 @@ from timm.data import ImageNetInfo
 from cladescope.codes.codes import Codes
 from cladescope.codes.ranking import strongest_first
 from cladescope.scores.halves import halve, split_halves
-from cladescope.scores.nulls import PairNull, leaf_permutations
+from cladescope.scores.nulls import leaf_permutations
+from cladescope.scores.pair_null import PairNull
 from cladescope.scores.score import score_dictionary
 from cladescope.scores.sensitivity import SensitivitySpec
 from cladescope.scores.spec import ScoreSpec

@@ -19,7 +19,8 @@ from cladescope.names import PERMUTED, SCORES, WORDS, with_null
 from cladescope.scores.halves import halve, split_halves
 from cladescope.scores.held_out import N_FOLDS
 from cladescope.scores.lch import evenness
-from cladescope.scores.nulls import PairNull, benjamini_hochberg, leaf_permutations
+from cladescope.scores.nulls import benjamini_hochberg, leaf_permutations
+from cladescope.scores.pair_null import PairNull
 from cladescope.scores.score import score_dictionary
 from cladescope.scores.sensitivity import SensitivitySpec
 from cladescope.scores.spec import ScoreSpec
@@ -509,16 +510,17 @@ def test_order_of_images_and_latents_does_not_matter(seed: int) -> None:
     ]
 
 
-def test_the_same_seed_gives_the_same_bytes(world: Taxonomy, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes_in_any_number_of_threads(
+    world: Taxonomy, tmp_path: Path
+) -> None:
     written = []
-    for run in range(2):
-        spec = replace(QUICK, split_selection=True, top_n=8)
-        score_dictionary(random_sets(20, 9, seed=3), LABELS, world, spec).save(
-            tmp_path / str(run), "m"
-        )
-        written.append({p.name: p.read_bytes() for p in sorted((tmp_path / str(run)).iterdir())})
+    spec = replace(QUICK, split_selection=True, top_n=8, bootstrap_draws=5)
+    for threads in (1, 2, 5):
+        found = score_dictionary(random_sets(20, 9, 3), LABELS, world, spec, threads=threads)
+        found.save(folder := tmp_path / str(threads), "m")
+        written.append({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
     assert len(written[0]) == 7
-    assert written[0] == written[1]
+    assert written[0] == written[1] == written[2]
     other = score_dictionary(random_sets(20, 9, seed=3), LABELS, world, replace(spec, seed=1))
     name = "pair_lch_null_permuted"
     assert other.scores[name] != json.loads(written[0]["scores.json"])[name]
@@ -744,7 +746,8 @@ def test_classes_that_cannot_be_levelled_have_no_permuted_null(sizes, caplog) ->
     assert found.scores["n_images"] == sum(sizes)
     assert found.scores["node_recovery"] is not None
     missing = ["node_recovery_null_permuted", "held_out_null_permuted", "significant_share"]
-    assert {found.scores[name] for name in (*missing, "ontological_coverage")} == {None}
+    missing += ["ontological_coverage", "n_hierarchical"]
+    assert {found.scores[name] for name in missing} == {None}
     assert found.latents["p_value"].null_count == found.latents.num_rows
 
 
@@ -752,7 +755,14 @@ def test_of_every_class_as_many_images_are_scored(caplog: pytest.LogCaptureFixtu
     codes, labels = sparse(np.ones((24, 1))), np.repeat(np.arange(4), [4, 4, 8, 8])
     scores = score_dictionary(codes, labels, SMALL, replace(QUICK, split_selection=True)).scores
     assert scores["n_images"] == 16
-    assert "16 of 24 images are scored" in caplog.text
+    assert "16 of 24 images are scored, 33% are left out" in caplog.text
+    # No class has less than half of the median, six.
+    assert "the median class" not in caplog.text and scores["n_hierarchical"] == 0
+    labels = np.repeat(np.arange(4), [2, 5, 8, 9])
+    score_dictionary(codes, labels, SMALL, replace(QUICK, split_selection=True))
+    assert "8 of 24 images are scored, 67% are left out" in caplog.text
+    assert "the median class has 6.5 images; 1 classes have less than half" in caplog.text
+    assert "a (2); add images" in caplog.text
 
 
 def test_mcc_is_compared_beyond_the_last_bits() -> None:

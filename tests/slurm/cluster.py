@@ -171,14 +171,15 @@ class Cluster:
         free = ("sinfo", "--noheader", "--responding", "--states=idle", "-N", "-o", "%N")
         self.wait(lambda: set(self(*free).split()) == set(NODES), "every node is idle")
 
-    def wait(self, condition, what: str, seconds: float = 120) -> None:
+    def wait(self, condition, what: str, seconds: float = 600) -> None:
         """Wait until a condition holds; what the daemons logged goes into the error."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
                 logs = [f"== {p.name}\n{p.read_text()[-3000:]}" for p in self.folder.glob("*.log")]
                 raise AssertionError(f"not within {seconds} s: {what}\n" + "\n".join(logs))
-            time.sleep(0.1)
+            # Each look is a process.
+            time.sleep(0.3)
 
 
 def free_ports(count: int) -> list[int]:

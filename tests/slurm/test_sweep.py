@@ -7,6 +7,7 @@ undisturbed local run, byte for byte.
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
 COSTS = "tables/costs.csv"
 TOPK = "trained/dictionaries/cls/L8/topk"
 WEIGHTS = [f"results/small/{TOPK}/w48_{k}_s0/sae.safetensors" for k in ("k2", "k4")]
+STARTED: list[subprocess.Popen] = []
 SHORT_OF_MEMORY = "60 if attempt == 1 and wildcards.name == 'w48_k4_s0' else 4000"
 
 
@@ -39,13 +41,28 @@ def submitted(finished, tmp_path_factory):
     return Checkout(folder)
 
 
+@pytest.fixture(autouse=True)
+def nothing_left_of_a_test_that_fails(cluster, submitted):
+    """End what a test has started and not waited for: those after it use the same folder."""
+    yield
+    left = [run for run in STARTED if run.poll() is None]
+    STARTED.clear()
+    for run in left:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+    if left:
+        cluster("scancel", "--user=root")
+        cluster.wait(lambda: not cluster.jobs("%i", states="R,CG,PD"), "no job is left")
+        submitted.run("--unlock")
+
+
 def submit(cluster, checkout, *arguments, command=(SNAKEMAKE,), path=None):
     """Start `snakemake --profile slurm`, with short waits."""
     options = ["--slurm-init-seconds-before-status-checks=1", "--latency-wait=5"]
     environment = {k: v for k, v in cluster.environment.items() if k != "PYTHONPATH"}
     if path is not None:
         environment["PYTHONPATH"] = path
-    return subprocess.Popen(
+    run = subprocess.Popen(
         [*command, "--profile", "slurm", "--configfile", checkout.config, *options, *arguments],
         cwd=checkout.folder,
         env=environment,
@@ -55,6 +72,8 @@ def submit(cluster, checkout, *arguments, command=(SNAKEMAKE,), path=None):
         text=True,
         start_new_session=True,
     )
+    STARTED.append(run)
+    return run
 
 
 def results(checkout, *patterns):
@@ -166,7 +185,7 @@ def test_sweep_survives_what_happens_on_a_cluster(cluster, submitted, finished):
     cluster("scontrol", "update", f"nodename={first}", "state=down", "reason=test")
     wait_for_restart(cluster, moved, "the group leaves the node that is down")
 
-    output, _ = run.communicate(timeout=240)
+    output, _ = run.communicate(timeout=600)
     profile.write_text(before)
     cluster("scontrol", "update", f"nodename={first}", "state=idle")
     assert run.returncode == 0, output
@@ -222,7 +241,7 @@ def test_extraction_over_several_gpu_nodes(cluster, submitted, finished):
     cluster("scancel", cancelled)
     cluster("scontrol", "update", f"nodename={nodes[moved]}", "state=down", "reason=test")
     wait_for_restart(cluster, moved, "the job leaves the node that is down")
-    output, _ = run.communicate(timeout=240)
+    output, _ = run.communicate(timeout=600)
     cluster("scontrol", "update", f"nodename={nodes[moved]}", "state=idle")
     assert run.returncode == 0, output
     folder = "trained/activations/train/**/*"
@@ -254,7 +273,7 @@ def test_dictionaries_of_one_job_on_a_gpu_node(cluster, submitted, finished):
     run = submit(cluster, submitted, "--", *WEIGHTS)
     cancelled = newest(cluster, submitted, "train_sae_trained_cls_L8_topk_0")
     cluster("scancel", cancelled)
-    output, _ = run.communicate(timeout=240)
+    output, _ = run.communicate(timeout=600)
     submitted.write(SMALL)
     assert run.returncode == 0, output
     weights = f"{TOPK}/*/sae.*"
@@ -277,7 +296,7 @@ def test_jobs_that_outlive_snakemake_are_waited_for(cluster, submitted, finished
     run.kill()
     run.communicate(timeout=30)
     refused = submit(cluster, submitted, "--", *targets)
-    assert "--unlock" in refused.communicate(timeout=60)[0]
+    assert "--unlock" in refused.communicate(timeout=600)[0]
 
     waited = submitted.command("wait", environment=cluster.environment)
     assert waited.returncode == 0, waited.stderr
@@ -287,7 +306,7 @@ def test_jobs_that_outlive_snakemake_are_waited_for(cluster, submitted, finished
     assert [states[job] for job in orphans] == ["COMPLETED", "COMPLETED"]
     assert submitted.run("--unlock").returncode == 0
     run = submit(cluster, submitted, "--", *targets)
-    output, _ = run.communicate(timeout=240)
+    output, _ = run.communicate(timeout=600)
     assert run.returncode == 0, output
     assert jobs_of(cluster, submitted, "train_sae") == [*earlier, *orphans], "none is doubled"
     assert_same_results(submitted, finished)
@@ -302,7 +321,7 @@ def test_partition_that_ends_jobs_too_early_stops_before_anything_is_submitted(c
     changed["set-resources"]["train_sae"] = {"slurm_partition": "short", "runtime": 60}
     profile.write_text(yaml.safe_dump(changed))
     jobs = cluster.jobs("%i")
-    output, _ = submit(cluster, submitted, "--", *WEIGHTS).communicate(timeout=120)
+    output, _ = submit(cluster, submitted, "--", *WEIGHTS).communicate(timeout=600)
     profile.write_text(before)
     assert "train_sae: partition short ends jobs after 30 minutes, runtime is 60" in output
     assert cluster.jobs("%i") == jobs
@@ -329,7 +348,7 @@ def test_node_without_the_environment(cluster, submitted):
     job = newest(cluster, submitted, "train_sae", "pending")
     python.unlink()
     cluster("scontrol", "update", "nodename=g1,g2", "state=idle")
-    output, _ = run.communicate(timeout=120)
+    output, _ = run.communicate(timeout=600)
     assert run.returncode == 1
     assert cluster.field(job, "JobState") == "FAILED"
     assert "make .venv/synced must have been run" in output, output

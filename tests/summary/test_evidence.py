@@ -39,7 +39,7 @@ def tables() -> dict[str, pd.DataFrame]:
     gains = pd.DataFrame(
         {"experiment": "mine", "dataset": "d", "model": "m", "weights": "file", "token": "cls"}
         | {"layer": layer, "variant": "topk", "width": 8, "sparsity": 2, "score": "held_out"}
-        | {"gain": 0.2, "min": 0.1, "max": 0.3}
+        | {"gain": 0.2, "min": 0.1, "max": 0.3, "low": np.nan}
         for layer in (1, 2)
     )
     return {"metrics": metrics, "sizes": sizes, "probes": probes, "gains": gains}
@@ -58,10 +58,10 @@ def test_page_holds_the_deepest_layer_and_what_it_is_compared_with(tables) -> No
     page = evidence_page(**tables)
     short = cells(page, "TopK SAE")[0]
     # .1 · 2 + .2 and, of the second seed, .01 more.
-    assert short[1] == ".41 (.40 to .41) null .00" and short[2] == ".41 (.40 to .41)"
-    assert cells(page, "class means (supervised)")[0][1] == ".20 null .00"
+    assert short[1:4] == ["2", ".41 (.40 to .41) null .00", ".41 (.40 to .41)"]
+    assert cells(page, "class means (supervised)")[0][1:3] == ["1", ".20 null .00"]
     assert cells(page, "TopK SAE, random backbone")
-    assert cells(page, "linear probe")[0][1] == ".50 null .00"
+    assert cells(page, "linear probe")[0][2] == ".50 null .00"
     assert "| 2 (3 nodes) |" in page and "16+" not in page
     added = page[page.index("What training adds") :]
     assert cells(added, "topk w8 k2")[0][1] == ".20 (.10 to .30)"
@@ -98,6 +98,28 @@ def test_page_says_what_the_model_loses_where_latents_are_ablated(tables) -> Non
     assert "mine, cls, layer 2, read out by the head (right: .75):" in section
 
 
+def test_three_seeds_have_an_interval_and_three_widths_a_range(tables) -> None:
+    metrics = tables["metrics"]
+    third = metrics[metrics["seed"] == 1].assign(seed=2)
+    third["dictionary"] += "'"
+    third["held_out"] += 0.01
+    sizes = tables["sizes"]
+    more = sizes[sizes["dictionary"].isin(metrics.loc[metrics["seed"] == 1, "dictionary"])]
+    gains = tables["gains"].assign(low=0.15)
+    tables |= {"metrics": pd.concat([metrics, third], ignore_index=True), "gains": gains}
+    tables |= {"sizes": pd.concat([sizes, more.assign(dictionary=more["dictionary"] + "'")])}
+    page = evidence_page(**tables)
+    # .40, .41 and .42: 4.303 · .01 / √3. By size all have .75.
+    assert cells(page, "TopK SAE")[0][1:3] == ["3", ".41 ± .02 null .00"]
+    assert cells(page, "topk w8 k2")[0][2] == ".41 ± .02 null .00"
+    assert cells(page[page.index("By the classes") :], "topk w8 k2")[0][2] == ".75 ± .00"
+    assert cells(page[page.index("What training adds") :], "topk w8 k2")[0][1] == ".20 ± .05"
+    wider = metrics[metrics["seed"] == 1].assign(width=16, seed=2, held_out=0.43)
+    wider["dictionary"] += "w"
+    page = evidence_page(**{**tables, "metrics": pd.concat([metrics, wider], ignore_index=True)})
+    assert cells(page, "TopK SAE")[0][2] == ".41 (.40 to .43) null .00"
+
+
 def test_page_without_a_start_says_nothing_of_gains(tables) -> None:
     metrics = tables["metrics"][tables["metrics"]["variant"] != "start"]
     page = evidence_page(**{**tables, "metrics": metrics, "gains": over_start(metrics)})
@@ -109,3 +131,31 @@ def test_numbers_as_they_are_written() -> None:
         ".12", ".00", "−.13", "1.50", "",
     ]  # fmt: skip
     assert number(12.4, 0) == "12" and between(0.1, 0.101, 0.099) == ".10"
+
+
+def test_latents_on_pairs_have_a_section_where_there_are_pairs(tables) -> None:
+    assert "Does a latent follow" not in evidence_page(**tables)
+    identity = [*tables["metrics"].columns[:11]]
+    pairs = pd.concat(
+        tables["metrics"][identity].assign(
+            nodes="shared",
+            latents=latents,
+            change=change,
+            fires=0.5,
+            answer=answer + 0.02 * tables["metrics"]["seed"].fillna(0),
+            answer_random=0.0,
+            flips=0.25,
+        )
+        for latents, change, answer in (
+            ("best", "shared", 0.4),
+            ("best", "leaf", 0.1),
+            ("coalition", "shared", 0.9),
+        )
+    )
+    page = evidence_page(**tables, pairs=pairs)
+    section = page[page.index("## Does a latent follow the concept? mine, cls") :]
+    row = cells(section, "topk w8 k2")[0]
+    assert row[1:4] == [".50", ".41 (.40 to .42) null .00", ".11 (.10 to .12) null .00"]
+    assert row[4:] == [""] * 4
+    assert cells(section, "class_means k2 (supervised)")[0][2] == ".40 null .00"
+    assert page.count("Does a latent follow") == 2

@@ -14,6 +14,7 @@ from cladescope.summary.trends import (
     over_depth,
     over_seeds,
     over_start,
+    seed_margin,
     spearman,
 )
 
@@ -40,6 +41,18 @@ def test_mean_and_spread_over_seeds() -> None:
     # Mean 3; deviations -2, -1, 3: sum of squares 14, over 2.
     assert (found["n_seeds"], found["mean"], found["min"], found["max"]) == (3, 3, 1, 6)
     assert found["sd"] == pytest.approx(np.sqrt(7))
+    # The 97.5% point of Student's t with two degrees of freedom is 4.302653.
+    margin = 4.302653 * np.sqrt(7 / 3)
+    assert (found["low"], found["high"]) == pytest.approx((3 - margin, 3 + margin))
+    two = row(over_seeds(metrics[:2]), score="purity")
+    assert two["n_seeds"] == 2 and np.isnan(two["low"]) and np.isnan(two["high"])
+
+
+@pytest.mark.parametrize("n_seeds", [3, 5])
+def test_interval_over_seeds_covers_in_4000_studies(n_seeds) -> None:
+    values = np.random.default_rng(n_seeds).normal(0.2, 0.03, (4000, n_seeds))
+    margin = seed_margin(values.std(1, ddof=1), np.full(4000, n_seeds))
+    assert 0.94 <= (np.abs(values.mean(1) - 0.2) <= margin).mean() <= 0.96
 
 
 def test_what_training_adds_is_paired_by_seed() -> None:
@@ -61,6 +74,11 @@ def test_what_training_adds_is_paired_by_seed() -> None:
     assert [found[name] for name in ("gain", "min", "max", "gain_over_null")] == pytest.approx(
         [0.2, 0.1, 0.3, 0.25]
     )
+    assert np.isnan(found["low"])
+    more = over_start(table([*rows, {"variant": "start", "seed": 2, "held_out": 8.5, null: 0.0}]))
+    three = row(more, score="held_out")
+    # Gains of .3, .1 and .5: their deviation is .2.
+    assert three["high"] - three["gain"] == pytest.approx(4.302653 * 0.2 / np.sqrt(3))
     assert row(gains, score="fve")["gain"] == pytest.approx(0.7)
     assert over_start(table([{"seed": 0}])).empty
     assert row(over_seeds(table(rows[2:4])), score="held_out")["excess"] == pytest.approx(0.45)

@@ -88,6 +88,12 @@ EDITS = {
     "probes": ({"probes.neighbours": 5}, PROBED | TABLES),
     "figure format": ({"figures.formats": ["png", "svg"]}, ALL_FIGURES),
     "figure resolution": ({"figures.dpi": 100}, ALL_FIGURES),
+    "pairs added": (
+        {"datasets.planted.pair_scenes": 1},
+        {"render_pairs": 1, "index_pairs": 1, "extract_activations_trained_pairs_0": 1}
+        | {"score_pairs": 6, "tabulate_pairs": 1, "plot_pairs": 1, "write_evidence": 1}
+        | COSTS,
+    ),
     "images of one split": (
         {"datasets.planted.images_per_class": {"train": 16, "eval": 17}},
         {"render_planted": 1, "index_images": 1, "build_taxonomy": 1}

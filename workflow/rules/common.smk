@@ -15,9 +15,10 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.gete
 
 from cladescope import layout
 from cladescope.config import ConfigError, check_keys, complete_config
+from cladescope.dictionaries.exchange import FILES
 from cladescope.kept import FOLDER as KEPT
-from cladescope.layout import SPLITS
-from cladescope.operations.models import check_models
+from cladescope.layout import PAIRS, SPLITS
+from cladescope.operations.models import check_models, check_pairs
 from cladescope.operations.snakemake_internals import (
     has_module_prefix,
     is_forced,
@@ -43,6 +44,7 @@ from cladescope.sweep import (
     expand_packs,
     expand_passes,
     expand_sweep,
+    has_pairs,
     mapped_dictionaries,
     shown_dictionary,
     weights_kind,
@@ -70,14 +72,24 @@ ABLATED = ablated_dictionaries(config)
 ALONE = alone_experiments(config)
 TRAINING_PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=True)]
 PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=False)]
+# Of those, the ones whose latents are tested on pairs of images.
+PAIRED = [name for name in EXPERIMENTS if has_pairs(config, name)]
+PAIRED_ALONE = [name for name in PAIRED if name in ALONE]
+PAIRED_PACKS = [pack for pack in PACKS if (pack.experiment in PAIRED if pack else PAIRED_ALONE)]
 EARLY = 1
 """Priority of short jobs that fail if the data are not as they should be: before any extraction."""
 SCORE_TABLES = ("latents", "nodes", "sizes", "relations", "edges", "sensitivity")
+PAIR_TABLES = ("pairs", "pair_nodes")
 ENVIRONMENT = WORKFLOW.parent / "envs" / "cladescope.yaml"
 # Inputs are recorded by name: relative, so that a checkout that is moved with its results keeps them.
 CHECKOUT = Path(os.path.relpath(WORKFLOW.parent))
 DRAWN = CHECKOUT / "resources" / "planted" / "nodes.csv"
 """Nodes whose classes share a drawn part, in the planted world."""
+
+
+def one_of(names):
+    """A wildcard's constraint: one of these names, or nothing at all if there are none."""
+    return "|".join(sorted({*names})) or "(?!)"
 
 
 pathvars:
@@ -91,7 +103,7 @@ pathvars:
 wildcard_constraints:
     dataset="|".join(DATASETS),
     experiment="|".join(EXPERIMENTS),
-    split="|".join(SPLITS),
+    split="|".join((*SPLITS, PAIRS)),
     token="|".join(sorted({dictionary.token for dictionary in SWEEP.values()})),
     layer=r"\d+",
     variant="|".join(sorted({dictionary.variant for dictionary in SWEEP.values()})),

@@ -60,6 +60,7 @@ for pack in TRAINING_PACKS:
             f"<benchmarks>/train_sae/{stem_of(pack)}.tsv"
         wildcard_constraints:
             experiment="|".join(ALONE),
+            variant=one_of(entry.variant for entry in SWEEP.values() if not entry.imported),
         conda:
             ENVIRONMENT
         threads: threads_of(workflow, "train_sae") if pack else 1

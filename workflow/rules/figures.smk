@@ -12,6 +12,7 @@ FIGURES = [
         "top_images",
         *(["examples"] if MAPPED else []),
         *(["ablation"] if ABLATED else []),
+        *(["pairs"] if PAIRED else []),
     )
     for suffix in FORMATS
 ]
@@ -206,6 +207,26 @@ if MAPPED:
             code=code_of("plot_examples"),
         script:
             "../scripts/plot_examples.py"
+
+
+if PAIRED:
+
+    rule plot_pairs:
+        input:
+            pairs=rules.tabulate_pairs.output.pairs,
+        output:
+            figure("pairs", "Latents"),
+        log:
+            "<logs>/plot_pairs.log",
+        benchmark:
+            "<benchmarks>/plot_pairs.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec={"dpi": config["figures"]["dpi"]},
+            code=code_of("plot_pairs"),
+        script:
+            "../scripts/plot_pairs.py"
 
 
 if ABLATED:

@@ -6,6 +6,8 @@ rule render_planted:
         "<logs>/render_planted/{dataset}_{split}.log",
     benchmark:
         "<benchmarks>/render_planted/{dataset}_{split}.tsv"
+    wildcard_constraints:
+        split="|".join(SPLITS),
     priority: EARLY
     conda:
         ENVIRONMENT
@@ -32,6 +34,8 @@ rule index_images:
         "<logs>/index_images/{dataset}_{split}.log",
     benchmark:
         "<benchmarks>/index_images/{dataset}_{split}.tsv"
+    wildcard_constraints:
+        split="|".join(SPLITS),
     priority: EARLY
     conda:
         ENVIRONMENT
@@ -62,3 +66,48 @@ rule group_images:
         code=code_of("group_images"),
     script:
         "../scripts/group_images.py"
+
+
+rule render_pairs:
+    input:
+        taxonomy=f"<results>/{layout.TAXONOMY}",
+    output:
+        images=directory(f"<results>/{layout.RENDERED_PAIRS}"),
+        table=f"<results>/{layout.RENDERED_PAIRS}.csv",
+    log:
+        "<logs>/render_pairs/{dataset}.log",
+    benchmark:
+        "<benchmarks>/render_pairs/{dataset}.tsv"
+    priority: EARLY
+    conda:
+        ENVIRONMENT
+    params:
+        spec=lambda w: {
+            "seed": DATASETS[w.dataset]["seed"],
+            "scenes_per_class": DATASETS[w.dataset]["pair_scenes"],
+        },
+        code=code_of("render_pairs"),
+    script:
+        "../scripts/render_pairs.py"
+
+
+rule index_pairs:
+    input:
+        table=pair_table,
+        taxonomy=f"<results>/{layout.TAXONOMY}",
+    output:
+        index=f"<results>/{layout.INDEX}".replace("{split}", PAIRS),
+        source=f"<results>/{layout.IMAGES}.source.json".replace("{split}", PAIRS),
+        pairs=f"<results>/{layout.PAIR_TABLE}",
+    log:
+        "<logs>/index_pairs/{dataset}.log",
+    benchmark:
+        "<benchmarks>/index_pairs/{dataset}.tsv"
+    priority: EARLY
+    conda:
+        ENVIRONMENT
+    threads: 16
+    params:
+        code=code_of("index_pairs"),
+    script:
+        "../scripts/index_pairs.py"

@@ -84,6 +84,11 @@ def of_sweep(name, experiment=None):
     ]
 
 
+def of_paired(name):
+    """The file called `name` of every dictionary whose latents are tested on pairs of images."""
+    return [path for experiment in PAIRED for path in of_sweep(name, experiment)]
+
+
 def manifests_of(experiment):
     """The manifests of the activations that an experiment's dictionaries use, of both splits."""
     return [
@@ -151,6 +156,12 @@ def index_spec_of(wildcards):
     return index_spec(DATASETS[wildcards.dataset], wildcards.split, rendered)
 
 
+def pair_table(wildcards):
+    """The table of pairs of a dataset: one's own, or that of the planted world."""
+    rendered = f"{RESULTS}/{layout.RENDERED_PAIRS.format(**wildcards)}.csv"
+    return DATASETS[wildcards.dataset].get("pairs", rendered)
+
+
 def named_nodes(dataset):
     """The option `relevancy.nodes`, where it is about a dataset and set."""
     mapped = {EXPERIMENTS[dictionary.experiment]["dataset"] for dictionary in MAPPED}
@@ -210,7 +221,7 @@ def skipped_images():
 
 def stages():
     """Fingerprint of the code of every stage that numbers come from, by the stage's name."""
-    variants = {entry.variant for entry in SWEEP.values()}
+    variants = {entry.variant for entry in SWEEP.values() if not entry.imported}
     drawings = ("plot_", "chart_", "draw_", "build_atlas", "record_provenance")
     scripts = (script.stem for script in sorted((WORKFLOW / "scripts").glob("*.py")))
     return {
@@ -273,6 +284,22 @@ def ablation_spec(pack):
         }
 
     return spec
+
+
+def imported_files(wildcards):
+    """An input: the two files of another library's dictionary."""
+    source = EXPERIMENTS[wildcards.experiment]["sweep"]["imported"][wildcards.variant]
+    return [f"{source['folder']}/{name}" for name in FILES[source["format"]]]
+
+
+def imported_format(wildcards):
+    """A parameter: the format of another library's dictionary."""
+    return EXPERIMENTS[wildcards.experiment]["sweep"]["imported"][wildcards.variant]["format"]
+
+
+def importing_code(wildcards):
+    """A parameter: the fingerprint of the code that reads another library's dictionary."""
+    return code_of("import_dictionary", f"dictionaries/exchange/{imported_format(wildcards)}.py")
 
 
 def shown_dataset():

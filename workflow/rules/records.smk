@@ -12,6 +12,7 @@ if workflow.is_main_process:
     try:
         check_interpreter()
         check_models(config)
+        check_pairs(config)
         # `--touch --forceall` records everything anew.
         if not is_forced(sys.argv):
             check_records(RESULTS, [*manifests, *of_sweep("scores.json")])

@@ -70,3 +70,33 @@ rule probe_layer:
         code=code_of("probe_layer"),
     script:
         "../scripts/probe_layer.py"
+
+
+for pack in PAIRED_PACKS:
+
+    rule:
+        name:
+            name_of("score_pairs", pack)
+        input:
+            manifest=manifest_of(pack, PAIRS),
+            weights=files_of(pack, "sae.safetensors"),
+            about=files_of(pack, "sae.json"),
+            latents=files_of(pack, "latents.parquet"),
+            nodes=files_of(pack, "nodes.parquet"),
+            pairs=dataset_file("pairs.parquet", pack),
+        output:
+            **{table: files_of(pack, f"{table}.parquet") for table in PAIR_TABLES},
+        log:
+            f"<logs>/score_pairs/{stem_of(pack)}.log",
+        benchmark:
+            f"<benchmarks>/score_pairs/{stem_of(pack)}.tsv"
+        wildcard_constraints:
+            experiment="|".join(PAIRED_ALONE),
+        conda:
+            ENVIRONMENT
+        params:
+            spec={"seed": config["scores"]["seed"]},
+            code=code_of("score_pairs"),
+            results=lambda w, output: RESULTS,
+        script:
+            "../scripts/score_pairs.py"

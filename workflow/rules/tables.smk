@@ -14,6 +14,7 @@ TABLES = [
         "probe_nodes.csv",
         "evidence.md",
         *(["drawn.csv"] if has_planted() else []),
+        *(["pairs.csv", "pair_nodes.csv.gz"] if PAIRED else []),
     )
 ]
 COSTS = f"<results>/{layout.COSTS}"
@@ -153,9 +154,40 @@ rule tabulate_probes:
         "../scripts/tabulate_probes.py"
 
 
+if PAIRED:
+
+    rule tabulate_pairs:
+        input:
+            **{table: of_paired(f"{table}.parquet") for table in PAIR_TABLES},
+            records=[RECORDS[name] for name in PAIRED],
+        output:
+            pairs=report(
+                f"<results>/{layout.TABLES}/pairs.csv",
+                caption="../report/pairs.rst",
+                category="Tables",
+            ),
+            pair_nodes=f"<results>/{layout.TABLES}/pair_nodes.csv.gz",
+        log:
+            "<logs>/tabulate_pairs.log",
+        benchmark:
+            "<benchmarks>/tabulate_pairs.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec={
+                "sweep": [
+                    identity_of(entry) for entry in SWEEP.values() if entry.experiment in PAIRED
+                ],
+            },
+            code=code_of("tabulate_pairs"),
+        script:
+            "../scripts/tabulate_pairs.py"
+
+
 rule write_evidence:
     input:
         **({"ablation": ABLATION[0]} if ABLATED else {}),
+        **({"pairs": rules.tabulate_pairs.output.pairs} if PAIRED else {}),
         metrics=rules.tabulate.output.metrics,
         sizes=rules.tabulate.output.sizes,
         probes=rules.tabulate_probes.output.nodes,

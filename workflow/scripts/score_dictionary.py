@@ -20,5 +20,6 @@ with job(snakemake):
     shared = (inputs.index, inputs.taxonomy, *inputs.groups)
     read = [(codes, *shared) for codes in inputs.codes]
     for n in unfinished(params.results, written, read, made_by=[params.spec, params.code]):
-        scores = score_dictionary(Codes.load(inputs.codes[n]), labels, taxonomy, spec, groups)
+        codes = Codes.load(inputs.codes[n])
+        scores = score_dictionary(codes, labels, taxonomy, spec, groups, snakemake.threads)
         scores.save(Path(outputs.scores[n]).parent, machine(snakemake.threads))

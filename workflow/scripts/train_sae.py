@@ -13,10 +13,13 @@ with job(snakemake):
     for settings, outputs in zip(snakemake.params.dictionaries, written, strict=True):
         key = key_of([settings, recipe, snakemake.params.code], snakemake.input)
         stage = Kept(snakemake.params.results, outputs, key)
-        if not stage.take():
-            variant, *point = settings.values()
-            spec = FitSpec(*point, Recipe(**recipe) if recipe else None)
-            kept[Target(spec, Path(outputs[0]), key)] = stage
+        variant, *point = settings.values()
+        spec = FitSpec(*point, Recipe(**recipe) if recipe else None)
+        target = Target(spec, Path(outputs[0]), key)
+        if stage.take():
+            target.checkpoint.path.unlink(missing_ok=True)
+        else:
+            kept[target] = stage
     if kept:
         train_dictionaries(
             variant,

@@ -10,9 +10,7 @@ from typing import Any
 import yaml
 
 from cladescope.config import ConfigError, check_keys, complete_config
-
-FORMATS = ["saelens"]
-"""Formats of other libraries that dictionaries are read from and written to."""
+from cladescope.dictionaries.exchange import EXPORTED, FILES
 
 
 def main() -> int:
@@ -66,12 +64,22 @@ def _parser() -> argparse.ArgumentParser:
     archive = command("archive", _archive, "pack tables, figures and provenance")
     archive.add_argument("config", type=Path)
     archive.add_argument("file", type=Path, help="*.tar.gz")
+    score = command("score", _score, "score codes that were made elsewhere, without a study")
+    score.add_argument("--codes", type=Path, required=True, help="*.parquet, *.npz or *.npy")
+    score.add_argument("--labels", type=Path, required=True, help="the class of each image")
+    score.add_argument(
+        "--taxonomy",
+        required=True,
+        help="wordnet, imagenet-1k, a CSV table of parents, or a taxonomy of a study",
+    )
+    score.add_argument("--out", type=Path, required=True, help="folder for the tables")
+    score.add_argument("--config", type=Path, help="whose `scores` are used; else their defaults")
     enter = command("import", _import, "make a dictionary of another library's files")
-    enter.add_argument("format", choices=FORMATS)
+    enter.add_argument("format", choices=[*FILES])
     enter.add_argument("folder", type=Path)
     enter.add_argument("weights", type=Path, help="sae.safetensors to write, its JSON beside it")
     leave = command("export", _export, "write a dictionary in another library's format")
-    leave.add_argument("format", choices=FORMATS)
+    leave.add_argument("format", choices=EXPORTED)
     leave.add_argument("weights", type=Path, help="sae.safetensors, with its JSON beside it")
     leave.add_argument("folder", type=Path)
     real = command("prepare-real", _prepare_real, "fetch and draw what config/real.yaml reads")
@@ -216,11 +224,32 @@ def _archive(arguments: argparse.Namespace) -> None:
     print(f"{arguments.file}: {count} files, {arguments.file.stat().st_size / 1e6:.1f} MB")
 
 
+def _score(arguments: argparse.Namespace) -> None:
+    import logging
+
+    from cladescope.checkout import find_checkout
+    from cladescope.operations.score_given import leading_scores, save_scores, score_given
+    from cladescope.scores.spec import ScoreSpec
+
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    spec = ScoreSpec()
+    if arguments.config:
+        spec = ScoreSpec.from_config(_load(arguments.config)["scores"])
+    codes, label_file, taxonomy = arguments.codes, arguments.labels, arguments.taxonomy
+    nltk_data = find_checkout() / "resources" / "nltk_data"
+    scores = score_given(codes, label_file, taxonomy, spec, nltk_data)
+    made_from = {"codes": str(codes), "labels": str(label_file), "taxonomy": taxonomy}
+    save_scores(scores, arguments.out, made_from)
+    for line in leading_scores(scores):
+        print(line)
+    print(f"{arguments.out}: all scores and tables; docs/scores.md says what each is")
+
+
 def _import(arguments: argparse.Namespace) -> None:
-    from cladescope.dictionaries.exchange.saelens import import_saelens
+    from cladescope.dictionaries.exchange.importing import import_dictionary
     from cladescope.seals import seal
 
-    import_saelens(arguments.folder, arguments.weights)
+    import_dictionary(arguments.format, arguments.folder, arguments.weights)
     for path in (arguments.weights, arguments.weights.with_suffix(".json")):
         seal(path)
 

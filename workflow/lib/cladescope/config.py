@@ -33,7 +33,9 @@ class ConfigError(ValueError):
 
 def load_schema() -> dict[str, Any]:
     """Return the configuration's JSON schema."""
-    return yaml.safe_load(SCHEMA_PATH.read_text())
+    # The fast parser is missing where PyYAML was built without libyaml.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(SCHEMA_PATH.read_text(), Loader=loader)
 
 
 def complete_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +54,9 @@ def complete_config(config: dict[str, Any]) -> dict[str, Any]:
         if not math.isfinite(number)
     ]
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(e.path))
-    faults = infinite + [fault for error in errors for fault in _describe(error)]
+    described = (fault for error in errors for fault in _describe(error))
+    # Once each: every key that is missing is an error that lists them all.
+    faults = list(dict.fromkeys([*infinite, *described]))
     faults = faults or list(_write_out_layers(config))
     if not faults:
         config = _with_defaults(config, schema, schema)
@@ -81,9 +85,9 @@ def check_keys(path: str | Path) -> None:
         raise ConfigError(f"{path} is not UTF-8 ({error}); save it as such") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path} is no YAML: {error}") from error
-    if root is not None and (size := _written_out(root, {})) > MAX_NODES:
+    if root is not None and _written_out(root, {}) > MAX_NODES:
         raise ConfigError(
-            f"{path}: its aliases stand for {size} keys and values; at most {MAX_NODES} are read"
+            f"{path}: its aliases stand for more than {MAX_NODES} keys and values; write them out"
         )
     left, seen = [root], set()
     while left:
@@ -106,7 +110,7 @@ def check_keys(path: str | Path) -> None:
                 left.append(value)
 
 
-def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
+def _written_out(node: yaml.Node, known: dict[int, float]) -> float:
     """Return of how many keys and values a part of a configuration is, aliases written out."""
     if id(node) not in known:
         parts: list[yaml.Node] = []
@@ -114,7 +118,8 @@ def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
             parts = node.value
         elif isinstance(node, yaml.MappingNode):
             parts = [part for pair in node.value for part in pair]
-        known[id(node)] = 0
+        # Until it is known: an alias of what it is itself a part of has no end.
+        known[id(node)] = math.inf
         known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
     return known[id(node)]
 
@@ -283,6 +288,9 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
         if name in layout.RESERVED:
             yield f"{key}: the name is taken by another folder of the results; choose another"
         yield from _layer_faults(key, experiment)
+        for known_as in experiment["sweep"].get("imported", {}):
+            if known_as in load_schema()["$defs"]["sweep"]["properties"]["variants"]["properties"]:
+                yield f"{key}.sweep.imported.{known_as}: the name of a variant; choose another"
         for variant, grid in experiment["sweep"]["variants"].items():
             if "width" in grid and variant != "relu" and max(grid["sparsity"]) > min(grid["width"]):
                 yield (
@@ -391,6 +399,12 @@ def _layer_faults(key: str, experiment: dict[str, Any]) -> Iterator[str]:
     if "patches" in experiment["extraction"] and "patches" not in extracted:
         yield f"{key}.extraction.patches: no pass has the token patches; add one or remove the key"
     sweep = experiment["sweep"]
+    for known_as, source in sweep.get("imported", {}).items():
+        if source["layer"] not in extracted.get(source["token"], []):
+            yield (
+                f"{key}.sweep.imported.{known_as}: layer {source['layer']}, token "
+                f"{source['token']} is not extracted; add it to a pass of {key}.extraction.passes"
+            )
     for token, layer in product(sweep["tokens"], sweep["layers"]):
         known = extracted.get(token, [])
         if layer > blocks:

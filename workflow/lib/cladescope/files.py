@@ -77,8 +77,13 @@ def claim(folder: str | Path, part: range | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def reading(path: str | Path) -> Iterator[None]:
+def reading(path: str | Path, remedy: str = "delete it and run again") -> Iterator[None]:
     """Say which file it was, and what to do, when the block cannot make sense of its content.
+
+    Parameters
+    ----------
+    remedy
+        What to do; a file of the user's is not to be deleted.
 
     Raises
     ------
@@ -91,7 +96,7 @@ def reading(path: str | Path) -> Iterator[None]:
         raise
     except Exception as error:
         raise ValueError(
-            f"{path} cannot be read ({error}): damaged, or copied in part; delete it and run again"
+            f"{path} cannot be read ({error}): damaged, or copied in part; {remedy}"
         ) from error
 
 
@@ -110,9 +115,9 @@ def write_json(path: str | Path, value: Any) -> None:
         aside.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file; ValueError names the file if it is not JSON."""
-    with reading(path):
+def read_json(path: str | Path, remedy: str = "delete it and run again") -> Any:
+    """Read a JSON file; ValueError names the file, and the remedy, if it is not JSON."""
+    with reading(path, remedy):
         return json.loads(Path(path).read_text())
 
 

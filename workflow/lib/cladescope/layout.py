@@ -7,6 +7,8 @@ import re
 from pathlib import PurePath
 
 SPLITS = ("train", "eval")
+PAIRS = "pairs"
+"""Split of the images that differ in one thing, where a dataset has them."""
 
 DATASET = "datasets/{dataset}"
 RENDERED = DATASET + "/rendered/{split}"
@@ -15,6 +17,9 @@ IMAGES = DATASET + "/images/{split}"
 """Stem: `.parquet` is the index, `.source.json` where the images are, `_skipped.csv` bad images."""
 INDEX = IMAGES + ".parquet"
 GROUPS = IMAGES + ".groups.parquet"
+PAIR_TABLE = DATASET + "/pairs.parquet"
+"""Which images of the split `pairs` differ in what."""
+RENDERED_PAIRS = RENDERED.format(dataset="{dataset}", split=PAIRS)
 TAXONOMY = DATASET + "/taxonomy.parquet"
 
 BACKBONE = "backbones/{dataset}/s{seed}"

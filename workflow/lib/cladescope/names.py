@@ -201,6 +201,19 @@ ABLATION = {
 }
 """Measures of ablation that figures and the page of evidence show."""
 
+PAIR_COLUMNS = ("image", "counterpart", "node", "change")
+"""Of a table of pairs of images."""
+ADDED, REMOVED, LEAF, OTHER, WITHIN, ACROSS = CHANGES = (
+    "added",
+    "removed",
+    "leaf",
+    "other",
+    "within",
+    "across",
+)
+"""What a counterpart has that the image has not: what the node's classes share (the reverse for
+`removed`), what one class has of its own, something else; another class of the node; a class of
+the node in place of one that is not of it."""
 
 BASELINES = {
     "start": "start of topk SAE",

@@ -7,7 +7,7 @@ from itertools import pairwise, product
 from typing import Any
 
 from cladescope import layout
-from cladescope.layout import SPLITS
+from cladescope.layout import PAIRS, SPLITS
 
 SPARSE = ("topk", "batchtopk", "matryoshka")
 """Variants that a GPU trains by the sparse step."""
@@ -33,6 +33,8 @@ class DictionarySpec:
     width: int | None = None
     sparsity: float | None = None
     seed: int | None = None
+    imported: bool = False
+    """Whether another library trained it; `variant` is then the name that it goes by."""
 
     @property
     def name(self) -> str:
@@ -129,14 +131,21 @@ class PassSpec:
 
 def expand_sweep(config: dict[str, Any]) -> list[DictionarySpec]:
     """Return every dictionary of every experiment, in the order of the configuration."""
-    return [
-        DictionarySpec(name, token, layer, variant, *point)
-        for name, experiment in config["experiments"].items()
-        for token in experiment["sweep"]["tokens"]
-        for layer in experiment["sweep"]["layers"]
-        for variant, grid in experiment["sweep"]["variants"].items()
-        for point in product(*(grid.get(axis, [None]) for axis in ("width", "sparsity", "seed")))
-    ]
+    entries = []
+    for name, experiment in config["experiments"].items():
+        sweep = experiment["sweep"]
+        entries += [
+            DictionarySpec(name, token, layer, variant, *point)
+            for token in sweep["tokens"]
+            for layer in sweep["layers"]
+            for variant, grid in sweep["variants"].items()
+            for point in product(*(grid.get(a, [None]) for a in ("width", "sparsity", "seed")))
+        ]
+        entries += [
+            DictionarySpec(name, source["token"], source["layer"], known_as, imported=True)
+            for known_as, source in sweep.get("imported", {}).items()
+        ]
+    return entries
 
 
 def expand_packs(
@@ -147,7 +156,8 @@ def expand_packs(
     Parameters
     ----------
     by_variant
-        Whether those of a pack have the variant in common, as training needs it.
+        Whether those of a pack have the variant in common, as training needs it; it leaves
+        imported ones out.
     among
         The dictionaries that there is something to do for; None for all.
     """
@@ -156,7 +166,7 @@ def expand_packs(
     for entry in expand_sweep(config) if among is None else among:
         variant = entry.variant if by_variant else None
         group = (entry.experiment, entry.token, entry.layer, variant)
-        if entry.experiment not in alone:
+        if entry.experiment not in alone and not (by_variant and entry.imported):
             groups.setdefault(group, []).append(entry)
     packs = []
     for (experiment, _, _, variant), entries in groups.items():
@@ -175,6 +185,12 @@ def alone_experiments(config: dict[str, Any]) -> list[str]:
     ]
 
 
+def has_pairs(config: dict[str, Any], experiment: str) -> bool:
+    """Say whether an experiment's dataset has pairs of images that differ in one thing."""
+    dataset = config["datasets"][config["experiments"][experiment]["dataset"]]
+    return bool({"pairs", "pair_scenes"} & dataset.keys())
+
+
 def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
     """Return every extraction pass of every experiment."""
     return [
@@ -187,12 +203,12 @@ def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
             extraction=_extraction_of(experiment["extraction"], split, part["tokens"]),
             places=tuple(product(part["layers"], part["tokens"])),
             # No job without a shard.
-            jobs=min(experiment["extraction"][key][split] for key in ("jobs", "shards")),
+            jobs=min(experiment["extraction"][key].get(split, 1) for key in ("jobs", "shards")),
             threads=experiment["extraction"]["threads"],
             protect=experiment["extraction"]["protect"],
         )
         for name, experiment in config["experiments"].items()
-        for split in SPLITS
+        for split in (*SPLITS, *([PAIRS] if has_pairs(config, name) else []))
         for number, part in enumerate(experiment["extraction"]["passes"])
     ]
 
@@ -200,7 +216,7 @@ def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
 def _extraction_of(extraction: dict[str, Any], split: str, tokens: list[str]) -> dict[str, Any]:
     """Keep what concerns a pass, so that an option of one token kind leaves the others alone."""
     spec = {key: extraction[key] for key in ("precision", "batch_size")}
-    spec["shards"] = extraction["shards"][split]
+    spec["shards"] = extraction["shards"].get(split, 1)
     if "autocast" in extraction:
         spec["autocast"] = extraction["autocast"]
     if "patches" in extraction and "patches" in tokens:

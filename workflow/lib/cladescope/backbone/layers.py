@@ -131,7 +131,15 @@ def forward_cost(
 
 
 def create_model(name: str, pretrained: bool, image_size: int | None) -> Any:
-    """Make a model without its classifier; ValueError names close ones if timm does not know it."""
+    """Make a model without its classifier.
+
+    Raises
+    ------
+    ValueError
+        If timm does not know the model; names close ones.
+    OSError
+        If its pretrained weights cannot be fetched.
+    """
     if not timm.is_model(name):
         known = timm.list_models()
         near = difflib.get_close_matches(name.partition(".")[0], known, n=6, cutoff=0.5)
@@ -147,7 +155,13 @@ def create_model(name: str, pretrained: bool, image_size: int | None) -> Any:
         except TypeError:
             # Convolutional models take images of any size and have no such argument.
             size = {}
-    return timm.create_model(name, pretrained=pretrained, num_classes=0, **size).eval()
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, **size).eval()
+    except OSError as error:
+        raise OSError(
+            f"backbone.weights: the pretrained weights of {name} are not on this machine and "
+            f"cannot be fetched ({error}); fetch them with a network, or name a checkpoint"
+        ) from error
 
 
 def describe_preprocessing(

@@ -88,14 +88,14 @@ def _read_checkpoint(model: Any, path: str) -> dict[str, torch.Tensor]:
     try:
         # weights_only: a pickle checkpoint must not run code.
         state = load_state_dict(path, use_ema=False, weights_only=True)
+        convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+        return state if convert is None else convert(state, model)
     except Exception as error:
-        # Whatever safetensors, zipfile or pickle raise on a cut or foreign file.
+        # Whatever safetensors, zipfile, pickle or timm raise on a cut or foreign file.
         raise ValueError(
-            f"checkpoint {path} cannot be read ({error}): damaged, copied in part, or with more "
-            "than weights in it; copy it again, or set backbone.weights"
+            f"checkpoint {path} cannot be read ({error}): damaged, copied in part, of another "
+            "model, or with more than weights in it; copy it again, or set backbone.weights"
         ) from error
-    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-    return state if convert is None else convert(state, model)
 
 
 def _unusable(given: torch.Tensor, expected: torch.Tensor) -> str | None:

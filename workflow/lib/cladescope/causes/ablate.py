@@ -24,7 +24,7 @@ from cladescope.causes.model import SINGLE, Model, World
 from cladescope.causes.tpp import targeted_perturbation
 from cladescope.causes.trials import Questions, Set, ask, plan_trials
 from cladescope.codes.codes import Codes
-from cladescope.codes.encode import reconstruction_by
+from cladescope.codes.encode import encoder_of
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.files import write_aside
 from cladescope.jobs import progress
@@ -156,7 +156,7 @@ class Changes:
     """What sets of latents add to the tokens that a dictionary reads."""
 
     def __init__(self, dictionary: Dictionary, sets: list[Set]):
-        self._dictionary, self._reconstruct = dictionary, reconstruction_by(dictionary)
+        self._dictionary, self._encode = dictionary, encoder_of(dictionary)
         most = max(1, *(len(what.members) for what in sets))
         self._source, self._direction = np.zeros((2, len(sets), most), np.int64)
         self._amount = np.zeros((len(sets), most), np.float32)
@@ -198,7 +198,7 @@ class Changes:
         """Return what is added to each copy's tokens, in the units of x."""
         dictionary = self._dictionary
         target = dictionary.normalise(x.reshape(-1, x.shape[2]))
-        z, _ = self._reconstruct(target)
+        z = self._encode(target)
         z, target = z.reshape(*x.shape[:2], -1), target.reshape(x.shape)
         there = z[copied[:, None], :, self._source[sets]].transpose(0, 2, 1)
         amount = self._amount[sets][:, None, :]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from cladescope.activations.store import ActivationStore
 from cladescope.codes.codes import Codes
@@ -32,13 +32,23 @@ def encode(
         Raw activations of the split's images in their order, cut as memory allows.
     labels
         Class of each image.
+
+    Raises
+    ------
+    ValueError
+        If the dictionary is of activations of another width.
     """
-    quality, reconstruct = Reconstruction(dictionary.width), reconstruction_by(dictionary)
+    quality, reconstruct = Reconstruction(dictionary.width), _reconstruction(dictionary)
     parts = []
     original, reconstruction = np.empty((2, len(labels), len(dictionary.mean)), np.float32)
     start = 0
     for x in blocks:
         _, tokens, d = x.shape
+        if d != len(dictionary.mean):
+            raise ValueError(
+                f"activations of {d} dimensions, but the dictionary is of {len(dictionary.mean)}: "
+                "it belongs to another layer or model; correct what is imported"
+            )
         images = slice(start, start + len(x))
         target = dictionary.normalise(x.reshape(-1, d))
         z, guess = reconstruct(target)
@@ -60,7 +70,36 @@ def encode(
     }
 
 
-def reconstruction_by(
+def firing(
+    dictionary: Dictionary,
+    blocks: Iterable[Float[np.ndarray, "images tokens d"]],
+    latents: Int[np.ndarray, " latents"],
+) -> Bool[np.ndarray, "images latents"]:
+    """Return on which of a split's images some latents fire, on any token.
+
+    Parameters
+    ----------
+    blocks
+        As for `encode`.
+    """
+    encode_rows = encoder_of(dictionary)
+    parts: list[np.ndarray] = [np.empty((0, len(latents)), bool)]
+    for x in blocks:
+        _, tokens, d = x.shape
+        z = encode_rows(dictionary.normalise(x.reshape(-1, d)))[:, latents]
+        parts.append((z > 0).reshape(-1, tokens, len(latents)).max(1))
+    return np.concatenate(parts)
+
+
+def encoder_of(dictionary: Dictionary) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what gives codes of normalised activations, on a GPU if it can."""
+    if has_gpu():
+        reconstruct = _reconstruction(dictionary)
+        return lambda x: reconstruct(x)[0]
+    return dictionary.encode
+
+
+def _reconstruction(
     dictionary: Dictionary,
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Return what gives codes and reconstruction of normalised activations, on a GPU if it can."""

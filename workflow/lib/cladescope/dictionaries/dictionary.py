@@ -90,24 +90,31 @@ class Dictionary:
         Raises
         ------
         ValueError
-            If the file is of another format, or holds what no dictionary can: numbers that are not
-            finite, a scale or a k that is not positive; names the file and the field.
+            If the file is of another format, or holds what no dictionary can: shapes that do not
+            fit, numbers that are not finite, a scale or a k that is not positive; names the file
+            and the field.
         """
         path = Path(path)
         about = read_json(path.with_suffix(".json"))
         if about.get("format") != FORMAT:
             raise ValueError(f"{path} is not a dictionary of format {FORMAT}; train it again")
         with reading(path):
-            tensors = load_file(path)
-        dictionary = cls(**tensors, scale=about["scale"], k=about["k"])
+            dictionary = cls(**load_file(path), scale=about["scale"], k=about["k"])
         dictionary.check(path)
         return dictionary
 
     def check(self, path: str | Path) -> None:
         """Refuse what no dictionary can hold; raises ValueError as `load` does."""
+        width, d = self.width, len(self.mean)
+        shapes = {"encoder": (width, d), "decoder": (width, d), "decoder_bias": (d,), "mean": (d,)}
         for name in TENSORS:
             value = getattr(self, name)
-            if value is not None and not np.isfinite(value).all():
+            if value is None:
+                continue
+            shape = shapes.get(name, (width,))
+            if value.shape != shape and not (name == "threshold" and value.shape == (1,)):
+                raise ValueError(f"{path}: {name} is of shape {value.shape}, not {shape}")
+            if not np.isfinite(value).all():
                 raise ValueError(f"{path}: {name} has numbers that are not finite")
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise ValueError(f"{path}: scale is {self.scale}, it must be positive")

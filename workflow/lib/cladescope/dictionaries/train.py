@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,9 +40,13 @@ class Target:
         made_on = machine(threads, variant in TRAINED and has_gpu())
         identity = {"variant": variant, **asdict(self.spec), "machine": made_on}
         fit.dictionary.save(self.weights, identity)
-        with write_aside(self.weights.with_name("training.parquet")) as aside:
-            pq.write_table(pa.table(fit.log), aside)
-        self.checkpoint.path.unlink(missing_ok=True)
+        save_log(fit.log, self.weights)
+
+
+def save_log(log: Mapping[str, Any], weights: str | Path) -> None:
+    """Write a training log beside the weights; it has no rows where nothing was trained."""
+    with write_aside(Path(weights).with_name("training.parquet")) as aside:
+        pq.write_table(pa.table(log), aside)
 
 
 def train_dictionaries(
@@ -69,8 +74,10 @@ def train_dictionaries(
     """
 
     def save(number: int, fit: Fit) -> None:
-        targets[number].save(variant, fit, threads)
-        saved(targets[number])
+        target = targets[number]
+        target.save(variant, fit, threads)
+        saved(target)
+        target.checkpoint.path.unlink(missing_ok=True)
 
     with own_gpu() if variant in (*TRAINED, "kmeans") else nullcontext():
         fit_dictionaries(

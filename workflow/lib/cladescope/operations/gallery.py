@@ -13,6 +13,7 @@ TITLES = {
     "by_size": "Scores by the size of a node",
     "surface": "The whole sweep",
     "recovered_nodes": "Recovered nodes on the tree",
+    "pairs": "Latents on pairs of images that differ in one thing",
     "sensitivity": "Sensitivity to the cut-offs",
     "top_images": "Latents that match a node best",
     "examples": "Where in the image",

@@ -1,4 +1,4 @@
-"""What a configuration asks of its models, held against timm before any job."""
+"""What a configuration asks of its models, and its tables of pairs, looked at before any job."""
 
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,26 @@ def check_models(config: dict[str, Any]) -> None:
     }
     if chosen:
         describe_models({**config, "experiments": chosen})
+
+
+def check_pairs(config: dict[str, Any]) -> None:
+    """Read the tables of pairs of images that datasets name.
+
+    Raises
+    ------
+    ConfigError
+        Names the first dataset whose table cannot be used, and every line with a fault.
+    """
+    tables = {
+        name: dataset["pairs"] for name, dataset in config["datasets"].items() if "pairs" in dataset
+    }
+    for name, path in tables.items():
+        from cladescope.images.pairs import read_pairs
+
+        try:
+            read_pairs(path)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"datasets.{name}.pairs: {error}") from error
 
 
 def _is_extracted(config: dict[str, Any], job: PassSpec) -> bool:

@@ -20,7 +20,8 @@ from cladescope.dictionaries.training.cost import (
 from cladescope.dictionaries.training.schedule import n_steps
 from cladescope.dictionaries.training.spec import Recipe
 from cladescope.images.index import ImageIndex
-from cladescope.layout import SPLITS
+from cladescope.images.pairs import read_pairs
+from cladescope.layout import PAIRS, SPLITS
 from cladescope.operations.models import describe_models
 from cladescope.sweep import (
     SPARSE,
@@ -32,15 +33,20 @@ from cladescope.sweep import (
     expand_packs,
     expand_passes,
     expand_sweep,
+    has_pairs,
     mapped_dictionaries,
     weights_kind,
 )
 
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 PLANTED_CLASSES = 64
+PACKED = ("train_sae", "encode", "score_dictionary", "score_pairs", "ablate", "chart_dictionary")
+"""Rules whose jobs may be for several dictionaries."""
 COPIES = 2
 """Copies of an image, by latents that fire on it and numbers of latents: 12 to 16 on the planted
 world where 8 fire."""
+PAIR_IMAGES = 7
+"""Of a scene of the planted world in which pairs are drawn, on average."""
 MAP_FORWARDS = {True: (6, 5), False: (2, 3)}
 """By whether the model is a transformer: forward passes for the maps of a pair, a backward pass
 counted as two, and the number of maps, controls among them, whose curves are measured."""
@@ -281,6 +287,8 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
     experiments = config["experiments"].values()
     datasets = {experiment["dataset"] for experiment in experiments}
     planted = [name for name in datasets if config["datasets"][name]["source"] == "planted"]
+    paired = [entry for entry in expand_sweep(config) if has_pairs(config, entry.experiment)]
+    drawn = [name for name in planted if "pair_scenes" in config["datasets"][name]]
     backbones = {str(experiment["backbone"]["weights"]) for experiment in experiments}
     passes, sweep = expand_passes(config), expand_sweep(config)
     ablated = ablated_dictionaries(config)
@@ -294,6 +302,8 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
             if "group" in config["datasets"][name]
         ),
         build_taxonomy=len(datasets),
+        render_pairs=len(drawn),
+        index_pairs=len({config["experiments"][entry.experiment]["dataset"] for entry in paired}),
         train_planted_backbone=sum(
             path.startswith(f"{config['results']}/backbones/") for path in backbones
         ),
@@ -303,6 +313,7 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
         train_sae=len(sweep),
         encode=len(sweep),
         score_dictionary=len(sweep),
+        score_pairs=len(paired),
         match_seeds=len({p for p, e in zip(place_of, sweep, strict=True) if e.seed is not None}),
         probe_layer=len(set(place_of)),
         map_relevancy=len(mapped_dictionaries(config)),
@@ -310,9 +321,11 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
         draw_thumbnails=len(datasets) * ("atlas" in config),
         chart_dictionary=len(sweep) * ("atlas" in config),
     )
-    for rule in ("train_sae", "encode", "score_dictionary", "ablate", "chart_dictionary"):
-        among = ablated if rule == "ablate" else sweep
+    for rule in PACKED:
+        among = ablated if rule == "ablate" else None
         packs = expand_packs(config, by_variant=rule == "train_sae", among=among)
+        if rule == "score_pairs":
+            packs = [pack for pack in packs if has_pairs(config, pack.experiment)]
         if counts[rule] and packs:
             counts[rule] -= sum(len(pack.members) for pack in packs)
             counts[f"{rule} (of several)"] = len(packs)
@@ -368,4 +381,9 @@ def _count_images(config: dict[str, Any], name: str) -> dict[str, int]:
                 f"datasets.{name}: the number of images of split {split} is not known; set "
                 f"expected_images, or index them first: snakemake --cores all -- {index}"
             )
+    if "pair_scenes" in dataset:
+        counts[PAIRS] = PLANTED_CLASSES * PAIR_IMAGES * dataset["pair_scenes"]
+    elif "pairs" in dataset:
+        table = read_pairs(dataset["pairs"])
+        counts[PAIRS] = len({*table["image"], *table["counterpart"]})
     return counts

@@ -12,7 +12,7 @@ from pathlib import Path
 from cladescope.jobs import DONE, FAILED
 
 _GENERATED = re.compile(
-    r"(extract_activations|extract_shards|join_shards|train_sae|encode|score_dictionary|chart_dictionary)_.*"
+    r"(extract_activations|extract_shards|join_shards|train_sae|encode|score_dictionary|score_pairs|chart_dictionary)_.*"
 )
 """Rules that the workflow generates, for each pass or pack; each kind is shown as one stage."""
 

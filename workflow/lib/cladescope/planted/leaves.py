@@ -4,6 +4,7 @@ Parts are painted in the order given, so what lies behind comes first. A part th
 name belongs to the WordNet node above exactly those leaves (`resources/planted/nodes.csv`).
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from cladescope.planted.animals import ANIMAL_PARTS
@@ -110,6 +111,15 @@ LEAVES: tuple[Leaf, ...] = (
 LEAF_WNIDS: tuple[str, ...] = tuple(leaf.wnid for leaf in LEAVES)
 LEAF_NAMES: tuple[str, ...] = tuple(leaf.name for leaf in LEAVES)
 
-DRAWINGS: dict[str, Drawing] = {
-    leaf.wnid: Drawing(shape for part in leaf.parts for shape in PARTS[part]) for leaf in LEAVES
+OWNERS: dict[str, frozenset[str]] = {
+    part: frozenset(leaf.wnid for leaf in LEAVES if part in leaf.parts) for part in PARTS
 }
+"""The leaves that are painted from each part."""
+
+
+def draw(leaf: Leaf, without: Collection[str] = ()) -> Drawing:
+    """Return a leaf's drawing, some of its parts left out."""
+    return Drawing(shape for part in leaf.parts if part not in without for shape in PARTS[part])
+
+
+DRAWINGS: dict[str, Drawing] = {leaf.wnid: draw(leaf) for leaf in LEAVES}

@@ -21,6 +21,7 @@ from PIL import Image
 
 from cladescope.files import write_aside
 from cladescope.jobs import progress
+from cladescope.planted.drawing import Drawing
 from cladescope.planted.leaves import DRAWINGS, LEAF_NAMES, LEAF_WNIDS
 from cladescope.planted.scenes import (
     SPLITS,
@@ -98,7 +99,7 @@ def render_image(leaf: str, spec: PlantedSpec, split: str, scene: int) -> Plante
     if leaf not in DRAWINGS:
         raise ValueError(f"{leaf!r} is not a leaf of the planted world; see LEAF_WNIDS")
     drawn = draw_scene(spec, split, scene)
-    image, mask = _compose(drawn, leaf)
+    image, mask = compose(drawn, DRAWINGS[leaf])
     return PlantedImage(image, mask, drawn.factors)
 
 
@@ -199,7 +200,7 @@ def sample_grid(path: str | Path, seed: int = 0, columns: int = 8, enlarge: int 
     grid = Image.new("RGB", (columns * (2 * tile + 3 * gap), rows * (tile + gap)), "white")
     for i, wnid in enumerate(LEAF_WNIDS):
         left, top = (i % columns) * (2 * tile + 3 * gap), (i // columns) * (tile + gap)
-        plain, _ = _compose(plain_scene(tile), wnid)
+        plain, _ = compose(plain_scene(tile), DRAWINGS[wnid])
         grid.paste(Image.fromarray(plain), (left, top))
         image = Image.fromarray(render_image(wnid, spec, "train", i).image)
         grid.paste(image.resize((tile, tile), Image.Resampling.NEAREST), (left + tile + gap, top))
@@ -230,7 +231,7 @@ def _render_block(arguments: tuple[PlantedSpec, str, range, Path]) -> list[Facto
             scene = scene_number(wnid, index)
             path = f"{wnid}/{_file_name(split, index)}"
             image, mask, factors = render_image(wnid, spec, split, scene)
-            _write_png(folder / path, image)
+            write_png(folder / path, image)
             rows.append(FactorsRow(path, wnid, scene, factors, np.packbits(mask).tobytes()))
     return rows
 
@@ -252,17 +253,18 @@ def _file_name(split: str, index: int) -> str:
     return f"{split}_{index:05d}.png"
 
 
-def _write_png(path: Path, image: np.ndarray) -> None:
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write an image, (size, size, 3) uint8."""
     png = BytesIO()
     # Noise hardly compresses: the best level saves 1% more than this one.
     Image.fromarray(image).save(png, "PNG", compress_level=1)
     path.write_bytes(png.getbuffer())
 
 
-def _compose(scene: Scene, leaf: str) -> tuple[np.ndarray, np.ndarray]:
-    """Paint a leaf into a scene: image (size, size, 3) uint8, mask (size, size) bool."""
+def compose(scene: Scene, drawing: Drawing) -> tuple[np.ndarray, np.ndarray]:
+    """Paint a drawing into a scene: image (size, size, 3) uint8, mask (size, size) bool."""
     side = len(scene.background) * SUPERSAMPLING
-    roles = DRAWINGS[leaf].paint(side, scene.placement)
+    roles = drawing.paint(side, scene.placement)
     coverage = np.asarray(roles.point([0] + [255] * 255).reduce(SUPERSAMPLING))
     roles.putpalette(scene.palette)
     # Black where nothing is drawn, so the average is already weighted by the coverage.

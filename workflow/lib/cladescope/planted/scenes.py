@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from cladescope.planted.drawing import Role
 
-SPLITS = ("train", "eval")
+SPLITS = ("train", "eval", "pairs")
 
 SUPERSAMPLING = 2  # drawn at twice the size and averaged: smooth edges, coverage in quarters
 
@@ -83,7 +83,7 @@ class Scene(NamedTuple):
 def check_split(split: str) -> None:
     """Raise a ValueError if the planted world has no such split."""
     if split not in SPLITS:
-        raise ValueError(f"the planted world has the splits {' and '.join(SPLITS)}, not {split!r}")
+        raise ValueError(f"the planted world has the splits {', '.join(SPLITS)}, not {split!r}")
 
 
 def draw_scene(spec: PlantedSpec, split: str, number: int) -> Scene:
@@ -92,7 +92,7 @@ def draw_scene(spec: PlantedSpec, split: str, number: int) -> Scene:
     Raises
     ------
     ValueError
-        If the split is neither "train" nor "eval".
+        If the split is none of `SPLITS`.
     """
     check_split(split)
     rng = np.random.default_rng([spec.seed, SPLITS.index(split), number])

@@ -6,8 +6,11 @@ from typing import Any
 
 from cladescope.sweep import TRAINED, expand_sweep, weights_kind
 
-NEUTRAL = ("folders", "label_files", "cache", "wnids", "taxonomy", "on_shared_image")
-"""Keys of a dataset that change no result: where files are, and what is refused.
+NEUTRAL = (
+    *("folders", "label_files", "cache", "wnids", "taxonomy", "on_shared_image"),
+    *("pairs", "pair_scenes"),
+)
+"""Keys of a dataset that change no result: where files are, what is refused, and pairs beside them.
 
 `data_sha256` stands for the files' content.
 """
@@ -60,6 +63,11 @@ def plan_record(config: dict[str, Any], name: str) -> dict[str, Any]:
             {
                 **upstream,
                 **{key: getattr(entry, key) for key in ("variant", "width", "sparsity", "seed")},
+                **(
+                    {"format": experiment["sweep"]["imported"][entry.variant]["format"]}
+                    if entry.imported
+                    else {}
+                ),
                 "training": config["training"] if entry.variant in TRAINED else None,
                 "scores": config["scores"],
             }

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cladescope.compiled import compiled
+from cladescope.scores.counts import CutCounts
 from cladescope.scores.halves import Halves
 from cladescope.taxonomy.tree import LEAF, Tree
 
@@ -88,12 +89,12 @@ def align(halves: Halves, tree: Tree, cutoffs: tuple[int, ...], threshold: float
         size = tree.node_sizes(half.class_size)
         spread = np.sqrt(size * (len(half.labels) - size))
         inverse = np.divide(1, spread, out=np.zeros(len(size)), where=spread > 0)
-        sides.append((half.start, half.label, size, inverse, float(len(half.labels))))
-    edges = np.array(sorted(set(cutoffs)), np.int64)
+        sides.append(_Side(half.cut_counts(cutoffs), size, inverse, float(len(half.labels))))
+    nodes = _Nodes(*tree.upward_below_root, *tree.children, tree.kind, tree.classes)
     node, mcc, hits, cutoff, node_latent, node_mcc, finders, own_finders = _align(
-        *sides, tree.upward_below_root, tree.children, tree.kind, edges, threshold - MCC_SLACK
+        *sides, nodes, threshold - MCC_SLACK
     )
-    sizes = sides[1][2]
+    sizes = sides[1].size
     with np.errstate(invalid="ignore", divide="ignore"):
         best, best_internal = (
             BestNode(
@@ -164,124 +165,171 @@ def _clipped(mcc: float) -> float:
     return min(1.0, max(-1.0, mcc))
 
 
-@compiled
-def _align(
-    choose: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float],
-    score: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float],
-    upward: tuple[np.ndarray, np.ndarray],
-    children: tuple[np.ndarray, np.ndarray],
-    kind: np.ndarray,
-    cutoffs: np.ndarray,
-    threshold: float,
-) -> tuple[np.ndarray, ...]:
-    """Follow each latent's images, strongest first, and count them at every node above.
+class _Side(NamedTuple):
+    """A half's counts, and of each node its images p and 1 / √(p (n − p)); n is all images."""
 
-    `choose` and `score` are a half's starts, labels, images per node, 1 / √(p (n − p)) per node
-    and number of images.
-    """
-    up_start, up_node = upward
-    down_start, down_node = children
-    start_a, label_a, size_a, inverse_a, n_a = choose
-    start_b, label_b, size_b, inverse_b, n_b = score
-    n_latents, n_nodes, every = len(start_a) - 1, len(kind), len(cutoffs)
-    best = np.full((2, n_latents), -1, np.int32)
-    best_mcc = np.full((2, n_latents), np.nan)
-    best_hits, best_cutoff = np.full((2, n_latents), np.nan), np.full((2, n_latents), np.nan)
+    counts: CutCounts
+    size: np.ndarray
+    inverse: np.ndarray
+    n_images: float
+
+
+class _Nodes(NamedTuple):
+    """The tree's lists, as `Tree` has them."""
+
+    up_start: np.ndarray
+    up_node: np.ndarray
+    down_start: np.ndarray
+    down_node: np.ndarray
+    kind: np.ndarray
+    classes: np.ndarray
+
+
+class _OneLatent(NamedTuple):
+    """What is known of one latent and each node."""
+
+    hits: np.ndarray
+    """Images so far."""
+    value: np.ndarray
+    """Best MCC on the choosing half, −∞ if there is none."""
+    at_cut: np.ndarray
+    """The part of the counts that it is reached at."""
+    held: np.ndarray
+    """MCC at the same cut-off on the scoring half, for the nodes that it is asked for."""
+
+
+@compiled
+def _align(choose: _Side, score: _Side, nodes: _Nodes, threshold: float) -> tuple[np.ndarray, ...]:
+    """Match each latent with every node above its images, and hold on to what is best."""
+    n_latents, n_nodes = len(choose.counts.end), len(nodes.kind)
+    best, best_hits = np.full((2, n_latents), -1, np.int32), np.full((2, n_latents), np.nan)
+    best_mcc, best_cutoff = np.full((2, n_latents), np.nan), np.full((2, n_latents), np.nan)
     node_latent = np.full(n_nodes, -1, np.int32)
     node_choice, node_mcc = np.full(n_nodes, -np.inf), np.full(n_nodes, np.nan)
     finders, own_finders = np.zeros(n_nodes, np.int32), np.zeros(n_nodes, np.int32)
 
-    hits_a, hits_b = np.zeros(n_nodes, np.int32), np.zeros(n_nodes, np.int32)
     touched, wanted = np.empty(n_nodes + 1, np.int32), np.empty(n_nodes, np.int32)
     is_wanted = np.zeros(n_nodes, np.bool_)
-    value, at_cut = np.full(n_nodes, -np.inf), np.zeros(n_nodes, np.int64)
-    value_b = np.full(n_nodes, -np.inf)
+    one = _OneLatent(
+        np.zeros(n_nodes, np.int32),
+        np.full(n_nodes, -np.inf),
+        np.zeros(n_nodes, np.int64),
+        np.full(n_nodes, -np.inf),
+    )
     for j in range(n_latents):
-        # On the choosing half: the best cut-off for every node, then the best node.
-        n_touched, cut = 0, 0
-        n_firing = start_a[j + 1] - start_a[j]
-        for i in range(start_a[j], start_a[j + 1]):
-            c = label_a[i]
-            for u in range(up_start[c], up_start[c + 1]):
+        n_touched = _match(choose, nodes, j, one, touched)
+        best[0, j], best[1, j] = _best_of(touched[:n_touched], nodes.kind, one)
+        # What this latent may matter for: its own nodes, and nodes that it matches well.
+        n_wanted = 0
+        for t in range(n_touched + 2):
+            v = touched[t] if t < n_touched else best[t - n_touched, j]
+            finds = v >= 0 and one.value[v] >= threshold
+            matters = t >= n_touched or finds or one.value[v] > node_choice[v] + MCC_SLACK
+            if v >= 0 and matters and not is_wanted[v]:
+                wanted[n_wanted], is_wanted[v] = v, True
+                n_wanted += 1
+            if finds and nodes.kind[v] != LEAF:
+                for d in range(nodes.down_start[v], nodes.down_start[v + 1]):
+                    u = nodes.down_node[d]
+                    if one.value[u] > -np.inf and not is_wanted[u]:
+                        wanted[n_wanted], is_wanted[u] = u, True
+                        n_wanted += 1
+        for t in range(n_wanted):
+            v = wanted[t]
+            mcc, hits, r = _hold(score, nodes.classes, j, v, one.at_cut[v])
+            one.held[v], is_wanted[v] = mcc, False
+            if r == 0:
+                continue
+            for k in range(2):
+                if v == best[k, j]:
+                    best_mcc[k, j], best_hits[k, j], best_cutoff[k, j] = mcc, hits, r
+            if one.value[v] > node_choice[v] + MCC_SLACK:
+                node_choice[v], node_mcc[v], node_latent[v] = one.value[v], mcc, j
+            finders[v] += one.value[v] >= threshold and mcc >= threshold
+        for t in range(n_wanted):
+            own_finders[wanted[t]] += _is_own(wanted[t], nodes, one, threshold)
+        for t in range(n_wanted):
+            one.held[wanted[t]] = -np.inf
+        for t in range(n_touched):
+            one.value[touched[t]] = -np.inf
+    return best, best_mcc, best_hits, best_cutoff, node_latent, node_mcc, finders, own_finders
+
+
+@compiled
+def _match(half: _Side, nodes: _Nodes, j: int, one: _OneLatent, touched: np.ndarray) -> int:
+    """List the nodes above a latent's images, with the best MCC of each over the cut-offs."""
+    hits, value, at_cut = one.hits, one.value, one.at_cut
+    (end, start, label, images), size, inverse_of, n = half
+    up_start, up_node = nodes.up_start, nodes.up_node
+    n_touched, n_parts = 0, end.shape[1]
+    for p in range(n_parts):
+        r = end[j, p]
+        if r == 0:
+            continue
+        row = j * n_parts + p
+        for e in range(start[row], start[row + 1]):
+            for u in range(up_start[label[e]], up_start[label[e] + 1]):
                 v = up_node[u]
                 # Without a branch: whether a node is new is hard to foresee.
                 touched[n_touched] = v
-                n_touched += hits_a[v] == 0
-                hits_a[v] += 1
-            r = i + 1 - start_a[j]
-            last = r == n_firing
-            if last or (cut < every and r == cutoffs[cut]):
-                inverse = _inverse(r, n_a)
-                for t in range(n_touched):
-                    v = touched[t]
-                    mcc = _clipped((n_a * hits_a[v] - r * size_a[v]) * inverse_a[v] * inverse)
-                    if mcc > value[v] + MCC_SLACK:
-                        value[v], at_cut[v] = mcc, every if last else cut
-                cut += 1
+                n_touched += hits[v] == 0
+                hits[v] += images[e]
+        inverse = _inverse(r, n)
         for t in range(n_touched):
             v = touched[t]
-            for k in range(1 if kind[v] == LEAF else 2):
-                w = best[k, j]
-                if (
-                    w < 0
-                    or value[v] > value[w] + MCC_SLACK
-                    or (value[v] >= value[w] - MCC_SLACK and (at_cut[v], v) < (at_cut[w], w))
-                ):
-                    best[k, j] = v
+            mcc = (n * hits[v] - r * size[v]) * inverse_of[v] * inverse
+            if mcc > value[v] + MCC_SLACK:
+                value[v], at_cut[v] = mcc, p
+    for t in range(n_touched):
+        hits[touched[t]] = 0
+    return n_touched
 
-        # On the scoring half: how well the choices hold that this latent may matter for.
-        n_wanted, cut = 0, 0
-        n_firing = start_b[j + 1] - start_b[j]
-        for t in range(n_touched):
-            v = touched[t]
-            hits_a[v] = 0
-            chosen = v == best[0, j] or v == best[1, j]
-            matters = chosen or value[v] >= threshold or value[v] > node_choice[v] + MCC_SLACK
-            if matters and not is_wanted[v]:
-                wanted[n_wanted], is_wanted[v] = v, True
-                n_wanted += 1
-            if value[v] >= threshold and kind[v] != LEAF:
-                for d in range(down_start[v], down_start[v + 1]):
-                    u = down_node[d]
-                    if value[u] > -np.inf and not is_wanted[u]:
-                        wanted[n_wanted], is_wanted[u] = u, True
-                        n_wanted += 1
-        for i in range(start_b[j], start_b[j + 1]):
-            c = label_b[i]
-            for u in range(up_start[c], up_start[c + 1]):
-                hits_b[up_node[u]] += is_wanted[up_node[u]]
-            r = i + 1 - start_b[j]
-            last = r == n_firing
-            if last or (cut < every and r == cutoffs[cut]):
-                inverse = _inverse(r, n_b)
-                for t in range(n_wanted):
-                    v = wanted[t]
-                    if at_cut[v] == cut or (last and at_cut[v] > cut):
-                        mcc = _clipped((n_b * hits_b[v] - r * size_b[v]) * inverse_b[v] * inverse)
-                        value_b[v] = mcc
-                        for k in range(2):
-                            if v == best[k, j]:
-                                best_mcc[k, j], best_hits[k, j] = mcc, hits_b[v]
-                                best_cutoff[k, j] = r
-                        if value[v] > node_choice[v] + MCC_SLACK:
-                            node_choice[v], node_mcc[v], node_latent[v] = value[v], mcc, j
-                        if value[v] >= threshold and mcc >= threshold:
-                            finders[v] += 1
-                cut += 1
-        for t in range(n_wanted):
-            v = wanted[t]
-            is_own = kind[v] != LEAF and value[v] >= threshold and value_b[v] >= threshold
-            for d in range(down_start[v], down_start[v + 1]):
-                u = down_node[d]
-                is_own = is_own and value[v] > value[u] + MCC_SLACK
-                is_own = is_own and value_b[v] > value_b[u] + MCC_SLACK
-            own_finders[v] += is_own
-        for t in range(n_wanted):
-            v = wanted[t]
-            hits_b[v], is_wanted[v], value_b[v] = 0, False, -np.inf
-        for t in range(n_touched):
-            value[touched[t]] = -np.inf
-    return best, best_mcc, best_hits, best_cutoff, node_latent, node_mcc, finders, own_finders
+
+@compiled
+def _best_of(touched: np.ndarray, kind: np.ndarray, one: _OneLatent) -> tuple[int, int]:
+    """Return the node of the largest MCC, and the internal one; -1 for none."""
+    value, at_cut = one.value, one.at_cut
+    top, internal = -1, -1
+    most, most_internal = -np.inf, -np.inf
+    for v in touched:
+        x = value[v]
+        if x > most + MCC_SLACK or (x >= most - MCC_SLACK and (at_cut[v], v) < (at_cut[top], top)):
+            top, most = v, x
+        if x >= most_internal - MCC_SLACK and kind[v] != LEAF:
+            further = x > most_internal + MCC_SLACK
+            if further or (at_cut[v], v) < (at_cut[internal], internal):
+                internal, most_internal = v, x
+    return top, internal
+
+
+@compiled
+def _hold(half: _Side, classes: np.ndarray, j: int, v: int, at_cut: int) -> tuple[float, int, int]:
+    """Return a latent's MCC with a node at a cut-off, its images under the node, and all of them.
+
+    Where the latent fires on fewer images than the cut-off, these are all.
+    """
+    (end, start, label, images), size, inverse_of, n = half
+    n_parts = end.shape[1]
+    last = at_cut if end[j, at_cut] > 0 else n_parts - 1
+    hits, r = 0, end[j, last]
+    for e in range(start[j * n_parts], start[j * n_parts + last + 1]):
+        hits += images[e] * classes[v, label[e]]
+    if r == 0:
+        return -np.inf, 0, 0
+    return _clipped((n * hits - r * size[v]) * inverse_of[v] * _inverse(r, n)), hits, r
+
+
+@compiled
+def _is_own(v: int, nodes: _Nodes, one: _OneLatent, threshold: float) -> bool:
+    """Say whether a latent finds an internal node and matches each of its children less."""
+    if nodes.kind[v] == LEAF or one.value[v] < threshold or one.held[v] < threshold:
+        return False
+    for d in range(nodes.down_start[v], nodes.down_start[v + 1]):
+        u = nodes.down_node[d]
+        chosen = one.value[v] > one.value[u] + MCC_SLACK
+        if not (chosen and one.held[v] > one.held[u] + MCC_SLACK):
+            return False
+    return True
 
 
 @compiled

@@ -4,6 +4,8 @@ Feature-based matching by pursuit (FBMP; arXiv 2606.24716): a node that one late
 may be held by several, each for a part of its classes.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from cladescope.compiled import compiled
@@ -16,7 +18,17 @@ _BETA = 0.5
 """Of the F measure that latents are chosen by: precision counts more than recall."""
 
 
-def coalitions(halves: Halves, tree: Tree) -> np.ndarray:
+class Coalitions(NamedTuple):
+    """The latents that say together that an image is under a node, and how well."""
+
+    f1: np.ndarray
+    """float64 (n_internal, len(COALITION_SIZES)), 0 to 1; NaN for a node that has no image in a
+    half."""
+    latents: np.ndarray
+    """What `pursue` returns."""
+
+
+def coalitions(halves: Halves, tree: Tree) -> Coalitions:
     """F1 of "any latent of the coalition fires" as a sign of each internal node.
 
     On the choosing half, up to n times: take the latent with the largest F_0.5 of the node's images
@@ -24,10 +36,6 @@ def coalitions(halves: Halves, tree: Tree) -> np.ndarray:
     coalition fires on no longer rises. The F1 that is reported is the scoring half's. It rises
     with the node's share of the images, whatever the latents do: compare it with that of a
     dictionary of random directions.
-
-    Returns
-    -------
-    float64 (n_internal, len(COALITION_SIZES)), 0 to 1; NaN for a node that has no image in a half.
 
     Examples
     --------
@@ -40,15 +48,15 @@ def coalitions(halves: Halves, tree: Tree) -> np.ndarray:
     >>> tree = Tree.of(taxonomy_from_parents([*"abcd"], parents))
     >>> codes = Codes(np.arange(2), np.arange(2), np.ones(2, np.float32), n_images=4, width=2)
     >>> found = coalitions(halve(codes, np.arange(4), n_classes=4, top_n=1), tree)
-    >>> found.round(3).tolist()
-    [[0.667, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
+    >>> found.f1.round(3).tolist(), found.latents[0].tolist()
+    ([[0.667, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]], [0, 1, -1, -1, -1])
     """
     sides = (halves.choose, halves.score)
     members = [_members(half, tree) for half in sides]
     taken = pursue(halves, tree)
     found = _f1(_firings(halves.score), members[1], taken, np.array(COALITION_SIZES))
     known = np.all([np.diff(start) > 0 for start, _ in members], axis=0)
-    return np.where(known[:, None], found, np.nan)
+    return Coalitions(np.where(known[:, None], found, np.nan), taken)
 
 
 def pursue(halves: Halves, tree: Tree) -> np.ndarray:

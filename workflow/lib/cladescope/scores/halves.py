@@ -8,30 +8,15 @@ All classes have as many images in a half.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from cladescope.codes.codes import Codes
-from cladescope.compiled import compiled
+from cladescope.scores.counts import ClassCounts, CutCounts, count_between, count_first
 
 # Stream of the seed; the others are in nulls.py.
 _SPLIT_STREAM = 2
-
-
-class ClassCounts(NamedTuple):
-    """Per latent, the classes among some of its images and how many of them each has."""
-
-    start: np.ndarray
-    """int64 (n_latents + 1,): position of each latent's first class, and the end."""
-    label: np.ndarray
-    """int32 (n_entries,)."""
-    images: np.ndarray
-    """int32 (n_entries,): how many there are of the class."""
-
-    def permuted(self, permutation: np.ndarray) -> "ClassCounts":
-        """Call class c `permutation[c]`, int (n_classes,)."""
-        return self._replace(label=permutation[self.label].astype(np.int32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +34,9 @@ class Firings:
     n_classes: int
     groups: np.ndarray | None = None
     """int32 (n_images,): group of each image of the half, if images belong together."""
+    unmoved: "tuple[Firings, np.ndarray] | None" = None
+    """The firings before classes changed places, whose counts are these but for the labels, and
+    int (n_classes,) each class's place."""
 
     @property
     def n_firing(self) -> np.ndarray:
@@ -69,14 +57,47 @@ class Firings:
     def _by_class(self) -> np.ndarray:
         return np.argsort(self.labels, kind="stable")
 
+    @cached_property
+    def _counted(self) -> dict[tuple[object, ...], Any]:
+        return {}
+
     def class_counts(self, limit: int | None = None) -> ClassCounts:
         """Count classes among the first `limit` images of each latent, or among all."""
-        limit = len(self.labels) if limit is None else limit
-        return ClassCounts(*_class_counts(self.start, self.label, self.n_classes, limit))
+        if self.unmoved is not None:
+            before, place = self.unmoved
+            return before.class_counts(limit).permuted(place)
+        if (limit,) not in self._counted:
+            most = len(self.labels) if limit is None else limit
+            counts = count_first(self.start, self.image, self.labels, self.n_classes, most)
+            self._counted[limit,] = counts
+        return self._counted[limit,]
+
+    def cut_counts(self, cutoffs: tuple[int, ...], *, tied: bool = False) -> CutCounts:
+        """Count classes between the cut-offs; `tied`: equal activations are never cut apart."""
+        if self.unmoved is not None:
+            before, place = self.unmoved
+            return before.cut_counts(cutoffs, tied=tied).permuted(place)
+        if (cutoffs, tied) not in self._counted:
+            self._counted[cutoffs, tied] = count_between(
+                self.start,
+                self.image,
+                self.labels,
+                self.n_classes,
+                tuple(sorted(set(cutoffs))),
+                self.activation if tied else None,
+            )
+        return self._counted[cutoffs, tied]
 
     def relabelled(self, labels: np.ndarray) -> "Firings":
         """Give the half's images other classes."""
-        return replace(self, labels=labels.astype(np.int32))
+        return replace(self, labels=labels.astype(np.int32), unmoved=None)
+
+    def permuted(self, permutation: np.ndarray) -> "Firings":
+        """Call class c `permutation[c]`, int (n_classes,): it takes that class's place."""
+        before, place = self.unmoved or (self, np.arange(self.n_classes))
+        place = permutation[place]
+        labels = place[before.labels].astype(np.int32)
+        return replace(self, labels=labels, unmoved=(before, place))
 
     def at_random(self, random: np.random.Generator) -> "Firings":
         """Replace each latent's images by as many random ones.
@@ -88,7 +109,7 @@ class Firings:
         offset = random.integers(0, len(self.labels), len(self.start) - 1)
         rank = np.arange(len(self.image)) - np.repeat(self.start[:-1], self.n_firing)
         image = order[(rank + np.repeat(offset, self.n_firing)) % len(order)]
-        return replace(self, image=image)
+        return replace(self, image=image, unmoved=None)
 
     def resampled(self, random: np.random.Generator) -> "Firings":
         """Draw the half's images anew with replacement, within each class; or its groups.
@@ -130,6 +151,7 @@ class Firings:
             start=end[self.start],
             image=(np.arange(end[-1]) + np.repeat(first, times)).astype(self.image.dtype),
             activation=np.repeat(self.activation, times),
+            unmoved=None,
         )
 
 
@@ -166,7 +188,7 @@ class Halves:
 
     def permuted(self, permutation: np.ndarray) -> "Halves":
         """Call class c `permutation[c]`, int (n_classes,): it takes that class's place."""
-        return self.changed(lambda half: half.relabelled(permutation[half.labels]))
+        return self.changed(lambda half: half.permuted(permutation))
 
     def changed(self, change: Callable[[Firings], Firings]) -> "Halves":
         """Change the firings of both halves; the same half stays the same half."""
@@ -311,27 +333,3 @@ def _half(
         n_classes=n_classes,
         groups=None if groups is None else groups[mask].astype(np.int32),
     )
-
-
-@compiled
-def _class_counts(
-    start: np.ndarray, label: np.ndarray, n_classes: int, limit: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    n_latents = len(start) - 1
-    first = np.zeros(n_latents + 1, np.int64)
-    entries = 0
-    for j in range(n_latents):
-        entries += min(start[j + 1] - start[j], limit, n_classes)
-    labels, counts = np.empty(entries, np.int32), np.empty(entries, np.int32)
-    position = np.full(n_classes, -1, np.int64)
-    end = 0
-    for j in range(n_latents):
-        for i in range(start[j], min(start[j + 1], start[j] + limit)):
-            c = label[i]
-            if position[c] < first[j]:  # not seen for this latent
-                position[c] = end
-                labels[end], counts[end] = c, 0
-                end += 1
-            counts[position[c]] += 1
-        first[j + 1] = end
-    return first, labels[:end].copy(), counts[:end].copy()

@@ -14,7 +14,8 @@ import numpy as np
 
 from cladescope.compiled import compiled
 from cladescope.scores.alignment import MCC_SLACK
-from cladescope.scores.halves import Halves
+from cladescope.scores.counts import CutCounts
+from cladescope.scores.halves import Firings, Halves
 from cladescope.scores.nulls import Stream
 from cladescope.taxonomy.tree import Tree
 
@@ -143,20 +144,20 @@ def held_out(
         allowed = np.ones((len(halves.scored), folds.seen.shape[1]), np.bool_)
     lists = (folds.start, folds.node)
     under, every = folds.sizes(choose.class_size)
-    latent, threshold = _choose(
-        (choose.start, choose.label, choose.activation),
+    latent, images = _choose(
+        choose.cut_counts(cutoffs, tied=True),
         lists,
         folds.first,
         folds.seen,
         under,
         every,
-        np.array(sorted(cutoffs), np.int64),
         allowed,
     )
+    threshold = _thresholds(choose, latent, images)
     rest = folds.others()
     under_rest, every_rest = rest.sizes(score.class_size)
     found = _score(
-        (score.start, score.label, score.activation),
+        (score.start, score.image, score.activation, score.labels),
         lists,
         rest.first,
         rest.seen,
@@ -189,69 +190,74 @@ def _smaller_half(draws: np.ndarray) -> np.ndarray:
     return (draws.argsort(0).argsort(0) < len(draws) // 2).astype(np.int8)
 
 
+def _thresholds(choose: Firings, latent: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Return the activation of each latent's last image, or 0 where it is any that fires it."""
+    start = choose.start[latent]
+    cut = images < choose.start[latent + 1] - start
+    last = np.where((latent >= 0) & cut, start + images - 1, -1)
+    return np.append(choose.activation, np.float32(0))[last]
+
+
 @compiled
 def _choose(
-    firings: tuple[np.ndarray, np.ndarray, np.ndarray],
+    counts: CutCounts,
     lists: tuple[np.ndarray, np.ndarray],
     first: np.ndarray,
     seen: np.ndarray,
     under: np.ndarray,
     every: np.ndarray,
-    cutoffs: np.ndarray,
     allowed: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the best latent of each node and fold, or -1, and its threshold, 0 for any firing."""
-    start, label, activation = firings
+    """Return the best latent of each node and fold, or -1, and how many of its images are taken."""
+    end, start, label, images = counts
     up_start, up_node = lists
-    n_nodes, n_folds = under.shape
-    latent = np.full((n_nodes, n_folds), -1, np.int32)
-    threshold = np.zeros((n_nodes, n_folds), np.float32)
-    best = np.full((n_nodes, n_folds), -np.inf)
-    # Of the images so far, those of seen classes: all; under the node; and all that count double
-    # as they are under the node and in the first half of all classes.
-    fired = np.zeros(n_folds, np.int64)
-    hits, doubled = np.zeros((2, n_nodes, n_folds), np.int64)
-    touched, is_touched = np.empty(n_nodes, np.int32), np.zeros(n_nodes, np.bool_)
-    for j in range(len(start) - 1):
-        n_touched, cut, due = 0, 0, False
-        fired[:] = 0
-        for i in range(start[j], start[j + 1]):
-            c = label[i]
-            for f in range(n_folds):
-                fired[f] += first[c, f]
+    (n_nodes, n_folds), n_parts = under.shape, end.shape[1]
+    latent, taken = (
+        np.full((n_nodes, n_folds), -1, np.int32),
+        np.zeros((n_nodes, n_folds), np.int64),
+    )
+    # Of the images so far, in each node: all; those of seen classes under it, and (times 2³²) these
+    # less those under it that are seen as classes outside.
+    n_images, hits_and_lead = np.zeros(n_nodes, np.int32), np.zeros(n_nodes, np.int64)
+    adds, touched = np.empty(len(up_node), np.int64), np.empty(n_nodes + 1, np.int32)
+    for f in range(n_folds):
+        for c in range(len(first)):
             for u in range(up_start[c], up_start[c + 1]):
-                v = up_node[u]
-                if not is_touched[v]:
-                    is_touched[v] = True
-                    hits[v], doubled[v] = 0, 0
-                    touched[n_touched] = v
-                    n_touched += 1
-                for f in range(n_folds):
-                    hits[v, f] += seen[u, f]
-                    doubled[v, f] += first[c, f]
-            if cut < len(cutoffs) and i + 1 - start[j] == cutoffs[cut]:
-                due, cut = True, cut + 1
-            last = i + 1 == start[j + 1]
-            if not last and (not due or activation[i + 1] == activation[i]):
-                continue
-            due = False
-            for t in range(n_touched):
-                v = touched[t]
-                for f in range(n_folds):
-                    if allowed[j, f] and hits[v, f] > 0:
-                        r = fired[f] - doubled[v, f] + hits[v, f]
-                        mcc = _mcc(hits[v, f], r, under[v, f], every[v, f])
-                        if mcc > best[v, f] + MCC_SLACK:
-                            best[v, f], latent[v, f] = mcc, j
-                            threshold[v, f] = 0 if last else activation[i]
-        for t in range(n_touched):
-            is_touched[touched[t]] = False
-    return latent, threshold
+                adds[u] = seen[u, f] + (np.int64(seen[u, f] - first[c, f]) << 32)
+        best = np.full(n_nodes, -np.inf)
+        # No MCC is above hits / √(under · r), so that none is better while hits² ≤ r times this.
+        bound = np.zeros(n_nodes)
+        for j in np.flatnonzero(allowed[:, f]):
+            n_touched, fired = 0, 0
+            for p in range(n_parts):
+                if end[j, p] == 0:
+                    continue
+                row = j * n_parts + p
+                for e in range(start[row], start[row + 1]):
+                    c, n = label[e], images[e]
+                    fired += n * first[c, f]
+                    for u in range(up_start[c], up_start[c + 1]):
+                        v = up_node[u]
+                        # Without a branch: whether a node is new is hard to foresee.
+                        touched[n_touched] = v
+                        n_touched += n_images[v] == 0
+                        n_images[v] += n
+                        hits_and_lead[v] += n * adds[u]
+                for v in touched[:n_touched]:
+                    hits, r = hits_and_lead[v] & 0xFFFFFFFF, fired + (hits_and_lead[v] >> 32)
+                    if hits * hits > bound[v] * r:
+                        mcc = _mcc(hits, r, under[v, f], every[v, f])
+                        if mcc > best[v] + MCC_SLACK:
+                            best[v], latent[v, f], taken[v, f] = mcc, j, end[j, p]
+                            bound[v] = max(mcc, 0.0) ** 2 * under[v, f]
+            for v in touched[:n_touched]:
+                n_images[v], hits_and_lead[v] = 0, 0
+    return latent, taken
 
 
 @compiled
 def _score(
-    firings: tuple[np.ndarray, np.ndarray, np.ndarray],
+    firings: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     lists: tuple[np.ndarray, np.ndarray],
     first: np.ndarray,
     seen: np.ndarray,
@@ -261,7 +267,7 @@ def _score(
     threshold: np.ndarray,
 ) -> np.ndarray:
     """Return the MCC of each node's and fold's latent."""
-    start, label, activation = firings
+    start, image, activation, labels = firings
     up_start, up_node = lists
     n_nodes, n_folds = under.shape
     # For each node and class: the pair's position, or -1 outside of the node.
@@ -279,9 +285,10 @@ def _score(
             for i in range(start[j], start[j + 1]):
                 if activation[i] < threshold[v, f]:
                     break
-                u = pair[v, label[i]]
+                c = labels[image[i]]
+                u = pair[v, c]
                 if u < 0:
-                    r += first[label[i], f]
+                    r += first[c, f]
                 elif seen[u, f]:
                     hits += 1
                     r += 1

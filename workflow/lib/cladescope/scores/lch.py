@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cladescope.compiled import compiled
-from cladescope.scores.halves import ClassCounts, Halves
+from cladescope.scores.counts import ClassCounts
+from cladescope.scores.halves import Halves
 from cladescope.taxonomy.tree import INTERNAL, PairTables, Tree
 
 # Slack for turning a share of images into a whole number of them: 0.55 x 100 is 55.00000000000001.
@@ -35,10 +36,8 @@ def locate(halves: Halves, tree: Tree, tau: float, rho: float) -> Located:
     ties go to the first in node order. Source: arXiv 2505.15970, with the share tau added.
     """
     n_chosen = np.minimum(halves.choose.n_firing, halves.top_n)
-    lch, lch_tau = (
-        lowest_common(halves.choose_top, images_needed(n_chosen, share), tree)
-        for share in (1.0, tau)
-    )
+    needed = np.array([images_needed(n_chosen, share) for share in (1.0, tau)])
+    lch, lch_tau = lowest_common(halves.choose_top, needed, tree)
     inside, n_classes, squares = under_node(halves.top, tree, lch_tau)
     n_top = np.minimum(halves.score.n_firing, halves.top_n)
     # To cover most classes says nothing: random images do.
@@ -74,11 +73,11 @@ def lowest_common(top: ClassCounts, needed: np.ndarray, tree: Tree) -> np.ndarra
     Parameters
     ----------
     top, needed
-        Classes of the images, and real (n_latents,) numbers of images.
+        Classes of the images, and real (n_latents,) or (n, n_latents) numbers of images.
 
     Returns
     -------
-    int32 (n_latents,): position in the tree, -1 without images.
+    int32, in the shape of `needed`: position in the tree, -1 without images.
 
     See Also
     --------
@@ -99,7 +98,8 @@ def lowest_common(top: ClassCounts, needed: np.ndarray, tree: Tree) -> np.ndarra
     >>> [(taxonomy.nodes[tree.node[node]], int(tree.height[node])) for node in found]
     [('p', 1), ('a', 0)]
     """
-    return _lowest_common(top, needed, tree.upward, len(tree.node))
+    found = _lowest_common(top, np.atleast_2d(needed).T.copy(), tree.upward, len(tree.node))
+    return found.T.reshape(needed.shape)
 
 
 def active_coverage(halves: Halves, tree: Tree, node: np.ndarray, rho: float) -> np.ndarray:
@@ -136,7 +136,7 @@ def active_coverage(halves: Halves, tree: Tree, node: np.ndarray, rho: float) ->
     [[1.0], [0.5]]
     """
     needed = images_needed(halves.score.class_size, rho)
-    n_active = _active_under(halves.firing, needed, tree.covers, node)
+    n_active = _active_under(halves.firing, needed, tree.classes, node)
     return n_active / tree.n_leaves[node]
 
 
@@ -194,7 +194,7 @@ def under_node(
     top: ClassCounts, tree: Tree, node: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Count each latent's images and classes under its node, and sum the squared class counts."""
-    return _under_node(top, tree.covers, node)
+    return _under_node(top, tree.classes, node)
 
 
 class PairScores(NamedTuple):
@@ -233,40 +233,35 @@ def score_pairs(top: ClassCounts, tables: PairTables) -> PairScores:
     >>> [float(values[0]) for values in score_pairs(top, tree.pair_tables())]
     [1.0, 1.0, 0.75]
     """
-    n_pairs = image_pairs(top)
-    of_one_class = np.add.reduceat(
-        np.append(top.images.astype(np.int64) * (top.images - 1) // 2, 0), top.start[:-1]
-    )
-    of_one_class[np.diff(top.start) == 0] = 0
+    n_pairs, of_one_class = image_pairs(top)
+    height, contracted, similarity = _pair_sums(top, *tables)
     with np.errstate(invalid="ignore", divide="ignore"):
         return PairScores(
-            pair_sums(top, tables.height) / n_pairs,
-            pair_sums(top, tables.height_contracted) / n_pairs,
-            (of_one_class + pair_sums(top, tables.similarity)) / (of_one_class + n_pairs),
+            height / n_pairs,
+            contracted / n_pairs,
+            (of_one_class + similarity) / (of_one_class + n_pairs),
         )
 
 
-def image_pairs(top: ClassCounts) -> np.ndarray:
-    """float64 (n_latents,): pairs of images of different classes in each top set."""
-    n_classes = int(top.label.max(initial=0)) + 1
-    return pair_sums(top, np.ones((n_classes, n_classes), np.uint8))
-
-
-def pair_sums(top: ClassCounts, table: np.ndarray) -> np.ndarray:
-    """Sum a table's entry over the pairs of images of different classes of each latent.
-
-    Parameters
-    ----------
-    top
-        Classes of the top sets.
-    table
-        Real (n_classes, n_classes), symmetric.
+def image_pairs(top: ClassCounts) -> tuple[np.ndarray, np.ndarray]:
+    """Count the pairs of images in each top set: of different classes, and of one.
 
     Returns
     -------
-    float64 (n_latents,), exact for whole numbers.
+    Two float64 (n_latents,), whole numbers.
+
+    Examples
+    --------
+    >>> top = ClassCounts(np.array([0, 2]), np.array([0, 1]), np.array([3, 1]))
+    >>> [pairs.tolist() for pairs in image_pairs(top)]
+    [[3.0], [3.0]]
     """
-    return _pair_sums(top, table)
+    latent = np.repeat(np.arange(len(top.start) - 1), np.diff(top.start))
+    n_images, squares = (
+        np.bincount(latent, top.images.astype(np.float64) ** power, minlength=len(top.start) - 1)
+        for power in (1, 2)
+    )
+    return (n_images**2 - squares) / 2, (squares - n_images) / 2
 
 
 @compiled
@@ -275,15 +270,16 @@ def _lowest_common(
 ) -> np.ndarray:
     start, label, count = top
     up_start, up_node = upward
-    lowest = np.full(len(start) - 1, -1, np.int32)
+    lowest = np.full(needed.shape, -1, np.int32)
     images = np.zeros(n_nodes, np.int64)
-    for j in range(len(lowest)):
+    for j in range(len(needed)):
         for i in range(start[j], start[j + 1]):
             for u in range(up_start[label[i]], up_start[label[i] + 1]):
                 v = up_node[u]
                 images[v] += count[i]
-                if images[v] >= needed[j] and (lowest[j] < 0 or v < lowest[j]):
-                    lowest[j] = v
+                for k in range(needed.shape[1]):
+                    if images[v] >= needed[j, k] and (lowest[j, k] < 0 or v < lowest[j, k]):
+                        lowest[j, k] = v
         for i in range(start[j], start[j + 1]):
             for u in range(up_start[label[i]], up_start[label[i] + 1]):
                 images[up_node[u]] = 0
@@ -292,44 +288,51 @@ def _lowest_common(
 
 @compiled
 def _active_under(
-    firing: ClassCounts, needed: np.ndarray, covers: np.ndarray, node: np.ndarray
+    firing: ClassCounts, needed: np.ndarray, classes: np.ndarray, node: np.ndarray
 ) -> np.ndarray:
     start, label, count = firing
     active = np.zeros(len(start) - 1, np.int64)
     for j in range(len(active)):
         for i in range(start[j], start[j + 1]):
-            if count[i] >= needed[label[i]] and covers[label[i], node[j]]:
+            if count[i] >= needed[label[i]] and classes[node[j], label[i]]:
                 active[j] += 1
     return active
 
 
 @compiled
 def _under_node(
-    top: ClassCounts, covers: np.ndarray, node: np.ndarray
+    top: ClassCounts, classes: np.ndarray, node: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     start, label, count = top
     n = len(start) - 1
-    images, classes, squares = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
+    images, n_classes, squares = np.zeros((3, n), np.int64)
     for j in range(n):
         for i in range(start[j], start[j + 1]):
-            if node[j] >= 0 and covers[label[i], node[j]]:
+            if node[j] >= 0 and classes[node[j], label[i]]:
                 images[j] += count[i]
-                classes[j] += 1
+                n_classes[j] += 1
                 squares[j] += count[i] * count[i]
-    return images, classes, squares
+    return images, n_classes, squares
 
 
 @compiled
-def _pair_sums(top: ClassCounts, table: np.ndarray) -> np.ndarray:
+def _pair_sums(
+    top: ClassCounts, height: np.ndarray, contracted: np.ndarray, similarity: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sum the tables' entries over the pairs of images of different classes of each latent."""
     start, label, count = top
-    result = np.zeros(len(start) - 1)
-    for j in range(len(result)):
-        total = 0.0
+    n = len(start) - 1
+    heights, contracted_heights, similarities = np.zeros((3, n))
+    for j in range(n):
+        sum_h, sum_c, sum_s = 0, 0, 0.0
         for a in range(start[j], start[j + 1]):
-            row = table[label[a]]
-            part = 0.0
+            c, part_h, part_c, part_s = label[a], 0, 0, 0.0
             for b in range(a + 1, start[j + 1]):
-                part += count[b] * row[label[b]]
-            total += count[a] * part
-        result[j] = total
-    return result
+                part_h += count[b] * height[c, label[b]]
+                part_c += count[b] * contracted[c, label[b]]
+                part_s += count[b] * similarity[c, label[b]]
+            sum_h += count[a] * part_h
+            sum_c += count[a] * part_c
+            sum_s += count[a] * part_s
+        heights[j], contracted_heights[j], similarities[j] = sum_h, sum_c, sum_s
+    return heights, contracted_heights, similarities

@@ -10,7 +10,8 @@ import numpy as np
 from cladescope.compiled import compiled
 from cladescope.names import SCORES
 from cladescope.scores.alignment import Alignment, align
-from cladescope.scores.halves import ClassCounts, Halves
+from cladescope.scores.counts import ClassCounts
+from cladescope.scores.halves import Halves
 from cladescope.scores.lch import Located, locate, score_pairs
 from cladescope.taxonomy.tree import INTERNAL, LEAF, PairTables, Tree
 

@@ -1,7 +1,5 @@
 """Null draws: what the scores would be if the classes sat elsewhere in the tree, or anywhere.
 
-`PairNull` says which latents are hierarchical beyond chance, and which would be under a draw.
-
 Permuted leaves: the classes that are leaves change places in the tree. It keeps how selective each
 latent is for classes and destroys only the hierarchy, so it is the null that a claim about
 hierarchy has to beat. Shuffled labels: the images change classes, which destroys both. Random
@@ -10,23 +8,15 @@ latents. The same draws serve all latents, and all dictionaries with the same se
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
-from itertools import islice
 
 import numpy as np
 
-from cladescope.compiled import compiled
-from cladescope.scores.halves import ClassCounts, Halves
-from cladescope.scores.lch import image_pairs, pair_sums
+from cladescope.scores.halves import Halves
 from cladescope.taxonomy.tree import Tree
 
 # Ends of an interval over draws, in percent.
 INTERVAL = (2.5, 97.5)
-ENOUGH = 10
-"""Draws at or below the observed that settle a p-value: its standard error is a third of it."""
-FURTHER = 1000
-"""Draws between two looks at which latents need more."""
 
 
 class Stream(IntEnum):
@@ -39,6 +29,7 @@ class Stream(IntEnum):
     FOLDS = 5
     SUBSETS = 6
     ABSORPTION = 8
+    PAIRS = 9
 
 
 def leaf_permutations(tree: Tree, seed: int) -> Iterator[np.ndarray]:
@@ -127,124 +118,3 @@ def summarise(name: str, observed: float, draws: np.ndarray) -> dict[str, float 
         f"{key}_high": float(high),
         f"{key}_p": float(p_value),
     }
-
-
-@dataclass(frozen=True, eq=False)
-class PairNull:
-    """Pair-LCH of each latent and of its permuted-leaf draws, as sums over pairs of images."""
-
-    n_pairs: np.ndarray
-    """float64 (n_latents,): pairs of images of different classes."""
-    observed: np.ndarray
-    """float64 (n_latents,)."""
-    draws: np.ndarray
-    """float32 (draws, n_latents): whole numbers, exact below 2²⁴."""
-    p_value: np.ndarray
-    """float64 (n_latents,): of the observed pair-LCH; NaN if the top set has one class."""
-    q_value: np.ndarray
-    """float64 (n_latents,): Benjamini-Hochberg; NaN likewise."""
-    fdr: float
-
-    @classmethod
-    def of(
-        cls,
-        halves: Halves,
-        heights: np.ndarray,
-        permutations: Iterator[np.ndarray],
-        draws: int,
-        fdr: float,
-    ) -> "PairNull":
-        """Sum the heights of the LCH of two classes over the pairs of each top set.
-
-        A latent's p-value is (1 + low) / (1 + draws), where `low` draws have a pair-LCH at or below
-        the observed. If fewer than `ENOUGH` do, the latent gets further draws until `ENOUGH` do,
-        and p is `ENOUGH` / draws (Besag & Clifford 1991, Sequential Monte Carlo p-values); or until
-        every latent that goes on is significant among all as it stands.
-
-        Parameters
-        ----------
-        heights
-            Whole numbers (n_classes, n_classes): of the LCH of two classes.
-        permutations
-            As `leaf_permutations` draws them.
-        draws
-            Permutations that serve all latents; 0 tests none of them.
-        fdr
-            A latent is significant if its q-value is below this.
-
-        Raises
-        ------
-        ValueError
-            If the top sets are so large that a sum would not be exact.
-        """
-        top = halves.top
-        if int(heights.max()) * halves.top_n**2 / 2 >= 2**24:
-            raise ValueError(f"scores.top_n: {halves.top_n} is too large; at most 1000 is sensible")
-        n_pairs, observed = image_pairs(top), pair_sums(top, heights)
-        drawn = np.empty((draws, len(observed)), np.float32)
-        for draw, permutation in enumerate(islice(permutations, draws)):
-            drawn[draw] = pair_sums(top.permuted(permutation), heights)
-        low = (drawn <= observed).sum(0)
-        tested = (n_pairs > 0) & (draws > 0)
-        p_value = np.where(tested, (1 + low) / (1 + draws), np.nan)
-        going = np.flatnonzero(tested & (low < ENOUGH))
-        while len(going) and not (benjamini_hochberg(p_value)[going] < fdr).all():
-            further = np.array([*islice(permutations, FURTHER)], np.int32)
-            _draw_further(top, heights, observed, further, draws, going, low, p_value)
-            draws += FURTHER
-            going = going[low[going] < ENOUGH]
-        return cls(n_pairs, observed, drawn, p_value, benjamini_hochberg(p_value), fdr)
-
-    @property
-    def mean(self) -> np.ndarray:
-        """float64 (n_latents,): mean pair-LCH over the draws; NaN without pairs or draws."""
-        if not len(self.draws):
-            return np.full(len(self.observed), np.nan)
-        return _or_nan(self.draws.mean(0, dtype=np.float64), self.n_pairs)
-
-    def significant(self, draw: int | None = None) -> np.ndarray:
-        """bool (n_latents,): the latents with a q-value below `fdr`, or those of a draw.
-
-        A draw is exchangeable with the observed under the null, so its p-value is its rank among
-        the draws. It has to be as small as the largest one that is significant as observed.
-        """
-        found = self.q_value < self.fdr
-        if draw is None:
-            return found
-        rank = (self.draws <= self.draws[draw]).mean(0)
-        return (self.n_pairs > 0) & (rank <= self.p_value[found].max(initial=0.0))
-
-
-@compiled
-def _draw_further(
-    top: ClassCounts,
-    heights: np.ndarray,
-    observed: np.ndarray,
-    permutations: np.ndarray,
-    draws: int,
-    latents: np.ndarray,
-    low: np.ndarray,
-    p_value: np.ndarray,
-) -> None:
-    """Go on with the draws of some latents: changes `low` and `p_value` in place."""
-    start, label, count = top
-    for j in latents:
-        for draw in range(len(permutations)):
-            place, total = permutations[draw], 0.0
-            for a in range(start[j], start[j + 1]):
-                row = heights[place[label[a]]]
-                for b in range(a + 1, start[j + 1]):
-                    total += count[a] * count[b] * row[place[label[b]]]
-                if total > observed[j]:
-                    break
-            low[j] += total <= observed[j]
-            if low[j] == ENOUGH:
-                p_value[j] = ENOUGH / (draws + draw + 1)
-                break
-        else:
-            p_value[j] = (1 + low[j]) / (1 + draws + len(permutations))
-
-
-def _or_nan(total: np.ndarray, n: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(n > 0, total / n, np.nan)

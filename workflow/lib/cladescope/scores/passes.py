@@ -21,6 +21,7 @@ from cladescope.scores.relations import (
 )
 from cladescope.scores.spec import ScoreSpec
 from cladescope.taxonomy.tree import PairTables, Tree
+from cladescope.threads import in_order
 
 NORMAL_95 = 1.96
 
@@ -47,6 +48,8 @@ class Scorer:
     tables: PairTables
     spec: ScoreSpec
     relations: Relations
+    threads: int = 1
+    """Passes at a time; results do not depend on it."""
 
     def score(self, halves: Halves, significant: np.ndarray, folds: Folds) -> Result:
         """Score the dictionary's firings, or the same with other labels.
@@ -89,10 +92,9 @@ class Scorer:
         drawn anew, within their half; there are no intervals if a half is a single group.
         """
         random = np.random.default_rng((self.spec.seed, Stream.BOOTSTRAP))
-        resamples = [
-            self.means(self.halves.changed(lambda half: half.resampled(random)))
-            for _ in range(self.spec.bootstrap_draws if self.halves.can_resample else 0)
-        ]
+        draws = self.spec.bootstrap_draws if self.halves.can_resample else 0
+        drawn = (self.halves.changed(lambda half: half.resampled(random)) for _ in range(draws))
+        resamples = [*in_order(self.means, drawn, self.threads)]
         ends: dict[str, float | None] = {}
         for name in (name for name, score in SCORES.items() if score.interval):
             values = np.array([means[name] for means in resamples])
@@ -110,7 +112,8 @@ class Scorer:
             nulls |= summarise(name, observed.means[name], values)
         draws = self.spec.shuffle_draws
         for null, draws_of in ((SHUFFLED, shuffled_labels), (RANDOM, random_images)):
-            drawn = [self.means(h) for h in draws_of(self.halves, draws, self.spec.seed)]
+            arranged = draws_of(self.halves, draws, self.spec.seed)
+            drawn = [*in_order(self.means, arranged, self.threads)]
             for name in with_null(null):
                 values = np.array([means[name] for means in drawn])
                 nulls[f"{name}_null_{null}"] = or_none(mean_of(values))

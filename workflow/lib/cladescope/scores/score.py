@@ -7,6 +7,7 @@ pairs of images, `alignment.py` the best nodes, `relations.py` looks at pairs of
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -33,7 +34,8 @@ from cladescope.scores.held_out import (
     random_subsets,
 )
 from cladescope.scores.measure import mean_of
-from cladescope.scores.nulls import PairNull, leaf_permutations
+from cladescope.scores.nulls import leaf_permutations
+from cladescope.scores.pair_null import PairNull
 from cladescope.scores.passes import Result, Scorer, or_none
 from cladescope.scores.relations import contained_latents, soft_absorption_at_random
 from cladescope.scores.sensitivity import sensitivity
@@ -48,6 +50,7 @@ from cladescope.scores.tables import (
 )
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import LEAF, Tree
+from cladescope.threads import in_order
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +90,12 @@ def score_dictionary(
     taxonomy: Taxonomy,
     spec: ScoreSpec | None = None,
     groups: np.ndarray | None = None,
+    threads: int = 1,
 ) -> DictionaryScores:
     """Score a dictionary's latents against the class hierarchy, beside the nulls.
 
-    Time is linear in non-zeros and in draws, memory in non-zeros; deterministic from `spec.seed`.
+    Time is linear in non-zeros and in draws, memory in non-zeros and threads; deterministic from
+    `spec.seed`, whatever the number of threads.
 
     Parameters
     ----------
@@ -105,6 +110,8 @@ def score_dictionary(
     groups
         Int (n_images,), from 0: images of a group come into the same half and are drawn anew
         together. None: each for itself.
+    threads
+        Passes that run side by side.
 
     Raises
     ------
@@ -120,14 +127,14 @@ def score_dictionary(
     level = can_level(labels, n_classes, separate=spec.split_selection)
     parts = split_halves(labels, spec.seed, groups, separate=spec.split_selection, level=level)
     if level:
-        _warn_of_sizes(labels, parts)
+        _warn_of_sizes(labels, parts, taxonomy.leaves)
     else:
-        few = ", ".join(taxonomy.leaves[c] for c in np.flatnonzero(size == size.min())[:5])
+        fewest = ", ".join(taxonomy.leaves[c] for c in np.flatnonzero(size == size.min())[:5])
         log.warning(
             "%s: %d images, where the largest class has %d: classes cannot be levelled in size, so "
             "that permuted leaves are no null, and p-values and permuted nulls are left out; add "
             "images of these classes, or leave them out",
-            few,
+            fewest,
             size.min(),
             size.max(),
         )
@@ -137,17 +144,19 @@ def score_dictionary(
     halves = halve(ranked, labels, n_classes, spec.top_n, parts, groups)
     tables = tree.pair_tables()
     permutations = leaf_permutations(tree, spec.seed)
-    null = PairNull.of(halves, tables.height, permutations, spec.p_draws, spec.fdr)
+    null = PairNull.of(halves, tables.height, permutations, spec.p_draws, spec.fdr, threads)
     n_rearranged = max(spec.null_draws, spec.sensitivity.draws)
     rearranged = [*islice(leaf_permutations(tree, spec.seed), n_rearranged)]
-    scorer = Scorer(halves, tree, tables, spec, contained_latents(halves.score))
+    scorer = Scorer(halves, tree, tables, spec, contained_latents(halves.score), threads)
 
     folds = Folds.of(tree, N_FOLDS, spec.seed)
     observed = scorer.score(halves, null.significant(), folds)
-    permuted = [
-        scorer.score(halves.permuted(permutation), null.significant(draw), folds.some(NULL_FOLDS))
-        for draw, permutation in enumerate(rearranged[: spec.null_draws])
-    ]
+    few = folds.some(NULL_FOLDS)
+
+    def score_permuted(draw: int) -> Result:
+        return scorer.score(halves.permuted(rearranged[draw]), null.significant(draw), few)
+
+    permuted = [*in_order(score_permuted, range(spec.null_draws), threads)]
     beyond = above_null(observed, permuted, tree)
     together = coalitions(halves, tree)
     at_random = soft_absorption_at_random(halves.score, observed.edges, tree, spec.seed)
@@ -173,6 +182,7 @@ def score_dictionary(
                 tree,
                 spec.sensitivity,
                 rearranged,
+                threads,
             )
         ),
         scores={
@@ -185,7 +195,7 @@ def score_dictionary(
             **{name: or_none(value) for name, value in observed.means.items()},
             "held_out_matched": or_none(_matched(halves, folds, spec)),
             "node_recovery_above_null": or_none(mean_of(beyond)),
-            **dict(zip(COALITIONS, map(or_none, mean_over(together, 0)), strict=True)),
+            **dict(zip(COALITIONS, map(or_none, mean_over(together.f1, 0)), strict=True)),
             "soft_absorption_at_random": or_none(mean_of(at_random)),
             **scorer.intervals(observed),
             **scorer.nulls(observed, permuted),
@@ -193,12 +203,30 @@ def score_dictionary(
     )
 
 
-def _warn_of_sizes(labels: np.ndarray, parts: tuple[np.ndarray, np.ndarray]) -> None:
-    """Log how many images are left out, and whether classes differ in size for all that."""
-    n_images = int((parts[0] | parts[1]).sum())
+def _warn_of_sizes(
+    labels: np.ndarray, parts: tuple[np.ndarray, np.ndarray], wnids: Sequence[str]
+) -> None:
+    """Log how many images are left out and why, and whether classes differ in size for all that."""
+    n_images, size = int((parts[0] | parts[1]).sum()), np.bincount(labels, minlength=len(wnids))
     if n_images < len(labels):
-        rule = "as many of each class as the smallest has"
-        log.warning("%d of %d images are scored: %s", n_images, len(labels), rule)
+        log.warning(
+            "%d of %d images are scored, %.0f%% are left out: as many of each class as the "
+            "smallest has",
+            n_images,
+            len(labels),
+            100 * (1 - n_images / len(labels)),
+        )
+        small = np.flatnonzero(size < np.median(size) / 2)
+        if len(small):
+            small = small[np.argsort(size[small], kind="stable")]
+            log.warning(
+                "the median class has %g images; %d classes have less than half of that, which "
+                "costs all others theirs: %s; add images of these classes, or leave them out of "
+                "the dataset",
+                np.median(size),
+                len(small),
+                ", ".join(f"{wnids[c]} ({size[c]})" for c in small[:5]),
+            )
     sizes = [np.bincount(labels[part], minlength=labels.max() + 1) for part in parts]
     if any(size.min() < size.max() for size in sizes):
         least, most = min(size.min() for size in sizes), max(size.max() for size in sizes)
@@ -282,7 +310,7 @@ def _census(
         "n_scored": n_scored,
         "n_rare": n_live - n_scored,
         "n_dead": codes.width - n_live,
-        "n_hierarchical": int(observed.hierarchical.sum()),
+        "n_hierarchical": None if significant is None else int(observed.hierarchical.sum()),
         "significant_share": None
         if significant is None or not n_scored
         else float(significant.mean()),

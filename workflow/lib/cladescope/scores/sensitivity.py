@@ -6,6 +6,7 @@ should be read without this table.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from cladescope.scores.halves import Halves
 from cladescope.scores.lch import active_coverage, locate
 from cladescope.scores.measure import mean_of
 from cladescope.taxonomy.tree import Tree
+from cladescope.threads import in_order
 
 SENSITIVE = {name: str(score.column) for name, score in SCORES.items() if score.sensitive}
 """The scores of the table, with the column that each is the mean of."""
@@ -35,6 +37,7 @@ def sensitivity(
     tree: Tree,
     spec: SensitivitySpec,
     permutations: Sequence[np.ndarray],
+    threads: int = 1,
 ) -> list[dict[str, float | int | None]]:
     """Score the dictionary at every point of the grid.
 
@@ -56,7 +59,8 @@ def sensitivity(
         halves = halves_of(top_n)
         arranged = [halves, *map(halves.permuted, permutations[: spec.draws])]
         for tau in spec.tau:
-            passes = [_scores(one, tree, tau, spec.rho) for one in arranged]
+            scores = partial(_scores, tree=tree, tau=tau, rhos=spec.rho)
+            passes = [*in_order(scores, arranged, threads)]
             for rho in spec.rho:
                 row: dict[str, float | int | None] = {"top_n": top_n, "tau": tau, "rho": rho}
                 row["n_scored"] = len(halves.scored)

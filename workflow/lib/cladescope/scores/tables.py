@@ -11,6 +11,7 @@ import pyarrow as pa
 from cladescope.codes.codes import Codes
 from cladescope.names import COALITIONS
 from cladescope.scores.by_size import BY_SIZE, node_values
+from cladescope.scores.coalitions import Coalitions
 from cladescope.scores.halves import Halves
 from cladescope.scores.held_out import mean_over
 from cladescope.scores.nulls import INTERVAL
@@ -84,6 +85,7 @@ NODE_SCHEMA = pa.schema(
         "own_best": pa.bool_(),
         "held_out": pa.float64(),
         **{name: pa.float64() for name in COALITIONS},
+        "coalition": pa.string(),
         "best_mcc_null_permuted": pa.float64(),
         "best_mcc_null_permuted_high": pa.float64(),
         "recovered_null_permuted": pa.float64(),
@@ -184,7 +186,7 @@ def latent_table(
 def node_table(
     observed: Result,
     permuted: Sequence[Result],
-    together: np.ndarray,
+    together: Coalitions,
     scored: np.ndarray,
     class_size: np.ndarray,
     tree: Tree,
@@ -238,7 +240,11 @@ def node_table(
             "recovered": alignment.finders[inner] > 0,
             "own_best": alignment.own_finders[inner] > 0,
             "held_out": values["held_out"],
-            **dict(zip(COALITIONS, together.T, strict=True)),
+            **dict(zip(COALITIONS, together.f1.T, strict=True)),
+            "coalition": np.array(
+                [" ".join(map(str, scored[row[row >= 0]])) or None for row in together.latents],
+                object,
+            ),
             **null,
         },
         NODE_SCHEMA,

@@ -3,14 +3,15 @@
 `docs/evidence.md` says which claim needs which of the numbers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from cladescope.names import ABLATION, BASELINES, labels
+from cladescope.names import ABLATION, BASELINES, LEAF, OTHER, WITHIN, labels
 from cladescope.scores.by_size import BY_SIZE, SIZES
-from cladescope.summary.trends import ARM, KIND, across_layers
+from cladescope.scores.contrasts import OVER_LARGER, OVER_LEAF, SHARED
+from cladescope.summary.trends import ARM, KIND, LEAST_SEEDS, across_layers, seed_margin
 from cladescope.sweep import SPARSITY, SUPERVISED
 
 SCORES = (
@@ -30,6 +31,16 @@ HEADLINE = ("held_out", "own_best_recovery", "node_recovery", "fve")
 ABLATED = ("selectivity", "projected")
 """Of ablation, in the headline too."""
 SHOWN_NULLS = ("permuted", "directions", "shrunk")
+PAIR_CELLS = {
+    "of the node's images fire them (share)": (SHARED, SHARED, "fires"),
+    "answer to what the classes share (TAPA)": (SHARED, SHARED, "answer"),
+    "to what one class has of its own": (SHARED, LEAF, "answer"),
+    "to the shared part rather than the own": (SHARED, OVER_LEAF, "answer"),
+    "the same where the own part is the larger change": (SHARED, OVER_LARGER, "answer"),
+    "nodes that share nothing: to a part of others": ("unshared", OTHER, "answer"),
+    "changes from class to class within the node": (SHARED, WITHIN, "flips"),
+}
+"""Of the table `pairs.csv`: nodes, contrast and measure."""
 NAMES = {"topk": "TopK SAE", **BASELINES}
 
 
@@ -38,22 +49,28 @@ def evidence_page(
     sizes: pd.DataFrame,
     probes: pd.DataFrame,
     gains: pd.DataFrame,
+    pairs: pd.DataFrame | None = None,
     ablation: pd.DataFrame | None = None,
 ) -> str:
     """Return the page: the backbone's own hierarchy, the dictionaries', what the model uses.
 
     Parameters
     ----------
-    metrics, sizes, probes, gains, ablation
-        The tables `metrics.csv`, `sizes.csv.gz`, `probe_nodes.csv`, `gains.csv` and `ablation.csv`;
-        None where nothing is ablated.
+    metrics, sizes, probes, gains
+        The tables `metrics.csv`, `sizes.csv.gz`, `probe_nodes.csv` and `gains.csv`.
+    pairs, ablation
+        The tables `pairs.csv` and `ablation.csv`, where there are pairs and something is ablated.
     """
     short = headline(metrics, probes, ablation)
     metrics = metrics.assign(kind=_kinds(across_layers(metrics)))
     gains = gains.assign(kind=_kinds(gains))
     parts = [
-        "# What this study shows\n\nA number is the mean over seeds; in brackets the least and the "
-        "largest. After “null”: the mean over permutations of the leaves.",
+        "# What this study shows\n\nA number is a mean over dictionaries that differ in the seed "
+        "(below, “In short”: also in width and sparsity). After “±” half of the 95% interval over "
+        "three seeds or more (Student's t; backbone and images stay the same), else in brackets "
+        "the least and the largest, where these differ. After “null”: the mean over permutations "
+        "of the leaves. What each score is, and what would get the same number without a "
+        "hierarchy: `docs/scores.md` and `docs/evidence.md` of Cladescope.",
         short,
     ]
     parts += ["## Does the backbone hold the hierarchy?", _probes(metrics, probes)]
@@ -73,6 +90,8 @@ def evidence_page(
         added = gains[gains["experiment"].eq(experiment) & gains["token"].eq(token)]
         if len(added):
             parts += [f"What training adds to its own start, layer {layer}:", _gains(added, layer)]
+    if pairs is not None:
+        parts += _pairs(pairs)
     if ablation is not None:
         parts += _ablation(ablation.assign(kind=_kinds(ablation)))
     return "\n\n".join(parts) + "\n"
@@ -98,17 +117,17 @@ def headline(
     ceiling = probes[probes["experiment"].eq(first["experiment"]) & probes["layer"].eq(layer)]
     ceiling = ceiling[ceiling["token"] == first["token"]]
     means = ceiling[["probe_held_out", "probe_held_out_null_permuted"]].mean()
-    words = [*labels(*HEADLINE).values()]
+    words = ["dictionaries", *labels(*HEADLINE).values()]
     if ablation is not None:
         ablation = ablation[ablation["size"].eq("all")]
         ablation = ablation[ablation["n_latents"] == ablation["n_latents"].min()]
         words += [ABLATION[score] for score in ABLATED]
     held_out = f"{number(means.iloc[0])} null {number(means.iloc[1])}"
-    found = [["linear probe", held_out, *[""] * (len(words) - 1)]]
+    found = [["linear probe", "", held_out, *[""] * (len(words) - 2)]]
     for (weights, variant), part in kept.groupby(["weights", "variant"], sort=False):
         name = NAMES.get(str(variant), str(variant))
         name += ", random backbone" if weights == "random" else ""
-        cells = [with_null(part, score) for score in HEADLINE]
+        cells = [f"{len(part)}", *(with_null(part, score) for score in HEADLINE)]
         if ablation is not None:
             mine = ablation[ablation["dictionary"].isin(part["dictionary"])]
             cells += [with_null(mine, score) for score in ABLATED]
@@ -150,14 +169,14 @@ def _probes(metrics: pd.DataFrame, probes: pd.DataFrame) -> str:
 
 def _by_kind(rows: pd.DataFrame, scores: Sequence[str], words: Mapping[str, str]) -> str:
     found = [
-        [str(kind), span(part["n_scored"], 0), *(with_null(part, score) for score in scores)]
+        [str(kind), span(part, "n_scored", 0), *(with_null(part, score) for score in scores)]
         for kind, part in rows.groupby("kind", sort=False)
     ]
     return table_of(["dictionary", "scored latents", *words.values()], found)
 
 
 def _by_size(rows: pd.DataFrame, sizes: pd.DataFrame) -> str:
-    table = rows[["dictionary", "kind"]].merge(sizes, on="dictionary")
+    table = rows[["dictionary", "kind", *KIND, "seed"]].merge(sizes, on="dictionary")
     shown = [size for size in SIZES if (table.loc[table["size"] == size, "n_nodes"] > 0).any()]
     count = {size: table.loc[table["size"] == size, "n_nodes"].iloc[0] for size in shown}
     found = []
@@ -167,6 +186,28 @@ def _by_size(rows: pd.DataFrame, sizes: pd.DataFrame) -> str:
             found.append([str(kind), labels(score)[score], *cells])
     header = ["dictionary", "score", *(f"{size} ({count[size]} nodes)" for size in shown)]
     return table_of(header, found)
+
+
+def _pairs(pairs: pd.DataFrame) -> Iterator[str]:
+    """What latents do on pairs of images that differ in one thing, at each arm's deepest layer."""
+    pairs = pairs.assign(kind=_kinds(across_layers(pairs)))
+    for arm, rows in pairs.groupby(ARM, sort=False):
+        layer = rows["layer"].max()
+        yield f"## Does a latent follow the concept? {arm[0]}, {arm[-1]}"
+        yield (
+            f"Layer {layer}. Of the latent that matches each node best: the change of “it fires” "
+            "where something is added to an image. After “null”: of random latents of like rate."
+        )
+        found = []
+        for kind, part in rows[(rows["layer"] == layer) & rows["latents"].eq("best")].groupby(
+            "kind", sort=False
+        ):
+            cells = [str(kind)]
+            for nodes, change, measure in PAIR_CELLS.values():
+                here = part[part["nodes"].eq(nodes) & part["change"].eq(change)]
+                cells.append(with_null(here, measure, "random"))
+            found.append(cells)
+        yield table_of(["dictionary", *PAIR_CELLS], found)
 
 
 def _by_layer(rows: pd.DataFrame, score: str) -> str:
@@ -196,11 +237,11 @@ def _ablation(table: pd.DataFrame) -> list[str]:
         columns = ["selectivity", *(f"selectivity_null_{null}" for null in SHOWN_NULLS)]
         columns += ["projected", "projected_null_permuted", "removed", "evenness", "within", "tpp"]
         found = [
-            [str(kind), f"{n_latents}", *(span(part[name], 3) for name in columns)]
+            [str(kind), f"{n_latents}", *(span(part, name, 3) for name in columns)]
             for (kind, n_latents), part in rows.groupby(["kind", "n_latents"], sort=False)
         ]
         readout = f"read out by the {' or '.join(rows['readout'].unique())}"
-        right = span(rows["accuracy"])
+        right = number(rows["accuracy"].mean())
         parts += [
             f"{experiment}, {token}, layer {layer}, {readout} (right: {right}):",
             table_of(header, found),
@@ -215,14 +256,20 @@ def _gains(gains: pd.DataFrame, layer: int) -> str:
         cells = []
         for score in GAINS:
             row = table.loc[(kind, score)] if (kind, score) in table.index else None
-            cells.append("" if row is None else between(row["gain"], row["min"], row["max"]))
+            cells.append("" if row is None else _gain(row))
         found.append([kind, *cells])
     return table_of(["dictionary", *labels(*GAINS).values()], found)
 
 
-def with_null(rows: pd.DataFrame, score: str) -> str:
-    """Write a score's mean and range over rows and, if it has one, its permuted null."""
-    text, null = span(rows[score]), rows.get(f"{score}_null_permuted")
+def _gain(row: pd.Series) -> str:
+    if pd.isna(row["low"]):
+        return between(row["gain"], row["min"], row["max"])
+    return f"{number(row['gain'])} ± {number(row['gain'] - row['low'])}"
+
+
+def with_null(rows: pd.DataFrame, score: str, null_name: str = "null_permuted") -> str:
+    """Write a score's mean and range over rows and, if it has one, its null."""
+    text, null = span(rows, score), rows.get(f"{score}_{null_name}")
     return (
         text
         if null is None or not text or null.isna().all()
@@ -230,10 +277,19 @@ def with_null(rows: pd.DataFrame, score: str) -> str:
     )
 
 
-def span(values: pd.Series, digits: int = 2) -> str:
-    """Write mean and range; nothing if all are missing."""
-    known = values.dropna().to_numpy(float)
-    return between(known.mean(), known.min(), known.max(), digits) if len(known) else ""
+def span(rows: pd.DataFrame, score: str, digits: int = 2) -> str:
+    """Write a score's mean and, if rows differ in the seed alone, its interval; else the range.
+
+    Nothing if all are missing.
+    """
+    known = rows.dropna(subset=[score])
+    if not len(known):
+        return ""
+    values, seeds = known[score].to_numpy(float), known["seed"].nunique()
+    if LEAST_SEEDS <= seeds == len(known) and len(known[KIND].drop_duplicates()) == 1:
+        margin = float(seed_margin(values.std(ddof=1), np.array(seeds)))
+        return f"{number(values.mean(), digits)} ± {number(margin, digits)}"
+    return between(values.mean(), values.min(), values.max(), digits)
 
 
 def between(mean: float, least: float, largest: float, digits: int = 2) -> str:

@@ -13,6 +13,7 @@ from cladescope.provenance.record import combine
 
 _TEXT = re.compile(
     r"dictionary|experiment|dataset|model|weights|token|variant|path|reason|git_commit|"
+    r"coalition|latents|nodes|change|"
     r"(.*_)?(wnid|name|class|sha256)"
 )
 """Columns of tables that are text, whatever it looks like: a class may be called 007 or NA."""
@@ -102,6 +103,32 @@ def _warn_of_overfitting(metrics: pd.DataFrame) -> None:
             f"{worst['train_fve']:.2f} and {worst['fve']:.2f}. Lower training.images or the "
             "widths, or take more images"
         )
+
+
+def tabulate_rows(
+    identities: Sequence[Mapping[str, Any]],
+    files: Sequence[str],
+    made: pd.DataFrame,
+    path: str | Path,
+) -> None:
+    """Put tables of dictionaries (Parquet) below each other, each row with what it is of.
+
+    Parameters
+    ----------
+    identities
+        For each dictionary, the columns that say which it is.
+    files
+        For each dictionary, in the same order.
+    made
+        Provenance of each dictionary, by its name; every row ends with it.
+    """
+    parts = (
+        pd.concat([pd.DataFrame([identity] * len(table), table.index), table], axis=1).assign(
+            **made.loc[identity["dictionary"]]
+        )
+        for identity, table in zip(identities, map(_read, files), strict=True)
+    )
+    write_csv(parts, path)
 
 
 def gather_layers(

@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from cladescope.names import SCORES
 from cladescope.scores.nulls import INTERVAL, benjamini_hochberg
@@ -19,27 +20,58 @@ DIRECTED = [name for name, score in SCORES.items() if score.hierarchical]
 ARM = ["experiment", "dataset", "model", "weights", "token"]
 KIND = ["variant", "width", "sparsity"]
 RESAMPLES = 1000
+LEAST_SEEDS = 3
+"""For an interval: that of two seeds is 13 times as wide as they are apart."""
 
 
 def over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return mean, standard deviation, least and largest value of each score over the seeds.
 
     One row per arm, layer, kind of dictionary and score; the deviation is missing for one seed.
-    `excess` is the mean of what exceeds the permuted-leaf null.
+    `low` and `high` are `seed_margin` below and above the mean. `excess` is the mean of what
+    exceeds the permuted-leaf null.
     """
     table = _long(metrics)
     table["excess"] = table["value"] - table["null"]
     rows = table.groupby([*ARM, "layer", *KIND, "score"], dropna=False, sort=False)
     found = rows["value"].agg(n_seeds="count", mean="mean", sd="std", min="min", max="max")
+    margin = seed_margin(found["sd"], found["n_seeds"])
+    found = found.assign(low=found["mean"] - margin, high=found["mean"] + margin)
     return found.assign(excess=rows["excess"].mean()).reset_index()
+
+
+def seed_margin(sd: np.ndarray, n_seeds: np.ndarray) -> np.ndarray:
+    """Half of the 95% interval of the mean that all seeds would have, by Student's t.
+
+    t(.975; n − 1) sd / √n, which holds that mean in 95% of the studies if scores are normal over
+    the seeds. Of the seeds alone: backbone, images and permutations stay the same.
+
+    Parameters
+    ----------
+    sd, n_seeds
+        Standard deviation (n − 1 in the divisor) over the seeds, and n.
+
+    Returns
+    -------
+    float64, missing for fewer than `LEAST_SEEDS`.
+
+    Examples
+    --------
+    Of 1, 2 and 6 the deviation is √7: 4.303 · √7 / √3.
+
+    >>> round(float(seed_margin(np.sqrt(7), np.array(3))), 2)
+    6.57
+    """
+    n = np.maximum(n_seeds, LEAST_SEEDS)
+    return np.where(n_seeds >= LEAST_SEEDS, stdtrit(n - 1, 0.975) * sd / np.sqrt(n), np.nan)
 
 
 def over_start(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return what training adds to each score: the dictionary's minus that of its own start.
 
     Pairs are of the same arm, layer, width, sparsity and seed. One row per arm, layer, kind of
-    dictionary and score (and FVE): mean, least and largest gain, and the mean gain of what exceeds
-    the permuted-leaf null.
+    dictionary and score (and FVE): mean, least and largest gain, `seed_margin` below and above the
+    mean, and the mean gain of what exceeds the permuted-leaf null.
     """
     table = pd.concat([_long(metrics), _long(metrics, ["fve"])], ignore_index=True)
     pair = [*ARM, "layer", "width", "sparsity", "seed", "score"]
@@ -50,7 +82,9 @@ def over_start(metrics: pd.DataFrame) -> pd.DataFrame:
     pairs["gain"] = pairs["value"] - pairs["value_start"]
     pairs["gain_over_null"] = pairs["gain"] - (pairs["null"] - pairs["null_start"])
     rows = pairs.groupby([*ARM, "layer", *KIND, "score"], dropna=False, sort=False)
-    found = rows["gain"].agg(n_seeds="count", gain="mean", min="min", max="max")
+    found = rows["gain"].agg(n_seeds="count", gain="mean", sd="std", min="min", max="max")
+    margin = seed_margin(found.pop("sd"), found["n_seeds"])
+    found = found.assign(low=found["gain"] - margin, high=found["gain"] + margin)
     return found.assign(gain_over_null=rows["gain_over_null"].mean()).reset_index()
 
 

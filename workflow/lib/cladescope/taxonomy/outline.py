@@ -2,20 +2,32 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from cladescope.taxonomy.taxonomy import Taxonomy
-from cladescope.taxonomy.tree import INTERNAL, Tree
+from cladescope.taxonomy.tree import Tree
 
 
-def check_nodes(taxonomy: Taxonomy, wnids: Sequence[str]) -> None:
-    """Check that the nodes of the option `relevancy.nodes` are internal nodes.
+def classes_under(taxonomy: Taxonomy) -> dict[str, list[str]]:
+    """Return the classes at or under each internal node, by its id."""
+    tree = Tree.of(taxonomy)
+    return {
+        taxonomy.nodes[tree.node[position]]: [
+            taxonomy.leaves[label] for label in np.flatnonzero(tree.covers[:, position])
+        ]
+        for position in tree.internal
+    }
+
+
+def check_nodes(taxonomy: Taxonomy, wnids: Sequence[str], where: str = "relevancy.nodes") -> None:
+    """Check that the nodes of an option or a table, `where`, are internal nodes.
 
     Raises
     ------
     ValueError
         Lists those that are not, with the node that stands for each if it has one.
     """
-    tree = Tree.of(taxonomy)
-    internal = {taxonomy.nodes[node] for node in tree.node[tree.kind == INTERNAL]}
+    internal = classes_under(taxonomy)
     faults = []
     for wnid in wnids:
         if wnid in internal:
@@ -27,7 +39,7 @@ def check_nodes(taxonomy: Taxonomy, wnids: Sequence[str]) -> None:
         faults.append(fault)
     if faults:
         raise ValueError(
-            f"relevancy.nodes: {', '.join(faults)}: not internal nodes of this dataset's taxonomy; "
+            f"{where}: {', '.join(faults)}: not internal nodes of this dataset's taxonomy; "
             "`make tree CONFIG=...` prints those that are"
         )
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -65,6 +66,11 @@ class Tree:
         return self.covers.sum(0)
 
     @cached_property
+    def classes(self) -> np.ndarray:
+        """bool (n_nodes, n_classes): `covers`, with the classes of a node side by side."""
+        return np.ascontiguousarray(self.covers.T)
+
+    @cached_property
     def _covers_real(self) -> np.ndarray:
         return self.covers.astype(np.float64)
 
@@ -120,8 +126,7 @@ class Tree:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class PairTables:
+class PairTables(NamedTuple):
     """What the scores of pairs of images need to know of their classes; symmetric."""
 
     height: np.ndarray

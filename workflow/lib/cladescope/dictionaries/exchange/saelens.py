@@ -16,11 +16,12 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.files import read_json, write_aside, write_json
+from cladescope.dictionaries.exchange import AGAIN, FILES
+from cladescope.files import read_json, reading, write_aside, write_json
 
-WEIGHTS = "sae_weights.safetensors"
-CONFIG = "cfg.json"
+CONFIG, WEIGHTS = FILES["saelens"]
 ARCHITECTURES = ("standard", "topk", "jumprelu")
+NEEDED = ("W_enc", "W_dec", "b_enc", "b_dec")
 
 
 def export_saelens(weights: str | Path, folder: str | Path) -> None:
@@ -56,16 +57,19 @@ def export_saelens(weights: str | Path, folder: str | Path) -> None:
     write_json(Path(folder) / CONFIG, config)
 
 
-def import_saelens(folder: str | Path, weights: str | Path) -> None:
-    """Write a dictionary at `weights` from the files in `folder`.
+def read(folder: Path) -> Dictionary:
+    """Return the dictionary in `folder`.
 
     Raises
     ------
     ValueError
-        If the files hold something that a dictionary cannot express; names it.
+        If a file cannot be read, lacks something or holds what a dictionary cannot express; names
+        the file and what it is.
     """
-    path = Path(folder) / CONFIG
-    config = read_json(path)
+    path, stored = folder / CONFIG, folder / WEIGHTS
+    config = read_json(path, AGAIN)
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} is not what SAELens writes: no keys and values; {AGAIN}")
     allowed = {
         "architecture": ARCHITECTURES,
         "normalize_activations": ("none",),
@@ -78,19 +82,27 @@ def import_saelens(folder: str | Path, weights: str | Path) -> None:
                 f"{path}: {key} {config[key]!r} has no counterpart here; only "
                 f"{', '.join(values)} can be imported"
             )
-    tensors = {
-        name: value.astype(np.float32) for name, value in load_file(Path(folder) / WEIGHTS).items()
-    }
+    architecture = config.get("architecture")
+    is_topk = architecture == "topk"
+    if is_topk and not (isinstance(config.get("k"), int) and config["k"] > 0):
+        raise ValueError(f"{path}: k is {config.get('k')!r}, it must be a number of latents")
+    with reading(stored, AGAIN):
+        tensors = {name: value.astype(np.float32) for name, value in load_file(stored).items()}
+    needed = (*NEEDED, "threshold") if architecture == "jumprelu" else NEEDED
+    if missing := [name for name in needed if name not in tensors]:
+        raise ValueError(f"{stored} lacks {', '.join(missing)}; {AGAIN}")
     encoder, decoder = tensors["W_enc"].T, tensors["W_dec"]
     bias, centre = tensors["b_enc"], tensors["b_dec"]
+    if decoder.shape != encoder.shape or len(centre) != encoder.shape[1]:
+        shapes = f"W_enc {encoder.T.shape}, W_dec {decoder.shape}, b_dec {centre.shape}"
+        raise ValueError(f"{stored}: {shapes} do not fit; {AGAIN}")
     if not config.get("apply_b_dec_to_input", True):
         bias = bias + encoder @ centre
-    is_topk = config["architecture"] == "topk"
     if is_topk and config.get("rescale_acts_by_decoder_norm"):
         # It then ranks latents by activation times norm, and decodes with rows of norm 1.
         norms = np.linalg.norm(decoder, axis=1)
         encoder, bias, decoder = encoder * norms[:, None], bias * norms, decoder / norms[:, None]
-    Dictionary(
+    return Dictionary(
         encoder=encoder,
         encoder_bias=bias,
         decoder=decoder,
@@ -99,4 +111,4 @@ def import_saelens(folder: str | Path, weights: str | Path) -> None:
         scale=1.0,
         k=config["k"] if is_topk else None,
         threshold=tensors.get("threshold"),
-    ).save(weights, {"variant": "saelens", "made_from": config})
+    )

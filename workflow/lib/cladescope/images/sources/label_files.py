@@ -35,8 +35,8 @@ def read_label_file(path: str | Path) -> tuple[list[str] | None, list[str]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; correct the dataset's label_files")
     if path.suffix == ".parquet":
-        with reading(path):
-            table = pd.read_parquet(path).astype(str)
+        with reading(path, remedy="copy it again"):
+            table = pd.read_parquet(path)
         return _two_columns(path, table)
     text = read_text(path)
     first = text.partition("\n")[0]
@@ -77,7 +77,8 @@ def _two_columns(path: Path, table: pd.DataFrame) -> tuple[list[str], list[str]]
         raise ValueError(f"{path} has only the column {columns[0]!r}; add one with the labels")
     paths = "path" if "path" in columns else columns[0]
     labels = next((name for name in ("wnid", "label") if name in columns), columns[1])
-    return _checked(path, table[paths], table[labels].str.split().str[0])
+    first_words = table[labels].astype(str).str.split().str[0]
+    return _checked(path, table[paths].astype(str), first_words)
 
 
 def _checked(path: Path, paths: pd.Series, labels: pd.Series) -> tuple[list[str], list[str]]:

@@ -28,6 +28,7 @@ SHOWN = (
 TRAINED = "topk SAE"
 PERMUTED = "topk SAE, leaves permuted (null)"
 SHUFFLED = "topk SAE, labels shuffled (null)"
+LIKE_RATE = "random latents of like rate (null)"
 RANDOM = "topk SAE, random backbone"
 PROBE = "linear probe on held-out classes"
 # Colour-blind-safe; a null has the colour of what it is the null of.
@@ -35,6 +36,7 @@ STYLES = {
     TRAINED: ("#0072B2", ""),
     PERMUTED: ("#0072B2", (4, 2)),
     SHUFFLED: ("#0072B2", (1, 2)),
+    LIKE_RATE: ("#0072B2", (1, 2)),
     RANDOM: ("#D55E00", ""),
     PROBE: ("#000000", (1, 1)),
     BASELINES["start"]: ("#56B4E9", (6, 1, 1, 1)),

@@ -1,0 +1,271 @@
+"""Dictionaries of sparsify and dictionary_learning: their formats by hand, and the packages.
+
+The packages have an environment of their own: `make test-peers` makes it and runs the last tests.
+"""
+
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from checkouts import edit
+from cladescope.codes.encode import encode
+from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.dictionaries.exchange import FILES
+from cladescope.dictionaries.exchange.dictionary_learning import CLASSES
+from cladescope.dictionaries.exchange.importing import import_dictionary
+from cladescope.dictionaries.exchange.saelens import export_saelens
+from cladescope.files import read_json
+
+WIDTH, D, K = 20, 8, 3
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    return (5 + 2 * np.random.default_rng(0).standard_normal((50, D))).astype(np.float32)
+
+
+@pytest.fixture
+def draw():
+    generator = torch.Generator().manual_seed(1)
+    return lambda *shape: torch.randn(*shape, generator=generator)
+
+
+def sparsify_files(folder, draw, **settings):
+    tensors = {"encoder.weight": draw(WIDTH, D), "encoder.bias": draw(WIDTH)}
+    tensors |= {"W_dec": draw(WIDTH, D), "b_dec": draw(D)}
+    folder.mkdir()
+    save_file(tensors, folder / "sae.safetensors")
+    config = {"activation": "topk", "k": K, "d_in": D, "transcode": False, **settings}
+    (folder / "cfg.json").write_text(json.dumps(config))
+    return tensors
+
+
+def learning_files(folder, draw, kind):
+    """What the package saves of an object of this class."""
+    if kind in ("AutoEncoder", "AutoEncoderNew", "AutoEncoderTopK", "BatchTopKSAE"):
+        centre = {"AutoEncoder": "bias", "AutoEncoderNew": "decoder.bias"}.get(kind, "b_dec")
+        state = {"encoder.weight": draw(WIDTH, D), "encoder.bias": draw(WIDTH)}
+        state |= {"decoder.weight": draw(D, WIDTH), centre: draw(D)}
+    else:
+        state = {"W_enc": draw(D, WIDTH), "b_enc": draw(WIDTH), "W_dec": draw(WIDTH, D)}
+        state["b_dec"] = draw(D)
+    if kind == "JumpReluAutoEncoder":
+        state["threshold"] = draw(WIDTH).abs()
+    elif kind not in ("AutoEncoder", "AutoEncoderNew"):
+        state |= {"k": torch.tensor(K, dtype=torch.int), "threshold": torch.tensor(1.5)}
+    if kind == "MatryoshkaBatchTopKSAE":
+        state["group_sizes"] = torch.tensor([5, 15])
+    folder.mkdir()
+    torch.save(state, folder / "ae.pt")
+    config = {"trainer": {"dict_class": kind, "k": K, "activation_dim": D, "dict_size": WIDTH}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return {name: value.numpy().astype(np.float64) for name, value in state.items()}
+
+
+def imported(form, folder, x) -> tuple[np.ndarray, np.ndarray]:
+    """Return the codes and the reconstruction of raw activations."""
+    import_dictionary(form, folder, folder / "out" / "sae.safetensors")
+    dictionary = Dictionary.load(folder / "out" / "sae.safetensors")
+    z = dictionary.encode(dictionary.normalise(x))
+    return z, dictionary.decode(z)
+
+
+def by_loop(z: np.ndarray, k: int | None, threshold: np.ndarray | float = 0) -> np.ndarray:
+    """Keep what is above the threshold, and of it the k largest of each row."""
+    kept = np.zeros_like(z)
+    for i, row in enumerate(z):
+        order = sorted(range(len(row)), key=lambda j, row=row: -row[j])[: k or len(row)]
+        for j in order:
+            if row[j] > np.broadcast_to(threshold, len(row))[j]:
+                kept[i, j] = row[j]
+    return kept
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_sparsify_by_its_formula(tmp_path, x, draw, dtype):
+    tensors = sparsify_files(tmp_path / "theirs", lambda *shape: draw(*shape).to(dtype))
+    w = {name: value.double().numpy() for name, value in tensors.items()}
+    z = np.maximum((x - w["b_dec"]) @ w["encoder.weight"].T + w["encoder.bias"], 0)
+    expected = by_loop(z, K)
+    codes, guess = imported("sparsify", tmp_path / "theirs", x)
+    assert codes == pytest.approx(expected, abs=1e-4)
+    assert guess == pytest.approx(expected @ w["W_dec"] + w["b_dec"], abs=1e-4)
+    about = read_json(tmp_path / "theirs" / "out" / "sae.json")["identity"]
+    assert about["variant"] == "sparsify"
+    assert about["made_from"]["settings"]["k"] == K
+    content = (tmp_path / "theirs" / "sae.safetensors").read_bytes()
+    assert about["made_from"]["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_dictionary_learning_by_its_formula(tmp_path, x, draw, kind):
+    w = learning_files(tmp_path / "theirs", draw, kind)
+    if "W_enc" in w:
+        encoder, bias, decoder = w["W_enc"].T, w["b_enc"], w["W_dec"]
+    else:
+        encoder, bias = w["encoder.weight"], w["encoder.bias"]
+        decoder = w["decoder.weight"].T
+    centre = w[next(name for name in ("bias", "decoder.bias", "b_dec") if name in w)]
+    seen = x if kind in ("JumpReluAutoEncoder", "AutoEncoderNew") else x - centre
+    z = np.maximum(seen @ encoder.T + bias, 0)
+    top_k = kind == "AutoEncoderTopK"
+    expected = by_loop(z, K if top_k else None, 0 if top_k else w.get("threshold", 0))
+    assert (expected > 0).any(), "nothing fires"
+    assert (expected == 0).any(), "everything fires"
+    guess = expected @ decoder + centre
+    if kind == "AutoEncoder":
+        expected = expected * np.linalg.norm(decoder, axis=1)
+    codes, reconstruction = imported("dictionary_learning", tmp_path / "theirs", x)
+    assert codes == pytest.approx(expected, abs=1e-4)
+    assert reconstruction == pytest.approx(guess, abs=1e-4)
+
+
+def test_a_threshold_that_training_never_set_keeps_all(tmp_path, x, draw):
+    learning_files(tmp_path / "theirs", draw, "BatchTopKSAE")
+    state = torch.load(tmp_path / "theirs" / "ae.pt", weights_only=True)
+    torch.save({**state, "threshold": torch.tensor(-1.0)}, tmp_path / "theirs" / "ae.pt")
+    z = (torch.from_numpy(x) - state["b_dec"]) @ state["encoder.weight"].T + state["encoder.bias"]
+    codes, _ = imported("dictionary_learning", tmp_path / "theirs", x)
+    assert codes == pytest.approx(z.relu().numpy(), abs=1e-4)
+
+
+def test_own_dictionaries_stay_what_they_are(tmp_path, x, draw):
+    sparsify_files(tmp_path / "theirs", draw)
+    codes, _ = imported("sparsify", tmp_path / "theirs", x)
+    again, _ = imported("cladescope", tmp_path / "theirs" / "out", x)
+    assert np.array_equal(codes, again)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("activation", "groupmax"), ("transcode", True), ("skip_connection", True)]
+)
+def test_what_sparsify_can_and_we_cannot_is_refused(tmp_path, draw, key, value):
+    sparsify_files(tmp_path / "theirs", draw, **{key: value})
+    with pytest.raises(ValueError, match=rf"cfg\.json: {key} {value!r} has no counterpart here"):
+        import_dictionary("sparsify", tmp_path / "theirs", tmp_path / "sae.safetensors")
+    assert not (tmp_path / "sae.safetensors").exists()
+
+
+def test_gated_autoencoders_are_refused(tmp_path, draw):
+    learning_files(tmp_path / "theirs", draw, "AutoEncoder")
+    config = {"trainer": {"dict_class": "GatedAutoEncoder"}}
+    (tmp_path / "theirs" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"dict_class 'GatedAutoEncoder' has no counterpart"):
+        import_dictionary("dictionary_learning", tmp_path / "theirs", tmp_path / "sae.safetensors")
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path, draw):
+    learning_files(tmp_path / "theirs", draw, "AutoEncoder")
+
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "trapped"),)
+
+    (tmp_path / "theirs" / "ae.pt").write_bytes(pickle.dumps(Trap(), protocol=2))
+    with pytest.raises(ValueError, match=r"ae\.pt cannot be read"):
+        import_dictionary("dictionary_learning", tmp_path / "theirs", tmp_path / "sae.safetensors")
+    assert not (tmp_path / "trapped").exists()
+
+
+@pytest.mark.parametrize("form", FILES)
+def test_a_folder_without_the_files_is_named(tmp_path, form):
+    settings, weights = FILES[form]
+    with pytest.raises(FileNotFoundError, match=f"has no {settings} and no {weights}; a dict"):
+        import_dictionary(form, tmp_path, tmp_path / "sae.safetensors")
+
+
+@pytest.mark.slow
+def test_a_study_scores_it_beside_its_own(checkout, config):
+    """Its own dictionary, by way of SAELens's files: a new variant, and nothing else is made."""
+    point = "results/small/trained/dictionaries/cls/L8"
+    own = checkout.folder / point / "topk" / "w48_k4_s0"
+    export_saelens(own / "sae.safetensors", checkout.folder / "lens")
+    source = {"format": "saelens", "folder": "lens", "layer": 8, "token": "cls"}
+    checkout.write(edit(config, {"experiments.trained.sweep.imported": {"theirs": source}}))
+    target = f"{point}/theirs/full/scores.json"
+    assert checkout.planned(target) == dict.fromkeys(
+        ("import_dictionary", "encode", "score_dictionary"), 1
+    )
+    result = checkout.run(target)
+    assert result.returncode == 0, result.stderr
+    theirs = read_json(checkout.folder / target)
+    for name, score in read_json(own / "scores.json").items():
+        if isinstance(score, float):
+            assert theirs[name] == pytest.approx(score, abs=1e-6), name
+
+
+def test_activations_of_another_width_are_refused(tmp_path, x, draw):
+    sparsify_files(tmp_path / "theirs", draw)
+    import_dictionary("sparsify", tmp_path / "theirs", tmp_path / "sae.safetensors")
+    dictionary = Dictionary.load(tmp_path / "sae.safetensors")
+    with pytest.raises(ValueError, match="7 dimensions, but the dictionary is of 8: it belongs"):
+        encode(dictionary, [x[:, None, :7]], np.zeros(len(x), np.int32))
+
+
+SPARSIFY = """
+import sys, numpy as np, torch
+from sparsify import SparseCoder, SparseCoderConfig
+folder, rows, out = sys.argv[1:4]
+torch.manual_seed(0)
+sae = SparseCoder(8, SparseCoderConfig(num_latents=20, k=3))
+torch.nn.init.normal_(sae.encoder.bias), torch.nn.init.normal_(sae.b_dec)
+sae.save_to_disk(folder)
+with torch.no_grad():
+    top, chosen, _ = sae.encode(torch.from_numpy(np.load(rows)))
+    np.save(out, torch.zeros(len(top), 20).scatter_(1, chosen, top).numpy())
+"""
+LEARNING = """
+import json, os, sys, numpy as np, torch
+from dictionary_learning import dictionary
+from dictionary_learning.trainers.top_k import AutoEncoderTopK
+from dictionary_learning.trainers.batch_top_k import BatchTopKSAE
+from dictionary_learning.trainers.matryoshka_batch_top_k import MatryoshkaBatchTopKSAE
+folder, rows, out, kind = sys.argv[1:5]
+torch.manual_seed(0)
+made = {
+    "AutoEncoder": lambda: dictionary.AutoEncoder(8, 20),
+    "AutoEncoderNew": lambda: dictionary.AutoEncoderNew(8, 20),
+    "JumpReluAutoEncoder": lambda: dictionary.JumpReluAutoEncoder(8, 20),
+    "AutoEncoderTopK": lambda: AutoEncoderTopK(8, 20, 3),
+    "BatchTopKSAE": lambda: BatchTopKSAE(8, 20, 3),
+    "MatryoshkaBatchTopKSAE": lambda: MatryoshkaBatchTopKSAE(8, 20, 3, [5, 15]),
+}[kind]()
+state = made.state_dict()
+for name, value in state.items():
+    if value.is_floating_point() and name != "threshold":
+        state[name] = torch.randn(value.shape)
+    elif name == "threshold":
+        state[name] = torch.rand(value.shape) * 3
+made.load_state_dict(state)
+os.mkdir(folder)
+torch.save(state, folder + "/ae.pt")
+with open(folder + "/config.json", "w") as file:
+    json.dump({"trainer": {"dict_class": kind, "k": 3}}, file)
+with torch.no_grad():
+    if kind == "AutoEncoder":
+        made = dictionary.AutoEncoder.from_pretrained(folder + "/ae.pt")
+    np.save(out, made.encode(torch.from_numpy(np.load(rows))).numpy())
+"""
+
+
+@pytest.mark.skipif("PEERS_PYTHON" not in os.environ, reason="it takes `make test-peers`")
+@pytest.mark.parametrize("kind", ["sparsify", *CLASSES])
+def test_codes_are_the_packages_own(tmp_path, x, kind):
+    np.save(tmp_path / "x.npy", x)
+    code = SPARSIFY if kind == "sparsify" else LEARNING
+    names = [str(tmp_path / name) for name in ("theirs", "x.npy", "codes.npy")]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    command = [os.environ["PEERS_PYTHON"], "-c", code, *names, kind]
+    subprocess.run(command, check=True, env=environment)
+    form = "sparsify" if kind == "sparsify" else "dictionary_learning"
+    codes, _ = imported(form, tmp_path / "theirs", x)
+    theirs = np.load(tmp_path / "codes.npy")
+    assert (theirs > 0).any(), "nothing fires"
+    assert codes == pytest.approx(theirs, abs=1e-4)

@@ -1,0 +1,91 @@
+"""`cladescope score`: codes from elsewhere, without a study."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cladescope.images.classes import read_wnid_map
+from cladescope.operations.score_given import score_given
+from cladescope.scores.spec import ScoreSpec
+
+CLASSES = ("n02085620", "n02088364", "n02110958", "n02123045", "n02123394", "n02124075")
+PER_CLASS = 40
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Codes of a latent for dogs and one for cats, and the classes of the images."""
+    labels = np.repeat(CLASSES, PER_CLASS)
+    dogs = np.isin(labels, CLASSES[:3])
+    np.save(tmp_path / "z.npy", np.stack([dogs, ~dogs], 1) * 1.0)
+    (tmp_path / "labels.txt").write_text("\n".join(labels) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def score(files, root):
+    spec = ScoreSpec(top_n=8, null_draws=5, p_draws=20, shuffle_draws=1, bootstrap_draws=0)
+
+    def run(taxonomy, labels="labels.txt"):
+        wordnet = root / "resources" / "nltk_data"
+        return score_given(files / "z.npy", files / labels, str(taxonomy), spec, wordnet)
+
+    return run
+
+
+def test_every_form_of_labels_and_taxonomy_gives_the_same_scores(files, score, tmp_path):
+    expected = score("wordnet")
+    number = {wnid: label for label, wnid in read_wnid_map("imagenet-1k").items()}
+    labels = np.repeat(CLASSES, PER_CLASS)
+    (files / "numbers.txt").write_text("\n".join(number[wnid] for wnid in labels) + "\n")
+    assert score("imagenet-1k", "numbers.txt").latents.equals(expected.latents)
+    assert score("imagenet-1k").latents.equals(expected.latents)
+    paths = [f"{n}.png" for n in range(len(labels))]
+    pd.DataFrame({"path": paths, "wnid": labels}).to_csv(files / "labels.csv", index=False)
+    assert score("wordnet", "labels.csv").latents.equals(expected.latents)
+    # In a table of one's own, whose two nodes have no other name than their id.
+    edges = [("dog", "root"), ("cat", "root"), *((c, "dog") for c in CLASSES[:3])]
+    edges += [(c, "cat") for c in CLASSES[3:]]
+    pd.DataFrame(edges, columns=["child", "parent"]).to_csv(files / "tree.csv", index=False)
+    own = score(files / "tree.csv").nodes.to_pandas().set_index("wnid")["best_mcc"]
+    assert own["dog"] == own["cat"] == 1
+
+
+def test_labels_that_do_not_fit_are_refused(files, score):
+    (files / "one.txt").write_text("n02085620\n" * PER_CLASS)
+    with pytest.raises(ValueError, match=r"one\.txt: all images are of one class"):
+        score("wordnet", "one.txt")
+    (files / "unknown.txt").write_text("n00000001\nn02085620\n")
+    with pytest.raises(ValueError, match=r"unknown\.txt: no class of ImageNet-1k: n00000001; give"):
+        score("imagenet-1k", "unknown.txt")
+    (files / "few.txt").write_text("n02088364\nn02085620\n")
+    with pytest.raises(ValueError, match=r"z\.npy has 240 images, the labels 2"):
+        score("wordnet", "few.txt")
+
+
+@pytest.mark.slow
+def test_codes_of_a_study_get_the_studys_numbers(finished, tmp_path):
+    results = finished.folder / "results" / "small"
+    dictionary = results / "trained" / "dictionaries" / "cls" / "L8" / "topk" / "w48_k4_s0"
+    data = results / "datasets" / "planted"
+    options = {
+        "codes": dictionary / "codes.parquet",
+        "labels": data / "images" / "eval.parquet",
+        "taxonomy": data / "taxonomy.parquet",
+        "config": finished.config,
+        "out": tmp_path / "scores",
+    }
+    told = finished.command(
+        "score", *(str(x) for name, value in options.items() for x in (f"--{name}", value))
+    )
+    assert told.returncode == 0, told.stderr
+    assert "MCC on held-out classes" in told.stdout
+    for path in (tmp_path / "scores").glob("*.parquet"):
+        assert path.read_bytes() == (dictionary / path.name).read_bytes(), path.name
+    assert len([*(tmp_path / "scores").glob("*.parquet")]) == 6
+    unknown = finished.command(
+        *("score", "--codes", "none.npy", "--labels", "none.txt", "--taxonomy", "wordnet"),
+        *("--out", "scores"),
+    )
+    assert unknown.returncode == 2
+    assert "none.txt does not exist" in unknown.stderr

@@ -1,0 +1,95 @@
+"""Dictionaries of dictionary_learning (PyPI, 0.1): `config.json` and `ae.pt`.
+
+The `trainer` of `config.json` says the class, `ae.pt` is read without running any code that it may
+hold. All take raw activations, since what normalised them in training is folded into the biases
+when they are saved:
+
+    z = S(ReLU(W (x − b) + c)),    x̂ = D z + b,
+
+- `AutoEncoderTopK`: S keeps the k largest.
+- `BatchTopKSAE`, `MatryoshkaBatchTopKSAE`: S keeps what is above the threshold, as their `encode`.
+- `JumpReluAutoEncoder`: the same with a threshold for each latent, and W x + c.
+- `AutoEncoder`: S keeps all; columns of D are brought to unit norm, as its `from_pretrained` does.
+- `AutoEncoderNew`: the same with W x + c, and columns as they are.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.dictionaries.exchange import AGAIN, FILES
+from cladescope.files import read_json, reading
+
+UNSHIFTED = ("JumpReluAutoEncoder", "AutoEncoderNew")
+"""Classes whose encoder sees x, not x − b."""
+CLASSES = (
+    "AutoEncoder",
+    "AutoEncoderTopK",
+    "BatchTopKSAE",
+    "MatryoshkaBatchTopKSAE",
+    *UNSHIFTED,
+)
+
+
+def read(folder: Path) -> Dictionary:
+    """Return the dictionary in `folder`.
+
+    Raises
+    ------
+    ValueError
+        For other classes (`GatedAutoEncoder`), and for a file that is no plain state of one.
+    """
+    settings, weights = (folder / name for name in FILES["dictionary_learning"])
+    trainer = read_json(settings, AGAIN).get("trainer", {})
+    kind = trainer.get("dict_class")
+    if kind not in CLASSES:
+        raise ValueError(
+            f"{settings}: trainer.dict_class {kind!r} has no counterpart here; only "
+            f"{', '.join(CLASSES)} can be imported"
+        )
+    state = _state(weights)
+    try:
+        encoder, encoder_bias, decoder, centre = _matrices(state)
+    except KeyError as error:
+        raise ValueError(f"{weights} has no {error}, which a {kind} has") from error
+    if kind in UNSHIFTED:
+        encoder_bias = encoder_bias + encoder @ centre
+    if kind == "AutoEncoder":
+        norms = np.linalg.norm(decoder, axis=1)
+        encoder, encoder_bias = encoder * norms[:, None], encoder_bias * norms
+        decoder = decoder / norms[:, None]
+    return Dictionary(
+        encoder=encoder,
+        encoder_bias=encoder_bias,
+        decoder=decoder,
+        decoder_bias=centre,
+        mean=np.zeros_like(centre),
+        scale=1.0,
+        k=int(state["k"]) if kind == "AutoEncoderTopK" else None,
+        threshold=_threshold(state) if kind != "AutoEncoderTopK" else None,
+    )
+
+
+def _state(weights: Path) -> dict[str, np.ndarray]:
+    import torch
+
+    with reading(weights, AGAIN):
+        found = torch.load(weights, map_location="cpu", weights_only=True)
+        return {name: value.float().numpy() for name, value in found.items()}
+
+
+def _matrices(state: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Return encoder (width, d), its bias, decoder (width, d) and b, by either set of names."""
+    if "W_enc" in state:
+        return state["W_enc"].T, state["b_enc"], state["W_dec"], state["b_dec"]
+    centre = next((name for name in ("bias", "decoder.bias") if name in state), "b_dec")
+    encoder, bias = state["encoder.weight"], state["encoder.bias"]
+    return encoder, bias, state["decoder.weight"].T, state[centre]
+
+
+def _threshold(state: dict[str, np.ndarray]) -> np.ndarray | None:
+    """Return θ; below 0, as it is until training sets it, every positive value is kept."""
+    if "threshold" not in state:
+        return None
+    return np.maximum(np.atleast_1d(state["threshold"]), 0)

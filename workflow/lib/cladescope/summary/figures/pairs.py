@@ -1,0 +1,119 @@
+"""Do a node's latents follow what its classes share, and nothing else, by layer?"""
+
+from typing import NamedTuple
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from cladescope.names import ACROSS, LEAF, OTHER, WITHIN
+from cladescope.scores.contrasts import OVER_LARGER, SHARED
+from cladescope.summary.figures.base import (
+    BASELINES,
+    LIKE_RATE,
+    RANDOM,
+    STYLES,
+    TRAINED,
+    remark,
+    set_style,
+)
+
+
+class Panel(NamedTuple):
+    """One kind of pair, and what is drawn of it."""
+
+    title: str
+    nodes: str
+    change: str
+    measure: str
+
+
+PANELS = (
+    Panel("answer to what the classes share (TAPA)", SHARED, SHARED, "answer"),
+    Panel("answer to what one class has of its own", SHARED, LEAF, "answer"),
+    Panel(
+        "to what is shared rather than what is own,\nwhere that is larger",
+        SHARED,
+        OVER_LARGER,
+        "answer",
+    ),
+    Panel(
+        "nodes that share nothing:\nanswer to a part of other nodes", "unshared", OTHER, "answer"
+    ),
+    Panel("answer to a class of the node\nin place of another", SHARED, ACROSS, "answer"),
+    Panel("changes from class to class\nwithin the node (share)", SHARED, WITHIN, "flips"),
+)
+
+
+def plot_pairs(pairs: pd.DataFrame) -> Figure:
+    """Draw the answers of the latents that match each node best, with the controls.
+
+    A line is the mean over the widths and sparsities of its arm; its band spans the seeds.
+
+    Parameters
+    ----------
+    pairs
+        The table `pairs.csv`.
+    """
+    set_style()
+    table = answers_by_layer(pairs)
+    if table.empty:
+        return remark("no pairs of the kinds that are drawn")
+    shown = [series for series in STYLES if series in set(table["series"])]
+    grid = sns.relplot(
+        table,
+        kind="line",
+        x="layer",
+        y="value",
+        hue="series",
+        style="series",
+        hue_order=shown,
+        style_order=shown,
+        palette={name: colour for name, (colour, _) in STYLES.items()},
+        dashes={name: dash for name, (_, dash) in STYLES.items()},
+        markers=dict.fromkeys(STYLES, "o"),
+        markersize=5,
+        col="panel",
+        col_wrap=3,
+        height=2.7,
+        aspect=1.25,
+        errorbar=("pi", 100),
+    )
+    grid.set_titles("{col_name}")
+    grid.set_axis_labels("layer", "")
+    grid.set(xticks=sorted(pairs["layer"].unique()))
+    for axes in grid.axes.flat:
+        axes.axhline(0, color="black", linewidth=0.5)
+    grid.legend.set_title("")
+    sns.move_legend(grid, "lower center", bbox_to_anchor=(0.45, -0.14), ncol=4, frameon=False)
+    return grid.figure
+
+
+def answers_by_layer(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return columns panel, series, layer, experiment, seed, value.
+
+    `panel` names the dataset, the model and the token, too, where there are several.
+    """
+    pairs = pairs[pairs["latents"] == "best"]
+    random, topk = pairs["weights"] == "random", pairs["variant"] == "topk"
+    several = [name for name in ("dataset", "model", "token") if pairs[name].nunique() > 1]
+    parts = []
+    for panel in PANELS:
+        here = pairs["nodes"].eq(panel.nodes) & pairs["change"].eq(panel.change)
+        kinds = {
+            TRAINED: (topk & ~random, panel.measure),
+            LIKE_RATE: (topk & ~random, f"{panel.measure}_random"),
+            RANDOM: (topk & random, panel.measure),
+            **{
+                series: (pairs["variant"].eq(variant) & ~random, panel.measure)
+                for variant, series in BASELINES.items()
+            },
+        }
+        for series, (rows, column) in kinds.items():
+            part = pairs[here & rows]
+            where = part[several].astype(str).agg(", ".join, axis=1) + "\n" if several else ""
+            parts.append(part.assign(panel=where + panel.title, series=series, value=part[column]))
+    table = pd.concat(parts).dropna(subset=["value"])
+    table["seed"] = table["seed"].fillna(0)
+    keys = ["panel", "series", "layer", "experiment", "seed"]
+    return table.groupby(keys, as_index=False, sort=False)[["value"]].mean()
