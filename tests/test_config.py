@@ -9,7 +9,7 @@ from cladescope.config import ConfigError, complete_config, index_spec, load_sch
 from cladescope.images.sources import make_source
 from cladescope.images.sources.huggingface import HuggingFace
 from cladescope.images.sources.webdataset import WebDataset
-from cladescope.sweep import expand_packs, expand_passes, expand_sweep
+from cladescope.sweep import ablated_dictionaries, expand_packs, expand_passes, expand_sweep
 
 SPLITS = {"train": "a", "eval": "b"}
 
@@ -132,6 +132,7 @@ def test_modules_are_counted(default_config):
     del backbone["blocks"]
     default_config["experiments"]["trained"]["extraction"]["passes"] = [{"layers": "all"}]
     default_config["experiments"]["trained"]["sweep"]["layers"] = [2]
+    default_config["ablation"] = {}
     completed = complete_config(default_config)["experiments"]["trained"]
     assert completed["backbone"]["blocks"] == 2
     assert completed["extraction"]["passes"][0]["layers"] == [1, 2]
@@ -163,6 +164,7 @@ def test_layer_in_two_passes(default_config):
 def test_a_range_is_the_same_as_its_layers_written_out(default_config, chosen, layers):
     def completed(passes, swept) -> dict:
         experiment = default_config["experiments"]["trained"]
+        default_config["ablation"] = {}
         experiment["extraction"]["passes"] = [{"layers": passes}]
         experiment["sweep"]["layers"] = swept
         return complete_config(default_config)
@@ -499,6 +501,29 @@ def test_numbers_that_are_none_are_named(default_config, number):
     default_config["training"]["learning_rate"] = number
     with pytest.raises(ConfigError, match=r"training.learning_rate: (nan|-?inf) is not a number"):
         complete_config(default_config)
+
+
+def test_ablated_dictionaries_are_those_that_a_pattern_names(default_config):
+    default_config["ablation"] = {"dictionaries": ["trained/*/L[48]/topk/w256_k8_*"]}
+    folders = [entry.folder for entry in ablated_dictionaries(complete_config(default_config))]
+    place = "trained/dictionaries/cls"
+    assert folders == [f"{place}/L{n}/topk/w256_k8_s{seed}" for n in (4, 8) for seed in (0, 1)]
+    default_config["ablation"]["dictionaries"].append("trained/*/L9/*")
+    fault = "ablation.dictionaries: trained/*/L9/* is none of the sweep, which has trained/"
+    assert fault in faults_of(default_config)
+
+
+def test_without_patterns_one_of_each_variant_is_ablated_where_figures_look(default_config):
+    default_config["ablation"] = {}
+    entries = ablated_dictionaries(complete_config(default_config))
+    variants = list(default_config["experiments"]["trained"]["sweep"]["variants"])
+    assert [(e.experiment, e.variant) for e in entries] == [
+        *(("trained", variant) for variant in variants),
+        ("random", "topk"),
+    ]
+    assert {(e.layer, e.token) for e in entries} == {(8, "cls")}
+    del default_config["ablation"]
+    assert ablated_dictionaries(complete_config(default_config)) == []
 
 
 def test_pairs_are_a_third_split_of_those_that_have_them(config) -> None:

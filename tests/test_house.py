@@ -18,6 +18,7 @@ FLOORS = [
     {"dictionaries"},
     {"codes"},
     {"scores", "relevancy"},
+    {"causes"},
     {"summary"},
     {"atlas"},
     {"operations"},

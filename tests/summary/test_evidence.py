@@ -6,7 +6,7 @@ import pytest
 
 from cladescope.scores.by_size import BY_SIZE
 from cladescope.summary.evidence import SCORES, between, evidence_page, number
-from cladescope.summary.trends import DIRECTED, over_start
+from cladescope.summary.trends import ARM, DIRECTED, over_start
 
 
 @pytest.fixture
@@ -66,6 +66,36 @@ def test_page_holds_the_deepest_layer_and_what_it_is_compared_with(tables) -> No
     added = page[page.index("What training adds") :]
     assert cells(added, "topk w8 k2")[0][1] == ".20 (.10 to .30)"
     assert page.count("What training adds") == 1
+
+
+def test_page_says_what_the_model_loses_where_latents_are_ablated(tables) -> None:
+    metrics = tables["metrics"]
+    kept = metrics[metrics["layer"].eq(2) & metrics["variant"].eq("topk")]
+    ablation = kept[["dictionary", *ARM, "layer", "variant", "width", "sparsity", "seed"]]
+    parts = [
+        ablation.assign(n_latents=n, size=size, selectivity=0.1 * n + 0.01 * (size == "2"))
+        for n in (1, 5)
+        for size in ("all", "2")
+    ]
+    ablation = pd.concat(parts).assign(
+        readout="head", accuracy=0.75, selectivity_null_permuted=0.04
+    )
+    rest = (
+        *("selectivity_null_directions", "selectivity_null_shrunk", "projected"),
+        *("projected_null_permuted", "removed", "evenness", "within", "tpp"),
+    )
+    ablation = ablation.assign(**dict.fromkeys(rest, 0.5))
+    assert "Does the model use it?" not in evidence_page(**tables)
+    page = evidence_page(**tables, ablation=ablation)
+    # In the headline the smallest number of latents, over all nodes.
+    assert cells(page, "TopK SAE")[0][-2:] == [".10 null .04", ".50 null .50"]
+    assert cells(page, "start of topk SAE")[0][-2:] == ["", ""]
+    section = page[page.index("## Does the model use it?") :]
+    assert [row[1:4] for row in cells(section, "topk w8 k2")][:2] == [
+        ["1", ".100", ".040"],
+        ["5", ".500", ".040"],
+    ]
+    assert "mine, cls, layer 2, read out by the head (right: .75):" in section
 
 
 def test_three_seeds_have_an_interval_and_three_widths_a_range(tables) -> None:

@@ -39,6 +39,7 @@ from cladescope.provenance.fingerprint import fingerprint
 from cladescope.sweep import (
     SUPERVISED,
     TRAINED,
+    ablated_dictionaries,
     alone_experiments,
     expand_packs,
     expand_passes,
@@ -66,6 +67,7 @@ DATASETS = config["datasets"]
 SWEEP = {dictionary.folder: dictionary for dictionary in expand_sweep(config)}
 SHOWN = shown_dictionary(config)
 MAPPED = mapped_dictionaries(config)
+ABLATED = ablated_dictionaries(config)
 # Jobs of several dictionaries; `None` is the rule for one, whichever is asked for.
 ALONE = alone_experiments(config)
 TRAINING_PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=True)]

@@ -11,6 +11,7 @@ FIGURES = [
         "training_curves",
         "top_images",
         *(["examples"] if MAPPED else []),
+        *(["ablation"] if ABLATED else []),
         *(["pairs"] if PAIRED else []),
     )
     for suffix in FORMATS
@@ -226,3 +227,23 @@ if PAIRED:
             code=code_of("plot_pairs"),
         script:
             "../scripts/plot_pairs.py"
+
+
+if ABLATED:
+
+    rule plot_ablation:
+        input:
+            ablation=ABLATION[0],
+        output:
+            figure("ablation", "Scores"),
+        log:
+            "<logs>/plot_ablation.log",
+        benchmark:
+            "<benchmarks>/plot_ablation.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec={"dpi": config["figures"]["dpi"]},
+            code=code_of("plot_ablation"),
+        script:
+            "../scripts/plot_ablation.py"

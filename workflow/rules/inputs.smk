@@ -129,7 +129,7 @@ def groups_of(split, pack=None):
 
 def final_output():
     """All that a run makes in the end, but the table of what it cost."""
-    return [*TABLES, *FIGURES, *RELEVANCY, *ATLAS]
+    return [*TABLES, *FIGURES, *RELEVANCY, *ABLATION, *ATLAS]
 
 
 def identity_of(dictionary):
@@ -242,6 +242,48 @@ def mapping_inputs(wildcards):
     if DATASETS[experiment["dataset"]]["source"] == "planted":
         inputs["factors"] = dataset_file("rendered/eval.parquet")(wildcards)
     return inputs
+
+
+def checkpoint_of(pack):
+    """An input: the checkpoint of a job's backbone, if it is a file."""
+
+    def inputs(wildcards):
+        backbone = EXPERIMENTS[(pack or wildcards).experiment]["backbone"]
+        return {"backbone": backbone["weights"]} if weights_kind(backbone) == "file" else {}
+
+    return inputs
+
+
+def deepest_manifests(pack):
+    """An input: manifests of both splits of the deepest layer of a job's experiment and token."""
+
+    def paths(wildcards):
+        first = members_of(pack, wildcards)[0]
+        deepest = max(
+            entry.layer
+            for entry in SWEEP.values()
+            if (entry.experiment, entry.token) == (first.experiment, first.token)
+        )
+        place = {"experiment": first.experiment, "token": first.token, "layer": deepest}
+        return [f"{RESULTS}/{layout.MANIFEST.format(split=split, **place)}" for split in SPLITS]
+
+    return paths
+
+
+def ablation_spec(pack):
+    """A parameter: what ablation depends on besides the dictionary."""
+
+    def spec(wildcards):
+        first = members_of(pack, wildcards)[0]
+        options = {key: config["ablation"][key] for key in ABLATING}
+        return {
+            "backbone": EXPERIMENTS[first.experiment]["backbone"],
+            "place": [first.layer, first.token],
+            "ablation": {**options, "latents": sorted(options["latents"])},
+            "halves": {key: config["scores"][key] for key in ("top_n", "split_selection", "seed")},
+        }
+
+    return spec
 
 
 def imported_files(wildcards):

@@ -193,6 +193,7 @@ if PAIRED:
 
 rule write_evidence:
     input:
+        **({"ablation": ABLATION[0]} if ABLATED else {}),
         **({"pairs": rules.tabulate_pairs.output.pairs} if PAIRED else {}),
         metrics=rules.tabulate.output.metrics,
         sizes=rules.tabulate.output.sizes,
@@ -273,3 +274,32 @@ if MAPPED:
             code=code_of("tabulate_relevancy"),
         script:
             "../scripts/tabulate_relevancy.py"
+
+
+if ABLATED:
+
+    rule tabulate_ablation:
+        input:
+            ablations=[f"<results>/{dictionary.folder}/ablation.parquet" for dictionary in ABLATED],
+            records=RECORDS.values(),
+        output:
+            report(
+                ABLATION[0],
+                caption="../report/ablation.rst",
+                category="Tables",
+            ),
+        log:
+            "<logs>/tabulate_ablation.log",
+        benchmark:
+            "<benchmarks>/tabulate_ablation.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec={
+                "dictionaries": [identity_of(dictionary) for dictionary in ABLATED],
+                "draws": config["ablation"]["bootstrap_draws"],
+                "seed": config["ablation"]["seed"],
+            },
+            code=code_of("tabulate_ablation"),
+        script:
+            "../scripts/tabulate_ablation.py"

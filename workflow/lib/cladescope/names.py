@@ -190,6 +190,17 @@ WORDS = {
 }
 
 
+ABLATION = {
+    "selectivity": "selectivity of ablation, as latents fire",
+    "projected": "selectivity of ablation, whole directions",
+    "evenness": "evenness over the node's classes",
+    "within": "change within the node (KL, nats)",
+    "steered": "P(node) gained where latents are added",
+    "removed": "length taken away (share of the token)",
+    "tpp": "targeted probe perturbation (TPP)",
+}
+"""Measures of ablation that figures and the page of evidence show."""
+
 PAIR_COLUMNS = ("image", "counterpart", "node", "change")
 """Of a table of pairs of images."""
 ADDED, REMOVED, LEAF, OTHER, WITHIN, ACROSS = CHANGES = (

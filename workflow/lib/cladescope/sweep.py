@@ -1,6 +1,8 @@
 """What a configuration asks for, spelt out: extraction passes, dictionaries, who shares a job."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import pairwise, product
 from typing import Any
 
@@ -146,7 +148,9 @@ def expand_sweep(config: dict[str, Any]) -> list[DictionarySpec]:
     return entries
 
 
-def expand_packs(config: dict[str, Any], by_variant: bool) -> list[Pack]:
+def expand_packs(
+    config: dict[str, Any], by_variant: bool, among: Sequence[DictionarySpec] | None = None
+) -> list[Pack]:
     """Return the dictionaries by job, of the experiments whose jobs take two or more.
 
     Parameters
@@ -154,10 +158,12 @@ def expand_packs(config: dict[str, Any], by_variant: bool) -> list[Pack]:
     by_variant
         Whether those of a pack have the variant in common, as training needs it; it leaves
         imported ones out.
+    among
+        The dictionaries that there is something to do for; None for all.
     """
     groups: dict[tuple[Any, ...], list[DictionarySpec]] = {}
     alone = alone_experiments(config)
-    for entry in expand_sweep(config):
+    for entry in expand_sweep(config) if among is None else among:
         variant = entry.variant if by_variant else None
         group = (entry.experiment, entry.token, entry.layer, variant)
         if entry.experiment not in alone and not (by_variant and entry.imported):
@@ -245,18 +251,46 @@ def mapped_dictionaries(config: dict[str, Any]) -> list[DictionarySpec]:
     if "dictionaries" in config["relevancy"]:
         by_folder = {entry.folder: entry for entry in sweep}
         return [by_folder[folder] for folder in config["relevancy"]["dictionaries"]]
-    experiments = config["experiments"]
     shown = shown_dictionary(config)
-    controls = {}
-    for entry in sorted(sweep, key=_preference):
-        experiment = experiments[entry.experiment]
-        if (
-            experiment["backbone"]["weights"] == "random"
-            and experiment["dataset"] == experiments[shown.experiment]["dataset"]
-            and (entry.token, entry.layer) == (shown.token, shown.layer)
-        ):
-            controls[entry.experiment] = entry
+    controls = {
+        entry.experiment: entry
+        for entry in sorted(_counterparts(config, shown), key=_preference)
+        if entry.experiment != shown.experiment
+    }
     return list(dict.fromkeys([shown, *controls.values()]))
+
+
+def ablated_dictionaries(config: dict[str, Any]) -> list[DictionarySpec]:
+    """Return the dictionaries whose latents are ablated; none if the configuration wants none.
+
+    Unless it lists patterns: one of each variant at the place of the one that is shown, and of
+    every experiment on the same dataset whose backbone has random weights.
+    """
+    if "ablation" not in config:
+        return []
+    if "dictionaries" in config["ablation"]:
+        patterns = config["ablation"]["dictionaries"]
+        return [e for e in expand_sweep(config) if any(fnmatchcase(e.folder, p) for p in patterns)]
+    found = sorted(_counterparts(config, shown_dictionary(config)), key=_preference)
+    preferred = {(entry.experiment, entry.variant): entry for entry in found}
+    return [entry for entry in expand_sweep(config) if entry in preferred.values()]
+
+
+def _counterparts(config: dict[str, Any], shown: DictionarySpec) -> list[DictionarySpec]:
+    """Return all dictionaries of the same place, of this experiment and of random backbones."""
+    experiments = config["experiments"]
+
+    def is_control(name: str) -> bool:
+        return experiments[name]["backbone"]["weights"] == "random" and (
+            experiments[name]["dataset"] == experiments[shown.experiment]["dataset"]
+        )
+
+    return [
+        entry
+        for entry in expand_sweep(config)
+        if (entry.token, entry.layer) == (shown.token, shown.layer)
+        and (entry.experiment == shown.experiment or is_control(entry.experiment))
+    ]
 
 
 def _preference(entry: DictionarySpec) -> tuple[Any, ...]:

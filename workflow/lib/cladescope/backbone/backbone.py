@@ -5,8 +5,9 @@ Only this room knows timm, apart from the planted world's network, which registe
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import timm
 import torch
 from jaxtyping import Float
 from PIL import Image
@@ -22,7 +23,7 @@ from cladescope.backbone.layers import (
     list_layers,
 )
 from cladescope.backbone.reading import has_tokens, read_layers
-from cladescope.backbone.weights import hash_weights, load_checkpoint
+from cladescope.backbone.weights import hash_weights, linear_of, load_checkpoint, read_classifier
 
 MODEL_WEIGHTS = ("pretrained", "random")
 
@@ -81,6 +82,13 @@ class Backbone:
         return read_layers(self.model, modules, images, layers, kinds)
 
 
+class Classifier(NamedTuple):
+    """The last layer of a model that was trained to name classes: logits = weight · x + bias."""
+
+    weight: Float[Tensor, "outputs width"]
+    bias: Float[Tensor, " outputs"]
+
+
 def load_backbone(spec: BackboneSpec) -> Backbone:
     """Build the model and load its weights.
 
@@ -112,6 +120,22 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
         weights_sha256=hash_weights(model),
         preprocessing={**described, "transform": [str(step) for step in transform.transforms]},
     )
+
+
+def load_classifier(spec: BackboneSpec, backbone: Backbone) -> "Classifier | None":
+    """Return the classifier that a model's weights came with, which `load_backbone` leaves out.
+
+    None for random weights, and where there is not exactly one that is linear.
+    """
+    if spec.weights == "random":
+        return None
+    if spec.weights == "pretrained":
+        head: Any = timm.create_model(spec.model, pretrained=True)
+        head = head.get_classifier()
+        found = linear_of(getattr(head, "weight", None), getattr(head, "bias", None))
+    else:
+        found = read_classifier(backbone.model, spec.weights)
+    return None if found is None else Classifier(*found)
 
 
 def has_token_sequence(backbone: Backbone) -> bool:

@@ -35,7 +35,7 @@ class ForwardCost:
     """Cost of one image's forward pass."""
 
     flops: int
-    """Multiplications and additions up to the deepest layer."""
+    """Multiplications and additions up to the deepest layer, or of all layers."""
     parameters: int
     transformer: bool
     """Whether the model keeps one sequence of tokens."""
@@ -109,9 +109,12 @@ def check_tokens(model: str, layers: Sequence[Layer], kinds: Sequence[str]) -> N
 
 
 def forward_cost(
-    model: str, image_size: int | None, deepest: int, modules: Sequence[str] | None = None
+    model: str, image_size: int | None, deepest: int | None, modules: Sequence[str] | None = None
 ) -> ForwardCost:
-    """Count a forward pass up to a layer on the meta device, without making weights."""
+    """Count a forward pass up to a layer on the meta device, without making weights.
+
+    None as `deepest` counts the whole pass, but for the classifier.
+    """
     # Imported here: only planning counts.
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -119,7 +122,10 @@ def forward_cost(
         built = create_model(model, False, image_size)
         images = _empty(built, image_size)
         with FlopCounterMode(display=False) as counter:
-            read_layers(built, modules_of(built, modules), images, [deepest], ["patches"])
+            if deepest is None:
+                built(images)
+            else:
+                read_layers(built, modules_of(built, modules), images, [deepest], ["patches"])
     parameters = sum(parameter.numel() for parameter in built.parameters())
     return ForwardCost(counter.get_total_flops(), parameters, has_tokens(built))
 

@@ -65,14 +65,14 @@ def _read_blocks(
 
     def keep(layer: int) -> Callable[..., None]:
         def hook(module: Any, arguments: Any, output: Tensor) -> None:
-            chosen = _choose_tokens(model, output, model.num_prefix_tokens, kinds)
+            chosen = choose_tokens(model, output, model.num_prefix_tokens, kinds)
             read.update({(layer, kind): tokens.clone() for kind, tokens in chosen.items()})
 
         return hook
 
     with ExitStack() as hooks:
         for layer in layers:
-            hooks.enter_context(_hooked(model.get_submodule(modules[layer - 1]), keep(layer)))
+            hooks.enter_context(hooked(model.get_submodule(modules[layer - 1]), keep(layer)))
         model.forward_intermediates(
             images,
             [max(layers) - 1],
@@ -99,7 +99,7 @@ def _read_stages(
     return {
         (layer, kind): tokens
         for layer, found in zip(sorted(layers), maps, strict=True)
-        for kind, tokens in _choose_tokens(model, _positions(found), 0, kinds).items()
+        for kind, tokens in choose_tokens(model, _positions(found), 0, kinds).items()
     }
 
 
@@ -116,7 +116,7 @@ def _read_modules(
 
     def keep(layer: int) -> Callable[..., None]:
         def hook(module: Any, arguments: Any, output: Tensor) -> None:
-            chosen = _choose_tokens(model, _positions(output), 0, kinds)
+            chosen = choose_tokens(model, _positions(output), 0, kinds)
             # Copied: the module that follows may work in place.
             read.update({(layer, kind): tokens.clone() for kind, tokens in chosen.items()})
             left.discard(layer)
@@ -127,7 +127,7 @@ def _read_modules(
 
     with ExitStack() as hooks, suppress(_AllRead):
         for layer, name in module_of.items():
-            hooks.enter_context(_hooked(model.get_submodule(name), keep(layer)))
+            hooks.enter_context(hooked(model.get_submodule(name), keep(layer)))
         model(images)
     return read
 
@@ -154,13 +154,14 @@ def run_modules(model: Any, images: Tensor) -> dict[str, list[Any]]:
     with ExitStack() as hooks:
         for name, module in model.named_modules():
             if name:
-                hooks.enter_context(_hooked(module, keep(name)))
+                hooks.enter_context(hooked(module, keep(name)))
         model(images)
     return outputs
 
 
 @contextmanager
-def _hooked(module: Any, hook: Callable[..., None]) -> Iterator[None]:
+def hooked(module: Any, hook: Callable[..., Any]) -> Iterator[None]:
+    """Have a module call `hook` with each output, within this context."""
     handle = module.register_forward_hook(hook)
     try:
         yield
@@ -178,7 +179,7 @@ def _positions(maps: Float[Tensor, "batch width height along"]) -> Tensor:
     return maps.flatten(2).transpose(1, 2)
 
 
-def _choose_tokens(
+def choose_tokens(
     model: Any, tokens: Float[Tensor, "batch tokens width"], n_prefix: int, kinds: Sequence[str]
 ) -> dict[str, Float[Tensor, "batch tokens width"]]:
     """Return the tokens after a layer by kind; the first `n_prefix` are not patches."""

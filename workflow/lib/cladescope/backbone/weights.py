@@ -24,23 +24,8 @@ def load_checkpoint(model: Any, name: str, path: str) -> None:
         If it cannot be read; or does not fit the model, and lists what differs; or is not what its
         sidecar says.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"checkpoint {path} does not exist; set backbone.weights")
-    _check_sidecar(Path(path))
-    try:
-        # weights_only: a pickle checkpoint must not run code.
-        state = load_state_dict(path, use_ema=False, weights_only=True)
-        convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-        if convert is not None:
-            state = convert(state, model)
-    except Exception as error:
-        # Whatever safetensors, zipfile, pickle or timm raise on a cut or foreign file.
-        raise ValueError(
-            f"checkpoint {path} cannot be read ({error}): damaged, copied in part, of another "
-            "model, or with more than weights in it; copy it again, or set backbone.weights"
-        ) from error
-    classifier = model.pretrained_cfg.get("classifier") or ()
-    prefixes = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    state = _read_checkpoint(model, path)
+    prefixes = _classifiers(model)
     state = {
         key: value for key, value in state.items() if not key.startswith(prefixes) or not prefixes
     }
@@ -64,6 +49,53 @@ def load_checkpoint(model: Any, name: str, path: str) -> None:
             f"backbone.model to the architecture it was made with:\n  {shown}"
         )
     model.load_state_dict(state)
+
+
+def read_classifier(model: Any, path: str) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return weight (outputs, width) and bias of a local checkpoint's classifier.
+
+    None if it has none that is linear. Raises as `load_checkpoint` does for a file that cannot be
+    read.
+    """
+    names = _classifiers(model)
+    if len(names) != 1:
+        return None
+    state = _read_checkpoint(model, path)
+    return linear_of(state.get(f"{names[0]}.weight"), state.get(f"{names[0]}.bias"))
+
+
+def linear_of(
+    weight: torch.Tensor | None, bias: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return weight and bias if they are those of a linear layer, as float32."""
+    if weight is None or weight.ndim != 2:
+        return None
+    bias = torch.zeros(len(weight)) if bias is None else bias
+    return weight.detach().float(), bias.detach().float()
+
+
+def _classifiers(model: Any) -> tuple[str, ...]:
+    """Return the names of a model's classifiers, usually one."""
+    names = model.pretrained_cfg.get("classifier") or ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _read_checkpoint(model: Any, path: str) -> dict[str, torch.Tensor]:
+    """Read a local checkpoint under timm's names; raises as `load_checkpoint` does."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"checkpoint {path} does not exist; set backbone.weights")
+    _check_sidecar(Path(path))
+    try:
+        # weights_only: a pickle checkpoint must not run code.
+        state = load_state_dict(path, use_ema=False, weights_only=True)
+        convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+        return state if convert is None else convert(state, model)
+    except Exception as error:
+        # Whatever safetensors, zipfile, pickle or timm raise on a cut or foreign file.
+        raise ValueError(
+            f"checkpoint {path} cannot be read ({error}): damaged, copied in part, of another "
+            "model, or with more than weights in it; copy it again, or set backbone.weights"
+        ) from error
 
 
 def _unusable(given: torch.Tensor, expected: torch.Tensor) -> str | None:

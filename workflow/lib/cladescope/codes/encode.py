@@ -82,7 +82,7 @@ def firing(
     blocks
         As for `encode`.
     """
-    encode_rows = _encoder(dictionary)
+    encode_rows = encoder_of(dictionary)
     parts: list[np.ndarray] = [np.empty((0, len(latents)), bool)]
     for x in blocks:
         _, tokens, d = x.shape
@@ -91,7 +91,7 @@ def firing(
     return np.concatenate(parts)
 
 
-def _encoder(dictionary: Dictionary) -> Callable[[np.ndarray], np.ndarray]:
+def encoder_of(dictionary: Dictionary) -> Callable[[np.ndarray], np.ndarray]:
     """Return what gives codes of normalised activations, on a GPU if it can."""
     if has_gpu():
         reconstruct = _reconstruction(dictionary)

@@ -28,6 +28,7 @@ from cladescope.sweep import (
     TRAINED,
     DictionarySpec,
     PassSpec,
+    ablated_dictionaries,
     alone_experiments,
     expand_packs,
     expand_passes,
@@ -39,6 +40,11 @@ from cladescope.sweep import (
 
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 PLANTED_CLASSES = 64
+PACKED = ("train_sae", "encode", "score_dictionary", "score_pairs", "ablate", "chart_dictionary")
+"""Rules whose jobs may be for several dictionaries."""
+COPIES = 2
+"""Copies of an image, by latents that fire on it and numbers of latents: 12 to 16 on the planted
+world where 8 fire."""
 PAIR_IMAGES = 7
 """Of a scene of the planted world in which pairs are drawn, on average."""
 MAP_FORWARDS = {True: (6, 5), False: (2, 3)}
@@ -96,6 +102,21 @@ class MapPlan:
 
 
 @dataclass(frozen=True)
+class AblationPlan:
+    """The ablation of one dictionary's latents."""
+
+    folder: str
+    images: int
+    copies: int
+    """About how many changed copies of the images run behind the layer."""
+    flops: float
+
+    def seconds(self, card: Card) -> float:
+        """Return the time on a card."""
+        return Cost("forward", self.flops, 0).seconds(card)
+
+
+@dataclass(frozen=True)
 class Repetition:
     """How often training sees its images."""
 
@@ -118,6 +139,7 @@ class Plan:
     passes: list[PassPlan]
     training: list[TrainingPlan]
     maps: list[MapPlan]
+    ablations: list[AblationPlan]
     repetitions: list[Repetition]
     """Of each dataset that dictionaries are trained on."""
     preprocessing: dict[str, dict[str, Any]]
@@ -169,6 +191,10 @@ def make_plan(config: dict[str, Any]) -> Plan:
         passes,
         training,
         [_plan_maps(config, entry) for entry in mapped_dictionaries(config)],
+        [
+            _plan_ablation(config, entry, described[entry.experiment][entry.layer - 1], counts)
+            for entry in ablated_dictionaries(config)
+        ],
         [Repetition(name, counts[name]["train"], asked) for name in sorted(datasets)],
         {
             name: describe_preprocessing(
@@ -198,6 +224,32 @@ def _plan_maps(config: dict[str, Any], entry: DictionarySpec) -> MapPlan:
     forwards += maps * 2 * (spec["steps"] + 1)
     pairs = latents * spec["images"]
     return MapPlan(entry.folder, pairs, float(cost.flops) * pairs * forwards)
+
+
+def _plan_ablation(
+    config: dict[str, Any],
+    entry: DictionarySpec,
+    layer: Layer,
+    counts: Mapping[str, Mapping[str, int]],
+) -> AblationPlan:
+    """Count the images, and the copies of them that only run behind the layer."""
+    spec, experiment = config["ablation"], config["experiments"][entry.experiment]
+    backbone, dataset = experiment["backbone"], experiment["dataset"]
+    model = (backbone["model"], backbone.get("image_size"))
+    whole, before = (
+        forward_cost(*model, deepest, backbone.get("modules")).flops
+        for deepest in (None, entry.layer)
+    )
+    images = counts[dataset]["eval"] // 2
+    if config["datasets"][dataset]["source"] == "planted":
+        images = min(images, PLANTED_CLASSES * spec["images"])
+    # Of neurons and of a ReLU's latents about half fire.
+    firing = (entry.width or 2 * layer.width) / 2
+    if entry.sparsity and entry.variant != "relu":
+        firing = entry.sparsity
+    copies = int(images * COPIES * firing * len(spec["latents"]))
+    flops = float(whole) * images + float(whole - before) * copies
+    return AblationPlan(entry.folder, images, copies, flops)
 
 
 def _plan_training(
@@ -239,6 +291,7 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
     drawn = [name for name in planted if "pair_scenes" in config["datasets"][name]]
     backbones = {str(experiment["backbone"]["weights"]) for experiment in experiments}
     passes, sweep = expand_passes(config), expand_sweep(config)
+    ablated = ablated_dictionaries(config)
     place_of = [(entry.experiment, entry.token, entry.layer) for entry in sweep]
     counts = Counter(
         render_planted=len(planted) * len(SPLITS),
@@ -264,11 +317,13 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
         match_seeds=len({p for p, e in zip(place_of, sweep, strict=True) if e.seed is not None}),
         probe_layer=len(set(place_of)),
         map_relevancy=len(mapped_dictionaries(config)),
+        ablate=len(ablated),
         draw_thumbnails=len(datasets) * ("atlas" in config),
         chart_dictionary=len(sweep) * ("atlas" in config),
     )
-    for rule in ("train_sae", "encode", "score_dictionary", "score_pairs", "chart_dictionary"):
-        packs = expand_packs(config, by_variant=rule == "train_sae")
+    for rule in PACKED:
+        among = ablated if rule == "ablate" else None
+        packs = expand_packs(config, by_variant=rule == "train_sae", among=among)
         if rule == "score_pairs":
             packs = [pack for pack in packs if has_pairs(config, pack.experiment)]
         if counts[rule] and packs:

@@ -121,6 +121,16 @@ def _times(plan: Plan, card_name: str, card: Card) -> Iterator[str]:
             f"relevancy: {len(maps)} jobs, {_time(sum(maps))} together, for {pairs:,} maps; "
             "relevancy.latents, images and steps are factors"
         )
+    if plan.ablations:
+        ablations = [job.seconds(card) for job in plan.ablations]
+        images, copies = (
+            sum(getattr(job, name) for job in plan.ablations) for name in ("images", "copies")
+        )
+        yield (
+            f"ablation: {len(ablations)} dictionaries, {_time(sum(ablations))} together, for "
+            f"{images:,} forward passes and about {copies:,} from the layer on; ablation.images "
+            "and latents are factors"
+        )
 
 
 def _slurm(plan: Plan, card: Card, grouping: Grouping) -> Iterator[str]:

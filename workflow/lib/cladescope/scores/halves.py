@@ -197,6 +197,11 @@ class Halves:
         return replace(self, choose=choose, score=score)
 
 
+def can_level(labels: np.ndarray, n_classes: int, *, separate: bool = True) -> bool:
+    """Say whether every class has an image for each half, so that classes can be levelled."""
+    return bool(np.bincount(labels, minlength=n_classes).min() >= 1 + separate)
+
+
 def split_halves(
     labels: np.ndarray,
     seed: int,

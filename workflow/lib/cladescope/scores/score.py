@@ -24,7 +24,7 @@ from cladescope.names import COALITIONS
 from cladescope.scores.alignment import auroc
 from cladescope.scores.by_size import above_null, scores_by_size
 from cladescope.scores.coalitions import coalitions
-from cladescope.scores.halves import Halves, halve, split_halves
+from cladescope.scores.halves import Halves, can_level, halve, split_halves
 from cladescope.scores.held_out import (
     N_FOLDS,
     NULL_FOLDS,
@@ -124,7 +124,7 @@ def score_dictionary(
     _check(codes, labels, taxonomy)
     tree, n_classes = Tree.of(taxonomy), len(taxonomy.leaves)
     size = np.bincount(labels, minlength=n_classes)
-    level = bool(size.min() >= (2 if spec.split_selection else 1))
+    level = can_level(labels, n_classes, separate=spec.split_selection)
     parts = split_halves(labels, spec.seed, groups, separate=spec.split_selection, level=level)
     if level:
         _warn_of_sizes(labels, parts, taxonomy.leaves)

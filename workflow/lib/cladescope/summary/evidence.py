@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from cladescope.names import BASELINES, LEAF, OTHER, WITHIN, labels
+from cladescope.names import ABLATION, BASELINES, LEAF, OTHER, WITHIN, labels
 from cladescope.scores.by_size import BY_SIZE, SIZES
 from cladescope.scores.contrasts import OVER_LARGER, OVER_LEAF, SHARED
 from cladescope.summary.trends import ARM, KIND, LEAST_SEEDS, across_layers, seed_margin
@@ -28,6 +28,9 @@ SCORES = (
 """Of each kind of dictionary at the deepest layer."""
 GAINS = ("held_out", "held_out_matched", "own_best_recovery", "node_recovery", "fve")
 HEADLINE = ("held_out", "own_best_recovery", "node_recovery", "fve")
+ABLATED = ("selectivity", "projected")
+"""Of ablation, in the headline too."""
+SHOWN_NULLS = ("permuted", "directions", "shrunk")
 PAIR_CELLS = {
     "of the node's images fire them (share)": (SHARED, SHARED, "fires"),
     "answer to what the classes share (TAPA)": (SHARED, SHARED, "answer"),
@@ -47,17 +50,18 @@ def evidence_page(
     probes: pd.DataFrame,
     gains: pd.DataFrame,
     pairs: pd.DataFrame | None = None,
+    ablation: pd.DataFrame | None = None,
 ) -> str:
-    """Return the page: the backbone's own hierarchy, then the dictionaries', then training's gain.
+    """Return the page: the backbone's own hierarchy, the dictionaries', what the model uses.
 
     Parameters
     ----------
     metrics, sizes, probes, gains
         The tables `metrics.csv`, `sizes.csv.gz`, `probe_nodes.csv` and `gains.csv`.
-    pairs
-        The table `pairs.csv`, if there are pairs.
+    pairs, ablation
+        The tables `pairs.csv` and `ablation.csv`, where there are pairs and something is ablated.
     """
-    short = headline(metrics, probes)
+    short = headline(metrics, probes, ablation)
     metrics = metrics.assign(kind=_kinds(across_layers(metrics)))
     gains = gains.assign(kind=_kinds(gains))
     parts = [
@@ -88,10 +92,14 @@ def evidence_page(
             parts += [f"What training adds to its own start, layer {layer}:", _gains(added, layer)]
     if pairs is not None:
         parts += _pairs(pairs)
+    if ablation is not None:
+        parts += _ablation(ablation.assign(kind=_kinds(ablation)))
     return "\n\n".join(parts) + "\n"
 
 
-def headline(metrics: pd.DataFrame, probes: pd.DataFrame) -> str:
+def headline(
+    metrics: pd.DataFrame, probes: pd.DataFrame, ablation: pd.DataFrame | None = None
+) -> str:
     """Return the first section: every variant at the deepest layer of the first experiment.
 
     Of all widths, sparsities and seeds; the same place of backbones with random weights below.
@@ -109,19 +117,22 @@ def headline(metrics: pd.DataFrame, probes: pd.DataFrame) -> str:
     ceiling = probes[probes["experiment"].eq(first["experiment"]) & probes["layer"].eq(layer)]
     ceiling = ceiling[ceiling["token"] == first["token"]]
     means = ceiling[["probe_held_out", "probe_held_out_null_permuted"]].mean()
-    found = [
-        [
-            "linear probe",
-            "",
-            f"{number(means.iloc[0])} null {number(means.iloc[1])}",
-            *[""] * 3,
-        ]
-    ]
+    words = ["dictionaries", *labels(*HEADLINE).values()]
+    if ablation is not None:
+        ablation = ablation[ablation["size"].eq("all")]
+        ablation = ablation[ablation["n_latents"] == ablation["n_latents"].min()]
+        words += [ABLATION[score] for score in ABLATED]
+    held_out = f"{number(means.iloc[0])} null {number(means.iloc[1])}"
+    found = [["linear probe", "", held_out, *[""] * (len(words) - 2)]]
     for (weights, variant), part in kept.groupby(["weights", "variant"], sort=False):
         name = NAMES.get(str(variant), str(variant))
         name += ", random backbone" if weights == "random" else ""
-        found.append([name, f"{len(part)}", *(with_null(part, score) for score in HEADLINE)])
-    table = table_of(["", "dictionaries", *labels(*HEADLINE).values()], found)
+        cells = [f"{len(part)}", *(with_null(part, score) for score in HEADLINE)]
+        if ablation is not None:
+            mine = ablation[ablation["dictionary"].isin(part["dictionary"])]
+            cells += [with_null(mine, score) for score in ABLATED]
+        found.append([name, *cells])
+    table = table_of(["", *words], found)
     return f"## In short\n\n{first['experiment']}, {first['token']}, layer {layer}:\n\n{table}"
 
 
@@ -206,6 +217,36 @@ def _by_layer(rows: pd.DataFrame, score: str) -> str:
         for kind, part in rows.groupby("kind", sort=False)
     ]
     return table_of(["dictionary", *(f"layer {layer}" for layer in layers)], found)
+
+
+def _ablation(table: pd.DataFrame) -> list[str]:
+    """What the model loses without a node's latents, at each place that is ablated."""
+    parts = [
+        "## Does the model use it?",
+        "What P(node) loses on the node's images without its latents, less what other nodes lose "
+        "on theirs; means over nodes. “Permuted”: latents chosen with the leaves permuted. "
+        "“Directions”: as much taken away on the same images in other latents' directions. "
+        "“Shortened”: as much of the token's length.",
+    ]
+    header = ["dictionary", "latents", "selectivity", "permuted", "directions", "shortened"]
+    header += [ABLATION["projected"], "permuted", "length taken away", "evenness", "within", "TPP"]
+    place = ["experiment", "token", "layer"]
+    for (experiment, token, layer), rows in table[table["size"] == "all"].groupby(
+        place, sort=False
+    ):
+        columns = ["selectivity", *(f"selectivity_null_{null}" for null in SHOWN_NULLS)]
+        columns += ["projected", "projected_null_permuted", "removed", "evenness", "within", "tpp"]
+        found = [
+            [str(kind), f"{n_latents}", *(span(part, name, 3) for name in columns)]
+            for (kind, n_latents), part in rows.groupby(["kind", "n_latents"], sort=False)
+        ]
+        readout = f"read out by the {' or '.join(rows['readout'].unique())}"
+        right = number(rows["accuracy"].mean())
+        parts += [
+            f"{experiment}, {token}, layer {layer}, {readout} (right: {right}):",
+            table_of(header, found),
+        ]
+    return parts
 
 
 def _gains(gains: pd.DataFrame, layer: int) -> str:
