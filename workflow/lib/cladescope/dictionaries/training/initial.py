@@ -53,6 +53,12 @@ class Beginning(NamedTuple):
         return cls(rows, mean, scale)
 
 
+def normalised(beginning: Beginning) -> Float[np.ndarray, "rows d"]:
+    """Return x' of the rows, float32."""
+    mean = beginning.mean.astype(np.float32)
+    return (beginning.rows.astype(np.float32) - mean) / np.float32(beginning.scale)
+
+
 def centred_parts(
     block: Shaped[np.ndarray, "rows d"], mean: Float[np.ndarray, " d"]
 ) -> Iterator[Float[np.ndarray, "part d"]]:
