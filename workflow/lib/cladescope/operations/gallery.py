@@ -17,6 +17,7 @@ TITLES = {
     "sensitivity": "Sensitivity to the cut-offs",
     "top_images": "Latents that match a node best",
     "examples": "Where in the image",
+    "frontier": "Hierarchy against reconstruction",
     "quality": "Reconstruction against sparsity",
     "training_curves": "Training",
 }

@@ -1,6 +1,6 @@
 """Tree autoencoder: paths through trees of clusters, and sparse latents for what paths leave over.
 
-Half of the latents or fewer are nodes of trees (`training.trees`), from coarse to fine. With ℓ(x')
+Three eighths of the latents are nodes of trees (`training.trees`), from coarse to fine. With ℓ(x')
 the leaf of a tree nearest to x' and p = W_enc (x' − b_dec) + b_enc,
 
     z_v = max(p_v, ε) if v is at or above ℓ(x') in its tree, else 0,
@@ -39,8 +39,8 @@ from cladescope.dictionaries.training.spec import FitSpec
 from cladescope.dictionaries.training.trees import grow
 
 LATENTS_PER_TREE = 8
-TREE_SHARE = 3 / 16
-"""Latents of a tree, as a share of the width; less where all trees would take more than half."""
+NODE_SHARE = 3 / 8
+"""Latents in trees, as a share of the width."""
 LEAVES = 2
 """Leaves of a tree, in widths."""
 TREE_LOSS = 0.5
@@ -63,7 +63,7 @@ class Tree(Autoencoder):
         """Return the trees, with rows between means, and other latents towards data points."""
         assert spec.width and spec.sparsity and spec.seed is not None
         n_trees = max(1, round(spec.sparsity / LATENTS_PER_TREE))
-        nodes = int(spec.width * min(TREE_SHARE, 1 / (2 * n_trees)))
+        nodes = int(NODE_SHARE * spec.width / n_trees)
         forest = grow(normalised(beginning), n_trees, nodes, LEAVES * spec.width, spec.seed)
         parent, n = forest.paths.parent, forest.paths.nodes
         above = np.where(parent[:, None] >= 0, forest.means[parent], 0)
