@@ -248,6 +248,12 @@ def test_what_describes_no_trees_is_refused(dictionary, tmp_path, tensor, value)
         Dictionary.load(path)
 
 
+def test_thresholds_beside_trees_are_refused(dictionary, tmp_path):
+    faulty = replace(dictionary, threshold=np.ones(WIDTH, np.float32))
+    with pytest.raises(ValueError, match="threshold has no meaning beside trees"):
+        faulty.save(tmp_path / "sae.safetensors", {})
+
+
 def test_saelens_has_no_word_for_trees(dictionary, tmp_path):
     dictionary.save(tmp_path / "sae.safetensors", {})
     with pytest.raises(ValueError, match="trees, which SAELens cannot express"):

@@ -155,6 +155,8 @@ class Dictionary:
         if self.k is not None and self.k < 1:
             raise ValueError(f"{path}: k is {self.k}, it must be 1 or more")
         if self.paths:
+            if self.threshold is not None:
+                raise ValueError(f"{path}: threshold has no meaning beside trees; leave it out")
             self.paths.check(path, self.width, self.decoder.shape[1])
 
 
