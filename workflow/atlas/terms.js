@@ -55,6 +55,9 @@ const terms = (() => {
     random: "Random directions, read like an autoencoder of the same kind.",
     neurons: "The backbone's own units, each in both directions.",
     pca: "Principal components of the activations, each in both directions.",
+    tree: "Latents that stand in trees, a parent firing wherever its child does, and others for what these leave over.",
+    likeness:
+      "The decoder of a trained autoencoder, read by likeness instead of its encoder, which leaves out what other latents explain.",
     kmeans: "Centres of a k-means clustering of the activations.",
     class_means:
       "The direction of each class's mean. Supervised: it is told the classes of the training images.",
