@@ -31,18 +31,17 @@ def test_shipped_configurations_are_valid(root, name):
 def test_the_evidence_has_five_seeds_of_every_control_in_few_jobs(root, default_config):
     config = yaml.safe_load((root / "config" / "evidence_planted.yaml").read_text())
     config = complete_config(config)
-    dictionaries = expand_sweep(config)
-    kinds = Counter((d.experiment, d.layer, d.variant) for d in dictionaries)
-    seeded = {"topk", "start", "random", "kmeans", "frozen_decoder", "frozen_encoder"}
-    expected = dict.fromkeys({*seeded, "soft_frozen"}, 5)
-    expected |= dict.fromkeys(("class_means", "node_means", "neurons", "pca"), 1)
+    kinds = Counter((d.experiment, d.layer, d.variant, d.sparsity) for d in expand_sweep(config))
+    told = {("class_means", 8): 1, ("node_means", 8): 1, ("neurons", None): 1, ("pca", None): 1}
+    once = ("likeness", "start", "random", "frozen_decoder", "frozen_encoder", "soft_frozen")
+    seeded = {(variant, 8): 5 for variant in (*once, "topk", "tree", "kmeans")}
+    denser = {(variant, 16): 5 for variant in ("topk", "tree", "kmeans")}
     assert kinds == {
-        (experiment, layer, variant): seeds
-        for experiment in ("trained", "random")
+        ("trained", layer, *kind): seeds
         for layer in (1, 2, 4, 6, 8)
-        for variant, seeds in expected.items()
-    }
-    assert len(expand_packs(config, by_variant=False)) == 10
+        for kind, seeds in {**told, **seeded, **denser}.items()
+    } | {("random", layer, kind, 8): 5 for layer in (1, 4, 8) for kind in ("topk", "kmeans")}
+    assert len(expand_packs(config, by_variant=False)) == 8
     # The demo's seeds are among these, trained and scored in the same way.
     default = complete_config(default_config)
     assert config["training"] == default["training"] and config["scores"] == default["scores"]
