@@ -26,6 +26,7 @@ from oracles import inner_nodes, noisy_codes
 PAGES = Path(__file__).parents[1] / "workflow" / "atlas"
 HARM = "<img src=x onerror=window.harmed=1>"
 """Name of a class and of a file; taken for markup, it would leave a mark."""
+STUDY_SPEC = ScoreSpec(top_n=8, null_draws=4, p_draws=40)
 LAYERS = (1, 2, 3)
 MAPPED = (0, 1)
 """Latents with relevancy maps, in the deepest trained dictionary."""
@@ -103,9 +104,7 @@ def make_atlas(folder: Path) -> Path:
         name = f"{experiment}/dictionaries/cls/L{layer}/{variant}/w20_k4_s{seed}"
         noise = 0.6 if experiment == "random" else 0.7 / layer + (0.2 if variant == "pca" else 0)
         codes = make_codes(taxonomy, index.labels, noise, 10 * layer + seed)
-        scores = score_dictionary(
-            codes, index.labels, taxonomy, ScoreSpec(top_n=8, null_draws=4, p_draws=40)
-        )
+        scores = score_dictionary(codes, index.labels, taxonomy, STUDY_SPEC)
         random = np.random.default_rng([layer, 0])
         decoder = random.normal(size=(codes.width, 16)).astype(np.float32)
         decoder[codes.width // 2 :] += seed * random.normal(size=16).astype(np.float32)
@@ -146,6 +145,7 @@ def make_atlas(folder: Path) -> Path:
                 "layer": layer,
                 "wnid": wnid,
                 "probe_mcc": 0.1 * layer,
+                "probe_held_out": 0.05 * layer,
             }
             for wnid in scores.nodes["wnid"].to_pylist()
         ]

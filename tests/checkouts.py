@@ -65,6 +65,7 @@ FIGURES = {
     "plot_surface": 1,
     "plot_recovered_nodes": 1,
     "plot_sensitivity": 1,
+    "plot_frontier": 1,
     "plot_quality": 1,
 }
 ALL_FIGURES = FIGURES | COSTS | {"plot_training_curves": 1, "plot_top_images": 1}

@@ -110,6 +110,8 @@ TRAINED = [
         ("matryoshka", 64, 4),
         ("jumprelu", 64, 4),
         ("relu", 64, 0.5),
+        ("tree", 64, 8),
+        ("likeness", 64, 4),
         ("frozen_decoder", 64, 4),
         ("frozen_encoder", 64, 4),
         ("soft_frozen", 64, 4),

@@ -9,7 +9,7 @@ from collections import defaultdict
 import pytest
 
 FLOORS = [
-    {"files", "machines", "compiled", "checkout", "layout", "names", "threads"},
+    {"files", "machines", "compiled", "threads", "checkout", "layout", "names"},
     {"sweep", "kept", "seals"},
     {"jobs"},
     {"images", "taxonomy", "planted", "emoji"},

@@ -12,6 +12,7 @@ from atlas_study import (
     LAYERS,
     MAPPED,
     SPEC,
+    STUDY_SPEC,
     make_atlas,
     make_codes,
     make_index,
@@ -43,6 +44,7 @@ from cladescope.atlas.wire import (
 )
 from cladescope.codes.codes import Codes
 from cladescope.codes.ranking import strongest_first
+from cladescope.scores.score import score_dictionary
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 from cladescope.taxonomy.tree import Tree
 
@@ -215,6 +217,11 @@ def test_pages_agree_with_the_tables(atlas):
     # The known latents: groups first, deepest first, then classes.
     best = [wnid[v - 1] if v else None for v in block["best"]]
     assert best[:8] == [wnid[v] for v in tree.internal]
+    table = score_dictionary(codes, index["labels"], taxonomy, STUDY_SPEC).nodes
+    for name in ("held_out", "held_out_null_permuted", "own_best", "own_best_null_permuted"):
+        expected = dict(zip(table["wnid"].to_pylist(), table[name].to_pylist(), strict=True))
+        found = {w: v for w, v in zip(wnid, nodes[name], strict=True) if not np.isnan(v)}
+        assert found == {w: pytest.approx(v) for w, v in expected.items() if v is not None}
     for v in tree.internal:
         latent = nodes["best_latent"][v]
         shown = nodes["examples"].reshape(-1, EXAMPLES)[v]
@@ -235,7 +242,7 @@ def test_depth_holds_every_dictionary(atlas):
     assert depth["dictionaries"].tolist() == list(range(len(catalogue["folders"])))
     for row, folder in enumerate(catalogue["folders"]):
         nodes = read_chunk(atlas / "dictionaries" / folder / "nodes.js")
-        for name in ("best_mcc", "best_mcc_null_permuted", "best_latent", "n_finders"):
+        for name in ("held_out", "own_best", "best_mcc", "best_latent", "n_finders"):
             found = chunk[name].reshape(len(catalogue["folders"]), -1)[row]
             assert np.array_equal(found, nodes[name], equal_nan=True)
     assert catalogue["identity"]["sparsity"][-2:] == [None, 4]

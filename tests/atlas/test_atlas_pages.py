@@ -157,7 +157,9 @@ def test_a_newcomer_finds_butterfly(page):
     with redrawn(page):
         page.click("text=Why believe it, where it fails")
     assert heading(page) == "butterfly"
-    assert page.inner_text(".verdict").startswith("Recovered by")
+    verdict = page.inner_text(".verdict")
+    assert verdict.startswith("On classes that the latent was not chosen on: MCC .")
+    assert "Recovered by" in verdict
     controls = page.inner_text("[aria-label=Controls]")
     for control in ("other seeds", "principal components", "random backbone", "linear probe"):
         assert control in controls
@@ -187,16 +189,16 @@ def test_every_select_leads_to_its_dictionary(page):
 
 def test_every_score_colours_the_tree(page):
     fills = set()
-    for score in ("mcc", "excess", "finders", "recurrence"):
+    for score in ("held", "mcc", "excess", "finders", "recurrence"):
         if page.input_value("#score") != score:
             with redrawn(page):
                 page.select_option("#score", score)
         boxes = page.locator(".tree .cell .box").evaluate_all(
             "all => all.map((box) => getComputedStyle(box).fill).join()"
         )
-        assert f"s={score}" in page.url or score == "mcc"
+        assert f"s={score}" in page.url or score == "held"
         fills.add(boxes)
-    assert len(fills) == 4
+    assert len(fills) == 5
 
 
 def test_states_are_told_apart_by_more_than_colour(page):
@@ -294,7 +296,7 @@ def test_words_explain_themselves(page):
     tip = page.locator("#tip")
     assert not tip.is_visible()
     page.locator("#header .term").first.hover()
-    assert tip.is_visible() and "both halves" in tip.inner_text()
+    assert tip.is_visible() and "half of a node's classes" in tip.inner_text()
     page.mouse.move(0, 400)
     assert not tip.is_visible()
     page.locator("#header .term").first.focus()

@@ -79,6 +79,21 @@ def test_truncated_file_is_named(copy, name, rule, target):
     assert f"{name} is not what was sealed" in printed and "delete results" in printed
 
 
+def test_what_slurm_says_of_memory_stands_at_the_end(copy):
+    """The log is what Slurm would have written of the job; the real one is in tests/slurm."""
+    log = copy.folder / ".snakemake" / "slurm_logs" / "rule_score" / "7.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch.\n")
+    later = time.time() + 3600
+    os.utime(log, (later, later))
+    codes = copy.folder / "results" / "small" / TOPK / "w48_k2_s0" / "codes.parquet"
+    os.truncate(codes, 10)
+    target = str(codes.with_name("scores.json").relative_to(copy.folder))
+    code, printed = outcome(copy, "--forcerun", "score_dictionary", "--", target)
+    assert code != 0
+    assert "rule_score: out of memory" in printed and "raise its mem_mb in the profile" in printed
+
+
 def test_clock_that_was_ahead(copy):
     """What takes days is refused at once; what takes seconds, by Snakemake when it has run."""
     results = copy.folder / "results" / "small"

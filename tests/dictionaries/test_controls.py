@@ -61,6 +61,27 @@ def test_random_directions_know_nothing_of_the_data(source):
     assert np.abs((one.decoder * start.decoder).sum(1)).max() < 0.95
 
 
+def test_likeness_reads_the_decoder_of_topk_by_cosine(source):
+    spec = FitSpec(32, 3, 0, RECIPE)
+    trained, read = (
+        fit_dictionary(variant, source, spec).dictionary for variant in ("topk", "likeness")
+    )
+    for name in ("decoder", "decoder_bias", "mean"):
+        assert getattr(read, name).tobytes() == getattr(trained, name).tobytes(), name
+    x = read.normalise(next(source.blocks())[:500])
+    z = read.encode(x)
+    for row, code in zip(x.astype(np.float64), z, strict=True):
+        likeness = read.decoder @ (row - read.decoder_bias)
+        largest = np.argsort(-likeness)[:3]
+        assert set(np.flatnonzero(code)) == {j for j in largest if likeness[j] > 0}
+
+    def error(factor):
+        guess = factor * (z @ read.decoder) + read.decoder_bias
+        return float(np.square(x - guess, dtype=np.float64).sum())
+
+    assert error(1.0) < min(error(0.95), error(1.05))
+
+
 # Directions that are given.
 
 PARENTS = {"rose": ["plant"], "oak": ["plant"], "cat": ["root"], "plant": ["root"], "root": []}
@@ -209,9 +230,9 @@ def test_a_row_outside_its_cone_moves_to_the_nearest_edge():
     np.testing.assert_allclose(sae.decoder.detach().numpy(), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("variant", FROZEN)
+@pytest.mark.parametrize("variant", [*FROZEN, "tree"])
 def test_interrupted_runs_end_with_the_same_bits(tmp_path, monkeypatch, caplog, source, variant):
-    """The part that is fixed is in no checkpoint: it follows from the seed."""
+    """The part that is fixed, or the trees, are in no checkpoint: they follow from the seed."""
 
     def run(folder, rows=source):
         folder.mkdir(exist_ok=True)

@@ -11,7 +11,7 @@ from cladescope.dictionaries.training.spec import FitSpec
 @pytest.mark.parametrize("on_device", [False, True])
 def test_directions_are_those_of_the_clusters(on_device, monkeypatch) -> None:
     """A mock: on the device the processor stands for a GPU."""
-    monkeypatch.setattr("cladescope.dictionaries.variants.kmeans.has_gpu", lambda: on_device)
+    monkeypatch.setattr("cladescope.dictionaries.training.clustering.has_gpu", lambda: on_device)
     random = np.random.default_rng(0)
     # Four tight clusters around orthogonal directions, of equal size, so that their mean is known.
     centres = np.eye(8)[:4] * 10

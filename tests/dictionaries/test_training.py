@@ -25,7 +25,14 @@ RECIPE = Recipe(
     dead_share=0.05,
     aux_coefficient=1 / 32,
 )
-SPARSITY = {"topk": 3, "batchtopk": 3, "matryoshka": 3, "relu": 0.3, "jumprelu": 3}
+SPARSITY = {
+    "topk": 3,
+    "batchtopk": 3,
+    "matryoshka": 3,
+    "relu": 0.3,
+    "jumprelu": 3,
+    "tree": 4,
+}
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +86,7 @@ def test_stronger_penalty_is_sparser(planted, fits):
     )
 
 
-@pytest.mark.parametrize("variant", ["topk", "jumprelu"])
+@pytest.mark.parametrize("variant", ["topk", "jumprelu", "tree"])
 def test_same_seed_same_bytes_other_seed_other_weights(planted, tmp_path, variant):
     short = Recipe(**{**vars(RECIPE), "images": 1280})
     source = InMemory(planted[0])

@@ -26,6 +26,7 @@ from cladescope.summary.figures.base import (
 )
 from cladescope.summary.figures.by_size import SHOWN as BY_SIZE
 from cladescope.summary.figures.by_size import plot_by_size
+from cladescope.summary.figures.frontier import plot_frontier
 from cladescope.summary.figures.quality import plot_quality
 from cladescope.summary.figures.recovered_nodes import plot_recovered_nodes
 from cladescope.summary.figures.scores import plot_scores, scores_by_layer
@@ -90,6 +91,31 @@ def test_tokens_have_panels_of_their_own(metrics):
     scores = set(scores_by_layer(both)["score"])
     assert len(scores) == 2 * len(SHOWN)
     assert any(score.startswith("patches\n") for score in scores)
+
+
+def test_frontier_shows_means_over_seeds_and_their_range():
+    """Of k 8 and 16; another variant; random weights are left out."""
+    here = {"weights": "file", "experiment": "a", "token": "cls", "layer": 3, "width": 4}
+    rows = [
+        {"variant": variant, "sparsity": k, "seed": seed, "l0": k, "fve": fve, "held_out": score}
+        for variant, k, seed, fve, score in (
+            ("topk", 8, 0, 0.9, 0.1),
+            ("topk", 8, 1, 0.8, 0.3),
+            ("topk", 16, 0, 0.95, 0.2),
+            ("tree", 16, 0, -0.5, 0.4),
+        )
+    ]
+    table = pd.DataFrame([{**here, **row, "own_best_recovery": row["held_out"]} for row in rows])
+    table = pd.concat([table, table.assign(weights="random", held_out=9)], ignore_index=True)
+    figure = plot_frontier(table)
+    points = [bars[0].get_xydata()[0] for bars in figure.axes[0].containers]
+    np.testing.assert_allclose(points, [(0.85, 0.2), (0.95, 0.2), (0, 0.4)])
+    wide, high = (bar.get_segments()[0] for bar in figure.axes[0].containers[0][2])
+    assert np.ptp(wide[:, 0]) == pytest.approx(0.1)
+    assert np.ptp(high[:, 1]) == pytest.approx(0.2)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["8", "16", "16"]
+    nothing = plot_frontier(table[table["weights"] == "random"])
+    assert "no dictionary on a trained backbone" in nothing.texts[0].get_text()
 
 
 def test_quality_without_a_trained_dictionary_says_so(metrics, tmp_path):

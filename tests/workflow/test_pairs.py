@@ -58,4 +58,4 @@ def test_pairs_of_ones_own_are_checked_and_scored(study):
     assert across["n_pairs"].eq(4).all() and across["pixel_change"].between(0.01, 0.5).all()
     assert across["answer"].le(across["fires"]).all() and across["answer"].notna().all()
     assert found.loc[found["change"].eq("within"), "answer"].isna().all()
-    assert found["config_sha256"].notna().all()
+    assert found["config_sha256"].notna().all() and found["pairs_sha256"].nunique() == 1

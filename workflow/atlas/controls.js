@@ -34,36 +34,61 @@ const controls = (() => {
     );
   }
 
-  /** What the dictionary finds, and what its controls find, in one line on every page. */
-  function summary(dictionary) {
-    const value = (name) => study.score(dictionary, name);
-    const { percent, number } = scales;
-    const recovery = value("node_recovery");
-    const random = study.dictionaries.filter(
+  /** The controls of a dictionary at its layer: [what it is called, the control]. */
+  function controlsOf(dictionary) {
+    const here = study.dictionaries.filter(
+      (other) =>
+        other !== dictionary &&
+        other.dataset === dictionary.dataset &&
+        other.token === dictionary.token &&
+        other.layer === dictionary.layer,
+    );
+    const mine = here.filter((other) => other.experiment === dictionary.experiment);
+    const backbone = here.filter(
       (other) =>
         other.weights === "random" &&
         dictionary.weights !== "random" &&
-        other.dataset === dictionary.dataset &&
-        other.layer === dictionary.layer &&
         other.variant === dictionary.variant,
     );
+    const found = ["start", "kmeans", "random"]
+      .filter((variant) => variant !== dictionary.variant)
+      .map((variant) => [variant, mine.filter((other) => other.variant === variant)]);
+    const gap = (other) =>
+      ["width", "sparsity", "seed"].filter((key) => other[key] !== dictionary[key]).length;
+    return [...found, ["random backbone", backbone]]
+      .filter(([, others]) => others.length)
+      .map(([name, others]) => [name, others.reduce((a, b) => (gap(b) < gap(a) ? b : a))]);
+  }
+
+  /** What the dictionary finds, and what its controls find, in one line on every page. */
+  function summary(dictionary) {
+    const value = (name, beside) => study.score(dictionary, name, beside);
+    const { percent, number } = scales;
+    const names = { start: "before training", kmeans: "k-means", random: "random directions" };
     return h(
       "p",
       { class: "summary" },
       h("strong", {}, study.title(dictionary)),
-      ` of ${study.origin(dictionary)}. It recovers `,
-      h("strong", {}, percent(recovery)),
-      " of the groups of classes (",
-      term("recovered", `MCC of ${number(study.settings.mcc_threshold, 1)} or more`),
-      "); with ",
-      term("null", "the classes rearranged"),
-      ` ${percent(study.score(dictionary, "node_recovery", "null"))}`,
-      random.length > 0 && [
-        ", on the ",
-        term("random backbone"),
-        ` ${percent(study.score(random[0], "node_recovery"))}`,
-      ],
-      `. ${scales.count(value("n_scored"))} latents are scored, `,
+      ` of ${study.origin(dictionary)}. On `,
+      term("held-out classes"),
+      " of a group its latents reach an MCC of ",
+      h("strong", {}, number(value("held_out"))),
+      " (",
+      term("null", "classes rearranged"),
+      ` ${number(value("held_out", "null"))}`,
+      ...controlsOf(dictionary).map(([name, other]) => [
+        "; ",
+        term(name, names[name] ?? name),
+        ` ${number(study.score(other, "held_out"))}`,
+      ]),
+      "). Groups recovered ",
+      term("own best", "beyond their children"),
+      ": ",
+      h("strong", {}, percent(value("own_best_recovery"))),
+      ` (rearranged ${percent(value("own_best_recovery", "null"))}); `,
+      term("recovered", `at an MCC of ${number(study.settings.mcc_threshold, 1)} or more`),
+      `: ${percent(value("node_recovery"))} (${percent(value("node_recovery", "null"))}). `,
+      `${scales.count(value("n_scored"))} latents are scored, `,
       `${scales.count(value("n_rare"))} are `,
       term("rare"),
       `, ${scales.count(value("n_dead"))} `,

@@ -31,7 +31,7 @@ const site = (() => {
       n: given.get("n"),
       z: given.get("z"),
       j: number("j"),
-      s: treeView.SCORES.some(([key]) => key === given.get("s")) ? given.get("s") : "mcc",
+      s: treeView.SCORES.some(([key]) => key === given.get("s")) ? given.get("s") : treeView.SCORES[0][0],
       m: given.get("m") || "",
       tree: trees,
     };
@@ -48,7 +48,7 @@ const site = (() => {
     if (next.n !== null && next.n !== undefined && next.n !== -1) query.set("n", id(next.n));
     if (next.view === "tree" && next.z !== null && next.z !== tree.root) query.set("z", id(next.z));
     if (["latent", "depth"].includes(next.view) && next.j !== null) query.set("j", next.j);
-    if (next.s !== "mcc") query.set("s", next.s);
+    if (next.s !== treeView.SCORES[0][0]) query.set("s", next.s);
     if (next.m) query.set("m", next.m);
     return `#${next.view}?${query}`;
   }

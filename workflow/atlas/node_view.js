@@ -167,8 +167,10 @@ const nodeView = (() => {
     const here = rows.filter(
       ({ dictionary }) => dictionary.layer === d.layer && dictionary.token === d.token,
     );
+    // A single class cannot be held out.
+    const score = tree.isClass(node) ? "best_mcc" : "held_out";
     const best = (found) =>
-      found.reduce((a, b) => (b.best_mcc > (a ? a.best_mcc : -Infinity) ? b : a), null);
+      found.reduce((a, b) => (b[score] > (a ? a[score] : -Infinity) ? b : a), null);
     const ofVariant = (variant) => (o) =>
       o.experiment === d.experiment && o.variant === variant;
     const arms = [
@@ -202,6 +204,8 @@ const nodeView = (() => {
         ),
     );
     const cells = (found) => [
+      charts.scoreBar(found.held_out, found.held_out_null_permuted, NaN),
+      Number.isFinite(found.own_best) ? (found.own_best > 0 ? "yes" : "no") : "–",
       charts.scoreBar(
         found.best_mcc,
         found.best_mcc_null_permuted,
@@ -216,14 +220,22 @@ const nodeView = (() => {
       h(
         "p",
         {},
-        mine.best_mcc > rival.best_mcc
+        score === "held_out" ? ["On ", term("held-out classes"), ": "] : "",
+        mine[score] > rival[score]
           ? "It is ahead of every unsupervised control of this layer; the best is "
           : "A control of this layer does as well or better: ",
         rival.dictionary.weights === d.weights ? rival.dictionary.variant : "the random backbone",
-        ` with ${number(rival.best_mcc)}.`,
+        ` with ${number(rival[score])}.`,
       );
     const table = dom.table(
-      ["", "best MCC and null", "latents that find it", "dictionary"],
+      [
+        "",
+        h("span", {}, term("held-out classes"), " and null"),
+        term("own best"),
+        "best MCC and null",
+        "latents that find it",
+        "dictionary",
+      ],
       [
         [h("strong", {}, "this dictionary"), ...cells(mine)],
         ...lines.map(([name, found]) => [name, ...cells(found)]),
@@ -231,6 +243,8 @@ const nodeView = (() => {
           ? [
               [
                 term("linear probe"),
+                charts.scoreBar(mine.probe_held_out, NaN, NaN),
+                "",
                 charts.scoreBar(mine.probe, NaN, NaN, study.settings.mcc_threshold),
                 "",
                 "labels, no dictionary",

@@ -10,6 +10,10 @@ const terms = (() => {
       "A set of latents learnt from one layer of one backbone, or a baseline in its place: raw neurons, principal components, an autoencoder before training, random directions.",
     node: "A class, or a group of classes in the taxonomy, such as butterfly, with every class under it.",
     MCC: "Matthews correlation between “the latent fires strongly on the image” and “the image is under the node”: 1 is a perfect match, 0 is chance. The node and the cut-off are chosen on one half of the images; the number is from the other half.",
+    "held-out classes":
+      "A latent and a cut-off are chosen on half of a node's classes and half of the others; the MCC is of the classes that are left, on other images: mean over 20 such splits. A latent for one class gets nothing. With the classes rearranged it is near 0 for any dictionary; random directions show how much comes of related classes lying close together.",
+    "own best":
+      "Some latent recovers the node and matches it better than each of the nodes directly under it, on both halves of the images.",
     null: "Control: the classes change places in the taxonomy at random, which keeps each class together and destroys the hierarchy. Shown is the mean over the draws; the band ends at their 97.5th percentile. A score inside the band says nothing about hierarchy.",
     "minus null":
       "The MCC minus its mean when the classes change places in the taxonomy. What is left is owed to the hierarchy, not to single classes. Not defined for a single class.",
@@ -45,12 +49,15 @@ const terms = (() => {
     "relevancy map":
       "Which patches of the image the latent's value comes from. Compare with the control “shuffled”, the map of another latent on the same image: if that looks the same, the map shows where the model looks, not what this latent detects.",
     "linear probe":
-      "MCC of a linear classifier trained on the same activations with the labels: what is there without any dictionary.",
+      "MCC of a linear classifier trained on the same activations with the labels: what is there without any dictionary. On held-out classes: of one that learnt half of the node's classes.",
     start:
       "The same kind of autoencoder before training. It points towards single images, and images have classes: what training finds is what goes beyond it.",
     random: "Random directions, read like an autoencoder of the same kind.",
     neurons: "The backbone's own units, each in both directions.",
     pca: "Principal components of the activations, each in both directions.",
+    tree: "Latents that stand in trees, a parent firing wherever its child does, and others for what these leave over.",
+    likeness:
+      "The decoder of a trained autoencoder, read by likeness instead of its encoder, which leaves out what other latents explain.",
     kmeans: "Centres of a k-means clustering of the activations.",
     class_means:
       "The direction of each class's mean. Supervised: it is told the classes of the training images.",

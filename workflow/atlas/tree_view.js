@@ -4,6 +4,7 @@
 const treeView = (() => {
   const { number, count } = scales;
   const SCORES = [
+    ["held", "MCC on held-out classes"],
     ["mcc", "best latent's MCC"],
     ["excess", "MCC minus null"],
     ["finders", "latents that find it"],
@@ -17,6 +18,10 @@ const treeView = (() => {
     const null_ = nodes.best_mcc_null_permuted[node];
     return {
       latent,
+      held: nodes.held_out[node],
+      heldNull: nodes.held_out_null_permuted[node],
+      own: nodes.own_best[node] > 0,
+      ownNull: nodes.own_best_null_permuted[node],
       mcc,
       null_,
       high: nodes.best_mcc_null_permuted_high[node],
@@ -35,21 +40,32 @@ const treeView = (() => {
     if (node === tree.root) return "The root holds every class: there is nothing to tell it from.";
     const undrawn = one.undrawn ? ` ${tree.drawn[node][1]}.` : "";
     if (one.state === "none") return "No latent of this dictionary is about it.";
+    const first = tree.isClass(node) ? "" : heldOut(one);
     if (one.state === "weak")
-      return `Not recovered: no latent reaches an MCC of ${threshold} on both halves of the images.`;
+      return `${first}Not recovered: no latent reaches an MCC of ${threshold} on both halves of the images.`;
     if (tree.isClass(node))
       return `Found: ${count(one.finders)} of the latents whose own best node is this class reach ${threshold}.`;
     const beyond = one.mcc > one.high;
     return (
-      `Recovered by ${count(one.finders)} ${one.finders === 1 ? "latent" : "latents"}. ` +
+      first +
+      `Recovered by ${count(one.finders)} ${one.finders === 1 ? "latent" : "latents"}, ` +
+      (one.own
+        ? `${one.finders === 1 ? "which" : "one of which"} matches each node under it less. `
+        : "but by none that matches each node under it less: it may be about a part. ") +
       (beyond
-        ? `Hierarchy, not single classes: the best latent exceeds what ${number(97.5, 1)}% of random arrangements of the classes reach (${number(one.high)}).`
+        ? `The best latent exceeds what ${number(97.5, 1)}% of random arrangements of the classes reach (${number(one.high)}).`
         : `But beware: random arrangements of the classes do as well (97.5% of them reach up to ${number(one.high)}).`) +
       (undrawn && ` Nothing was drawn for it, though:${undrawn}`)
     );
   }
 
+  /** The same before anything else: does it hold on classes that the latent was not chosen on? */
+  function heldOut(one) {
+    return `On classes that the latent was not chosen on: MCC ${number(one.held)}, with the classes rearranged ${number(one.heldNull)}. `;
+  }
+
   const amountOf = {
+    held: (one) => one.held,
     mcc: (one) => one.mcc,
     excess: (one) => one.excess,
     finders: (one) => one.finders,
@@ -66,7 +82,9 @@ const treeView = (() => {
       if (node === tree.root)
         return `${tree.label(node)}: the root, ${tree.classes(node).length} classes`;
       return (
-        `${tree.label(node)}: ${kinds[one.state]}, MCC ${number(one.mcc)}, null ${number(one.null_)}` +
+        `${tree.label(node)}: ` +
+        (tree.isClass(node) ? "" : `held-out classes ${number(one.held)}, `) +
+        `${kinds[one.state]}, MCC ${number(one.mcc)}, null ${number(one.null_)}` +
         `${one.undrawn ? ", undrawn" : ""}, ${count(tree.classes(node).length)} classes`
       );
     };
@@ -164,6 +182,12 @@ const treeView = (() => {
         h(
           "dl",
           { class: "facts" },
+          !tree.isClass(node) && [
+            h("dt", {}, term("held-out classes"), " and ", term("null")),
+            h("dd", {}, charts.scoreBar(one.held, one.heldNull, NaN)),
+            h("dt", {}, term("own best")),
+            h("dd", {}, `${one.own ? "yes" : "no"}, null ${scales.percent(one.ownNull)}`),
+          ],
           h("dt", {}, term("MCC"), " and ", term("null")),
           h("dd", {}, charts.scoreBar(one.mcc, one.null_, one.high, study.settings.mcc_threshold)),
           h("dt", {}, term("null recovers")),
@@ -210,12 +234,12 @@ const treeView = (() => {
     );
   }
 
-  /** Where to begin: the groups that the dictionary finds best, beyond their null. */
+  /** Where to begin: the groups that hold best on classes that their latent was not chosen on. */
   function start(tree, results) {
     const best = results
       .map((one, node) => ({ one, node }))
-      .filter(({ one, node }) => one.excess > 0 && one.state === "found" && !tree.isClass(node))
-      .sort((a, b) => b.one.excess - a.one.excess)
+      .filter(({ one }) => one.held > one.heldNull)
+      .sort((a, b) => b.one.held - a.one.held)
       .slice(0, 8);
     return h(
       "aside",
@@ -224,11 +248,11 @@ const treeView = (() => {
       h(
         "p",
         {},
-        "Each box is a class or a group of classes; the colour says how well one latent of the dictionary tells its images from all others. Click a box, or search for a name.",
+        "Each box is a class or a group of classes; the colour says how well a latent that was chosen on some of its classes tells the others from classes outside. A single class has no such score. Click a box, or search for a name.",
       ),
       best.length
         ? [
-            h("p", {}, "Found best, beyond what single classes explain:"),
+            h("p", {}, "Found best on ", term("held-out classes"), " (compare with random directions):"),
             h(
               "ol",
               { class: "best" },
@@ -237,7 +261,7 @@ const treeView = (() => {
                   "li",
                   {},
                   h("a", { href: site.href({ view: "tree", n: node }) }, tree.label(node)),
-                  ` ${number(one.mcc)}, null ${number(one.null_)}`,
+                  ` ${number(one.held)}, null ${number(one.heldNull)}`,
                 ),
               ),
             ),

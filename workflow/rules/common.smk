@@ -74,6 +74,7 @@ TRAINING_PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=T
 PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=False)]
 # Of those, the ones whose latents are tested on pairs of images.
 PAIRED = [name for name in EXPERIMENTS if has_pairs(config, name)]
+PAIRED_DATASETS = list(dict.fromkeys(EXPERIMENTS[name]["dataset"] for name in PAIRED))
 PAIRED_ALONE = [name for name in PAIRED if name in ALONE]
 PAIRED_PACKS = [pack for pack in PACKS if (pack.experiment in PAIRED if pack else PAIRED_ALONE)]
 EARLY = 1

@@ -7,6 +7,7 @@ FIGURES = [
         "surface",
         "recovered_nodes",
         "sensitivity",
+        "frontier",
         "quality",
         "training_curves",
         "top_images",
@@ -118,6 +119,24 @@ rule plot_sensitivity:
         code=code_of("plot_sensitivity"),
     script:
         "../scripts/plot_sensitivity.py"
+
+
+rule plot_frontier:
+    input:
+        metrics=rules.tabulate.output.metrics,
+    output:
+        figure("frontier", "Scores"),
+    log:
+        "<logs>/plot_frontier.log",
+    benchmark:
+        "<benchmarks>/plot_frontier.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        spec={"dpi": config["figures"]["dpi"]},
+        code=code_of("plot_frontier"),
+    script:
+        "../scripts/plot_frontier.py"
 
 
 rule plot_quality:

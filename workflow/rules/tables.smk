@@ -159,6 +159,13 @@ if PAIRED:
     rule tabulate_pairs:
         input:
             **{table: of_paired(f"{table}.parquet") for table in PAIR_TABLES},
+            **{
+                f"of_{dataset}": [
+                    f"<results>/{pattern.format(dataset=dataset, split=PAIRS)}"
+                    for pattern in (layout.PAIR_TABLE, layout.INDEX)
+                ]
+                for dataset in PAIRED_DATASETS
+            },
             records=[RECORDS[name] for name in PAIRED],
         output:
             pairs=report(

@@ -11,7 +11,16 @@ from cladescope.layout import PAIRS, SPLITS
 
 SPARSE = ("topk", "batchtopk", "matryoshka")
 """Variants that a GPU trains by the sparse step."""
-TRAINED = (*SPARSE, "relu", "jumprelu", "frozen_decoder", "frozen_encoder", "soft_frozen")
+TRAINED = (
+    *SPARSE,
+    "relu",
+    "jumprelu",
+    "tree",
+    "likeness",
+    "frozen_decoder",
+    "frozen_encoder",
+    "soft_frozen",
+)
 """Variants that are trained; the others are baselines."""
 SUPERVISED = {"class_means": ("index",), "node_means": ("index", "taxonomy")}
 """Baselines that are told the classes of the training images, and the files that tell them."""

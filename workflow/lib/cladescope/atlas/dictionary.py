@@ -31,7 +31,7 @@ from cladescope.atlas.wire import (
     LATENT_SCORES,
     LATENTS,
     LATENTS_PER_CHUNK,
-    NODE_NULLS,
+    NODE_VALUES,
     PER_CENT,
     START,
     STATUS,
@@ -206,7 +206,7 @@ class DictionaryPages:
         nodes, latents = self.tables["nodes"], self.tables["latents"]
         n, width = len(self._tree.node), self.codes.width
         at = self._positions(nodes["wnid"])
-        columns = {name: np.full(n, np.nan, np.float32) for name in ("best_mcc", *NODE_NULLS)}
+        columns = {name: np.full(n, np.nan, np.float32) for name in NODE_VALUES}
         for name, column in columns.items():
             column[at] = _floats(nodes[name])
         best, n_finders = np.full(n, width), np.zeros(n, np.int64)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from cladescope.atlas.chunks import read_chunk, smallest, write_chunk
-from cladescope.atlas.wire import BESIDE, IDENTITY, NODE_NULLS, RECURRENCE, describe
+from cladescope.atlas.wire import BESIDE, IDENTITY, NODE_VALUES, PROBES, RECURRENCE, describe
 from cladescope.files import write_aside
 from cladescope.images.index import ImageIndex
 from cladescope.layout import page_folder
@@ -26,6 +26,12 @@ from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import Tree
 
 SHOWN = (
+    "held_out",
+    "held_out_large",
+    "held_out_matched",
+    "own_best_recovery",
+    "node_recovery_above_null",
+    "coalition_f1_5",
     "node_recovery",
     "node_recovery_matched",
     "leaf_recovery",
@@ -98,8 +104,11 @@ def build_atlas(
                 read_chunk(Path(study.dictionaries) / page_folder(dictionary) / "nodes.js")
                 for dictionary in mine["dictionary"]
             ]
-            probe = _probe_matrix(mine, probed, taxonomy)
-            _write_depth(chunks, mine.index.to_numpy(), probe, folder)
+            probes = {
+                name: _probe_matrix(mine, probed, column, taxonomy)
+                for name, column in PROBES.items()
+            }
+            _write_depth(chunks, mine.index.to_numpy(), probes, folder)
 
 
 def _copy_pages(pages: Path, outputs: Mapping[str, str]) -> None:
@@ -187,18 +196,23 @@ def describe_tree(
     }
 
 
-def _probe_matrix(table: pd.DataFrame, probes: pd.DataFrame, taxonomy: Taxonomy) -> np.ndarray:
-    """float32 (dictionaries, nodes): the linear probe's MCC at the dictionary's layer, or NaN."""
+def _probe_matrix(
+    table: pd.DataFrame, probes: pd.DataFrame, column: str, taxonomy: Taxonomy
+) -> np.ndarray:
+    """float32 (dictionaries, nodes): a column of the probe at the dictionary's layer, or NaN."""
     wnids = [taxonomy.nodes[node] for node in Tree.of(taxonomy).node]
     by_layer = probes.pivot_table(
-        index=["experiment", "token", "layer"], columns="wnid", values="probe_mcc"
+        index=["experiment", "token", "layer"], columns="wnid", values=column
     )
     layers = pd.MultiIndex.from_frame(table[["experiment", "token", "layer"]])
     return by_layer.reindex(index=layers, columns=wnids).to_numpy(np.float32)
 
 
 def _write_depth(
-    chunks: Sequence[Mapping[str, Any]], numbers: np.ndarray, probe: np.ndarray, folder: Path
+    chunks: Sequence[Mapping[str, Any]],
+    numbers: np.ndarray,
+    probes: Mapping[str, np.ndarray],
+    folder: Path,
 ) -> None:
     """Write, for a few nodes at a time, one row per dictionary and node.
 
@@ -208,16 +222,15 @@ def _write_depth(
         `nodes.js` of each dictionary of the dataset.
     numbers
         Their positions in the catalogue.
-    probe
-        Float32 (dictionaries, nodes).
+    probes
+        By name, float32 (dictionaries, nodes).
     """
-    names = ("best_mcc", *NODE_NULLS)
-    columns = {name: np.stack([chunk[name] for chunk in chunks]) for name in names}
-    columns["probe"] = probe
+    columns = {name: np.stack([chunk[name] for chunk in chunks]) for name in NODE_VALUES}
+    columns |= probes
     for name in ("best_latent", "n_finders"):
         values = np.stack([chunk[name].astype(np.int64) for chunk in chunks])
         columns[name] = smallest(values, int(values.max()))
-    n_nodes = probe.shape[1]
+    n_nodes = columns["best_mcc"].shape[1]
     per_node = sum(values.nbytes for values in columns.values()) // n_nodes
     step = max(1, CHUNK_BYTES // per_node)
     write_chunk(folder / "depth.js", nodes_per_chunk=step, dictionaries=smallest(numbers, 2**31))

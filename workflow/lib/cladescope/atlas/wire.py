@@ -97,8 +97,19 @@ LISTS = {"classes": PLAIN, "neighbours": PER_CENT, "parents": PER_CENT, "childre
 START, VALUES = "_start", "_values"
 """Names of the columns that belong to a list, behind the list's own."""
 NODE_NULLS = ("best_mcc_null_permuted", "best_mcc_null_permuted_high", "recovered_null_permuted")
-NODES = ("best_mcc", *NODE_NULLS, "best_latent", "n_finders")
+NODE_VALUES = (
+    "held_out",
+    "held_out_null_permuted",
+    "own_best",
+    "own_best_null_permuted",
+    "best_mcc",
+    *NODE_NULLS,
+)
+"""Columns of `nodes.parquet`; truth values are 1 and 0."""
+NODES = (*NODE_VALUES, "best_latent", "n_finders")
 """`nodes.js` and the chunks of nodes over depth: one row for each node."""
+PROBES = {"probe": "probe_mcc", "probe_held_out": "probe_held_out"}
+"""Of the linear probe in the chunks of nodes over depth: the column of `probe_nodes.csv`."""
 RECURRENCE = dict.fromkeys(("seed_similarity", "seed_similarity_null", "recurrence"), PER_CENT)
 """`recurrence/{i}.js`: one row for each latent."""
 MAP_MEASURES = {
@@ -128,7 +139,7 @@ def describe() -> dict[str, Any]:
             name: {"start": f"{name}{START}", "values": f"{name}{VALUES}", **asdict(field)}
             for name, field in LISTS.items()
         },
-        "depth": (*NODES, "probe"),
+        "depth": (*NODES, *PROBES),
         "recurrence": {name: asdict(field) for name, field in RECURRENCE.items()},
         "map_values": asdict(MAP_VALUES),
         "map_measures": MAP_MEASURES,

@@ -4,8 +4,13 @@ With x' = (x − mean) / scale,
 
     p = W_enc (x' − b_dec) + b_enc,    z = TopK_k(p · [p > θ]),    x̂' = W_decᵀ z + b_dec,
 
-where k = None keeps every value, and without thresholds θ = 0. docs/dictionaries.md describes the
-files, so that other code can encode, too.
+where k = None keeps every value, and without thresholds θ = 0. Where the first latents stand in
+trees (`paths.py`), these are gated by paths, and the others read what is left:
+
+    z_j = max(p_j, ε) [j is on a path of x']  for j in a tree,    r = x' − b_dec − Σ_j z_j d_j,
+    z_j = TopK_k(ReLU(W_enc r + b_enc))_j     for the others.
+
+docs/dictionaries.md describes the files, so that other code can encode, too.
 """
 
 import math
@@ -17,9 +22,12 @@ import numpy as np
 from jaxtyping import Float
 from safetensors.numpy import load_file, save_file
 
+from cladescope.dictionaries.paths import LEAST, PATHS, Paths, Walk
 from cladescope.files import read_json, reading, write_aside, write_json
 
 FORMAT = "cladescope-dictionary-2"
+FORMAT_WITH_PATHS = "cladescope-dictionary-3"
+"""Of dictionaries with trees; readers that know none of trees must not read these."""
 TENSORS = ("encoder", "encoder_bias", "decoder", "decoder_bias", "mean", "threshold")
 
 
@@ -40,6 +48,8 @@ class Dictionary:
     """Latents kept per token; None keeps every one above its threshold."""
     threshold: Float[np.ndarray, " one_or_width"] | None = None
     """θ ≥ 0, of all latents or of each; None for 0."""
+    paths: Paths | None = None
+    """The trees of the first latents; k then counts the others. None: no latent is in a tree."""
 
     @property
     def width(self) -> int:
@@ -54,9 +64,20 @@ class Dictionary:
 
     def encode(self, x: Float[np.ndarray, "tokens d"]) -> Float[np.ndarray, "tokens width"]:
         """Return the activations z ≥ 0 of normalised activations x'."""
-        z = (x - self.decoder_bias) @ self.encoder.T + self.encoder_bias
+        centred = x - self.decoder_bias
+        if self.paths is None:
+            return self._kept(centred @ self.encoder.T + self.encoder_bias)
+        n = self.paths.nodes
+        pre = centred @ self.encoder[:n].T + self.encoder_bias[:n]
+        on_paths = np.where(Walk(self.paths).on(x), np.maximum(pre, np.float32(LEAST)), 0)
+        rest = centred - on_paths @ self.decoder[:n]
+        others = self._kept(rest @ self.encoder[n:].T + self.encoder_bias[n:])
+        return np.concatenate([on_paths, others], axis=1)
+
+    def _kept(self, z: Float[np.ndarray, "tokens n"]) -> Float[np.ndarray, "tokens n"]:
+        """Return what is above its threshold and among the k largest, 0 elsewhere."""
         z[z <= (0 if self.threshold is None else self.threshold)] = 0
-        if not self.k or self.k >= self.width:
+        if not self.k or self.k >= z.shape[1]:
             return z
         threshold = -np.partition(-z, self.k - 1, axis=1)[:, self.k - 1 : self.k]
         return np.where(mark_largest(z, threshold, self.k), z, 0)
@@ -76,11 +97,18 @@ class Dictionary:
         tensors = {
             name: np.ascontiguousarray(value) for name, value in fields.items() if value is not None
         }
+        if self.paths:
+            tensors |= {name: getattr(self.paths, name) for name in PATHS}
         with write_aside(path) as aside:
             save_file(tensors, aside)
         write_json(
             path.with_suffix(".json"),
-            {"format": FORMAT, "scale": self.scale, "k": self.k, "identity": identity},
+            {
+                "format": FORMAT_WITH_PATHS if self.paths else FORMAT,
+                "scale": self.scale,
+                "k": self.k,
+                "identity": identity,
+            },
         )
 
     @classmethod
@@ -96,10 +124,16 @@ class Dictionary:
         """
         path = Path(path)
         about = read_json(path.with_suffix(".json"))
-        if about.get("format") != FORMAT:
-            raise ValueError(f"{path} is not a dictionary of format {FORMAT}; train it again")
+        if about.get("format") not in (FORMAT, FORMAT_WITH_PATHS):
+            raise ValueError(
+                f"{path} is not a dictionary of format {FORMAT} or {FORMAT_WITH_PATHS}; train it "
+                "again"
+            )
         with reading(path):
-            dictionary = cls(**load_file(path), scale=about["scale"], k=about["k"])
+            tensors, paths = load_file(path), None
+            if about["format"] == FORMAT_WITH_PATHS:
+                paths = Paths(**{name: tensors.pop(name) for name in PATHS})
+            dictionary = cls(**tensors, scale=about["scale"], k=about["k"], paths=paths)
         dictionary.check(path)
         return dictionary
 
@@ -120,6 +154,10 @@ class Dictionary:
             raise ValueError(f"{path}: scale is {self.scale}, it must be positive")
         if self.k is not None and self.k < 1:
             raise ValueError(f"{path}: k is {self.k}, it must be 1 or more")
+        if self.paths:
+            if self.threshold is not None:
+                raise ValueError(f"{path}: threshold has no meaning beside trees; leave it out")
+            self.paths.check(path, self.width, self.decoder.shape[1])
 
 
 def mark_largest(z: Any, threshold: Any, k: int) -> Any:

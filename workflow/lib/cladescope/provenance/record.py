@@ -126,6 +126,11 @@ def read_records(files: Iterable[str | Path]) -> pd.DataFrame:
     return pd.DataFrame([*rows.values()], index=[*rows], columns=list(COLUMNS))
 
 
+def digest_files(paths: Iterable[str | Path]) -> str:
+    """Hash the content of some files, in their order, as the records do."""
+    return digest([_file_digest(path) for path in paths])
+
+
 def combine(rows: pd.DataFrame) -> dict[str, Any]:
     """Return the columns for a row that was made from all of `rows`.
 

@@ -7,7 +7,7 @@ looked up once, side by side for all of them, and the latents add up such rows.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 
 import numpy as np
@@ -92,7 +92,9 @@ class PairNull:
         going = np.flatnonzero(tested & (low < ENOUGH))
         while len(going) and not (benjamini_hochberg(p_value)[going] < fdr).all():
             further = np.array([*islice(permutations, FURTHER)], np.int32)
-            _draw_further(top, heights, observed, further, draws, going, low, p_value)
+            draw = partial(_draw_further, top, heights, observed, further, draws, low, p_value)
+            for _ in in_order(draw, np.array_split(going, threads), threads):
+                pass
             draws += FURTHER
             going = going[low[going] < ENOUGH]
         return cls(n_pairs, observed, drawn, p_value, benjamini_hochberg(p_value), fdr)
@@ -204,9 +206,9 @@ def _add_up(top: ClassCounts, slot: np.ndarray, table: np.ndarray) -> np.ndarray
         total = sums[j]
         for a in range(start[j], start[j + 1]):
             for b in range(a + 1, start[j + 1]):
-                row, images = table[slot[label[a], label[b]]], np.int32(count[a] * count[b])
-                for draw in range(len(row)):
-                    total[draw] += images * row[draw]
+                pair, images = slot[label[a], label[b]], count[a] * count[b]
+                for draw in range(len(total)):
+                    total[draw] += images * table[pair, draw]
     return sums
 
 
@@ -217,9 +219,9 @@ def _draw_further(
     observed: np.ndarray,
     permutations: np.ndarray,
     draws: int,
-    latents: np.ndarray,
     low: np.ndarray,
     p_value: np.ndarray,
+    latents: np.ndarray,
 ) -> None:
     """Go on with the draws of some latents: changes `low` and `p_value` in place."""
     start, label, count = top
@@ -227,9 +229,9 @@ def _draw_further(
         for draw in range(len(permutations)):
             place, total = permutations[draw], 0.0
             for a in range(start[j], start[j + 1]):
-                row = heights[place[label[a]]]
+                c = place[label[a]]
                 for b in range(a + 1, start[j + 1]):
-                    total += count[a] * count[b] * row[place[label[b]]]
+                    total += count[a] * count[b] * heights[c, place[label[b]]]
                 if total > observed[j]:
                     break
             low[j] += total <= observed[j]

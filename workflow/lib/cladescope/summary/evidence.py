@@ -24,6 +24,7 @@ SCORES = (
     "coherent_share",
     "coalition_f1_5",
     "fve",
+    "l0",
 )
 """Of each kind of dictionary at the deepest layer."""
 GAINS = ("held_out", "held_out_matched", "own_best_recovery", "node_recovery", "fve")
@@ -41,7 +42,7 @@ PAIR_CELLS = {
     "changes from class to class within the node": (SHARED, WITHIN, "flips"),
 }
 """Of the table `pairs.csv`: nodes, contrast and measure."""
-NAMES = {"topk": "TopK SAE", **BASELINES}
+NAMES = {"topk": "TopK SAE", "tree": "tree SAE", **BASELINES}
 
 
 def evidence_page(

@@ -25,8 +25,16 @@ NEEDED = ("W_enc", "W_dec", "b_enc", "b_dec")
 
 
 def export_saelens(weights: str | Path, folder: str | Path) -> None:
-    """Write the dictionary at `weights` as files that `sae_lens.SAE.load_from_disk` reads."""
+    """Write the dictionary at `weights` as files that `sae_lens.SAE.load_from_disk` reads.
+
+    Raises
+    ------
+    ValueError
+        If latents stand in trees, which SAELens cannot express.
+    """
     dictionary = Dictionary.load(weights)
+    if dictionary.paths:
+        raise ValueError(f"{weights}: latents stand in trees, which SAELens cannot express")
     about = read_json(Path(weights).with_suffix(".json"))
     scale = np.float32(dictionary.scale)
     tensors = {

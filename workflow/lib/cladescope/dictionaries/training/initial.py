@@ -53,6 +53,12 @@ class Beginning(NamedTuple):
         return cls(rows, mean, scale)
 
 
+def normalised(beginning: Beginning) -> Float[np.ndarray, "rows d"]:
+    """Return x' of the rows, float32."""
+    mean = beginning.mean.astype(np.float32)
+    return (beginning.rows.astype(np.float32) - mean) / np.float32(beginning.scale)
+
+
 def centred_parts(
     block: Shaped[np.ndarray, "rows d"], mean: Float[np.ndarray, " d"]
 ) -> Iterator[Float[np.ndarray, "part d"]]:
@@ -107,10 +113,18 @@ def directed_dictionary(
         )
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)
     rows = (directions / np.maximum(lengths, 1e-12)).astype(np.float32)
-    found = _without_biases(beginning, rows, rows, k=int(spec.sparsity))
-    sample = beginning.rows[:: -(-len(beginning.rows) // SCALED_ROWS)]
-    factor = _scale_of(found, found.normalise(sample))
-    return replace(found, encoder=rows * np.float32(factor))
+    return scaled(_without_biases(beginning, rows, rows, k=int(spec.sparsity)), beginning.rows)
+
+
+def scaled(dictionary: Dictionary, rows: Shaped[np.ndarray, "rows d"]) -> Dictionary:
+    """Return a dictionary without encoder biases, its activations scaled to reconstruct best.
+
+    The factor minimises Σ‖x' − b_dec − s (x̂' − b_dec)‖² over some of the raw rows; it changes no
+    order of latents.
+    """
+    sample = rows[:: -(-len(rows) // SCALED_ROWS)]
+    factor = _scale_of(dictionary, dictionary.normalise(sample))
+    return replace(dictionary, encoder=dictionary.encoder * np.float32(factor))
 
 
 def _without_biases(
@@ -131,10 +145,11 @@ def _without_biases(
 
 
 def _scale_of(dictionary: Dictionary, x: Float[np.ndarray, "rows d"]) -> float:
-    """Return the s that minimises Σ‖x' − s x̂'‖²: Σ⟨x', x̂'⟩ / Σ‖x̂'‖²; 1 if nothing fires."""
-    guess = dictionary.decode(dictionary.encode(x))
+    """Return Σ⟨x', x̂'⟩ / Σ‖x̂'‖², both less b_dec; 1 if nothing fires."""
+    guess = dictionary.encode(x) @ dictionary.decoder
     squares = float(np.square(guess, dtype=np.float64).sum())
-    return float((x.astype(np.float64) * guess).sum()) / squares if squares else 1.0
+    target = (x - dictionary.decoder_bias).astype(np.float64)
+    return float((target * guess).sum()) / squares if squares else 1.0
 
 
 def _unit(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:

@@ -47,6 +47,11 @@ class Autoencoder(torch.nn.Module):
     data_share: ClassVar[float] = DATA_SHARE
     """That of the decoder rows it starts from; with 0 they are random directions."""
 
+    @classmethod
+    def begin(cls, beginning: Beginning, spec: FitSpec) -> Dictionary:
+        """Return what it is before the first step."""
+        return initial_dictionary(beginning, spec, data_share=cls.data_share)
+
     def __init__(self, start: Dictionary, sparsity: float):
         super().__init__()
         self.sparsity = sparsity
@@ -76,6 +81,12 @@ class Autoencoder(torch.nn.Module):
     def inference(self, sample: Iterable[Float[Tensor, "batch d"]]) -> dict[str, Any]:
         """Return `k` or `threshold` of the finished dictionary, given batches of training data."""
         return {}
+
+    @torch.no_grad()
+    def lift(self, latents: Bool[Tensor, " width"], by: float) -> None:
+        """Raise the encoder bias of some latents, unless the variant lets latents die."""
+        if self.revives:
+            self.encoder_bias[latents] += by
 
     def decode(self, z: Float[Tensor, "batch width"]) -> Float[Tensor, "batch d"]:
         """Return the reconstruction x̂'."""
@@ -128,7 +139,7 @@ class Autograd:
         assert spec.recipe and spec.sparsity
         # The sum's order follows the number of threads, and a sweep runs one job per core.
         torch.set_num_threads(1)
-        start = initial_dictionary(beginning, spec, data_share=kind.data_share)
+        start = kind.begin(beginning, spec)
         sae = kind(start, spec.sparsity).to(torch_device())
         warmup = spec.recipe.warmup_share * steps
         return cls(sae, start, spec.recipe.aux_coefficient, warmup, adam_betas(steps))
@@ -161,11 +172,9 @@ class Autograd:
         firing = (z > 0).sum(0).cpu().numpy()
         return Step(losses, float(residual.square().sum()), firing, norm)
 
-    @torch.no_grad()
     def lift(self, latents: Bool[np.ndarray, " width"], by: float) -> None:
-        """Raise the encoder bias of some latents, unless the variant lets latents die."""
-        if self.sae.revives:
-            self.sae.encoder_bias[torch.from_numpy(latents).to(self.device)] += by
+        """Raise the encoder bias of some latents."""
+        self.sae.lift(torch.from_numpy(latents).to(self.device), by)
 
     @torch.no_grad()
     def _project_gradient(self) -> None:
