@@ -27,7 +27,7 @@ def test_ablation_is_made_and_follows_its_options(checkout, config):
     made = sorted(results.glob("*/dictionaries/cls/L8/*/*/ablation.parquet"))
     before = [path.read_bytes() for path in made]
     made[0].unlink()
-    assert checkout.run(str(made[0].relative_to(checkout.folder))).returncode == 0
+    assert checkout.run("--", str(made[0].relative_to(checkout.folder))).returncode == 0
     assert [path.read_bytes() for path in made] == before
 
     config["ablation"]["bootstrap_draws"] = 7
