@@ -190,10 +190,10 @@ def test_a_study_scores_it_beside_its_own(checkout, config):
     source = {"format": "saelens", "folder": "lens", "layer": 8, "token": "cls"}
     checkout.write(edit(config, {"experiments.trained.sweep.imported": {"theirs": source}}))
     target = f"{point}/theirs/full/scores.json"
-    assert checkout.planned(target) == dict.fromkeys(
+    assert checkout.planned("--", target) == dict.fromkeys(
         ("import_dictionary", "encode", "score_dictionary"), 1
     )
-    result = checkout.run(target)
+    result = checkout.run("--", target)
     assert result.returncode == 0, result.stderr
     theirs = read_json(checkout.folder / target)
     for name, score in read_json(own / "scores.json").items():

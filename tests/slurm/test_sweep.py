@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 import yaml
@@ -53,6 +54,7 @@ def nothing_left_of_a_test_that_fails(cluster, submitted):
     if left:
         cluster("scancel", "--user=root")
         cluster.wait(lambda: not cluster.jobs("%i", states="R,CG,PD"), "no job is left")
+    if any((submitted.folder / ".snakemake" / "locks").glob("*")):
         submitted.run("--unlock")
 
 
@@ -290,15 +292,20 @@ def test_jobs_that_outlive_snakemake_are_waited_for(cluster, submitted, finished
     remove(submitted, "logs", f"{TOPK}/*/sae.safetensors", "tables")
     targets = [*WEIGHTS, *tables(finished)]
     earlier = jobs_of(cluster, submitted, "train_sae")
+    # So that none is done before it is waited for.
+    cluster("scontrol", "update", "nodename=g1,g2", "state=drain", "reason=test")
     run = submit(cluster, submitted, "--", *targets)
     for name in ("k2", "k4"):
-        newest(cluster, submitted, f"trained_cls_8_topk_w48_{name}")
+        newest(cluster, submitted, f"trained_cls_8_topk_w48_{name}", "pending")
     run.kill()
     run.communicate(timeout=30)
     refused = submit(cluster, submitted, "--", *targets)
     assert "--unlock" in refused.communicate(timeout=600)[0]
 
+    free = threading.Timer(5, cluster, ("scontrol", "update", "nodename=g1,g2", "state=idle"))
+    free.start()
     waited = submitted.command("wait", environment=cluster.environment)
+    free.join()
     assert waited.returncode == 0, waited.stderr
     orphans = [job for job in jobs_of(cluster, submitted, "train_sae") if job not in earlier]
     assert f"waiting for Slurm jobs of an earlier run: {' '.join(orphans)}" in waited.stdout
