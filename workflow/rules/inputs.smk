@@ -286,15 +286,20 @@ def ablation_spec(pack):
     return spec
 
 
+def imported_source(wildcards):
+    """What the configuration says of another library's dictionary."""
+    return EXPERIMENTS[wildcards.experiment]["sweep"]["imported"][wildcards.variant]
+
+
 def imported_files(wildcards):
     """An input: the two files of another library's dictionary."""
-    source = EXPERIMENTS[wildcards.experiment]["sweep"]["imported"][wildcards.variant]
+    source = imported_source(wildcards)
     return [f"{source['folder']}/{name}" for name in FILES[source["format"]]]
 
 
 def imported_format(wildcards):
     """A parameter: the format of another library's dictionary."""
-    return EXPERIMENTS[wildcards.experiment]["sweep"]["imported"][wildcards.variant]["format"]
+    return imported_source(wildcards)["format"]
 
 
 def importing_code(wildcards):

@@ -288,8 +288,9 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
         if name in layout.RESERVED:
             yield f"{key}: the name is taken by another folder of the results; choose another"
         yield from _layer_faults(key, experiment)
-        for known_as in experiment["sweep"].get("imported", {}):
-            if known_as in load_schema()["$defs"]["sweep"]["properties"]["variants"]["properties"]:
+        if imported := experiment["sweep"].get("imported", {}):
+            variants = load_schema()["$defs"]["sweep"]["properties"]["variants"]["properties"]
+            for known_as in [name for name in imported if name in variants]:
                 yield f"{key}.sweep.imported.{known_as}: the name of a variant; choose another"
         for variant, grid in experiment["sweep"]["variants"].items():
             if "width" in grid and variant != "relu" and max(grid["sparsity"]) > min(grid["width"]):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import scipy.sparse
 
 from cladescope.codes.codes import Codes
@@ -107,8 +108,6 @@ def read_codes(path: str | Path, n_images: int, paths: Sequence[str] = ()) -> Co
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     """Read a frame; its attribute `width` is the dictionary's if the workflow wrote it, else 0."""
-    import pyarrow.parquet as pq
-
     table = pq.read_table(path)
     frame = table.to_pandas()
     frame.attrs["width"] = int((table.schema.metadata or {}).get(b"width", 0))

@@ -160,6 +160,16 @@ class Dictionary:
             self.paths.check(path, self.width, self.decoder.shape[1])
 
 
+def with_unit_rows(
+    encoder: Float[np.ndarray, "width d"],
+    encoder_bias: Float[np.ndarray, " width"],
+    decoder: Float[np.ndarray, "width d"],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the three with decoder rows of length 1; without a k they reconstruct the same."""
+    norms = np.linalg.norm(decoder, axis=1)
+    return encoder * norms[:, None], encoder_bias * norms, decoder / norms[:, None]
+
+
 def mark_largest(z: Any, threshold: Any, k: int) -> Any:
     """Mark the k largest positive values of each row; among equals the lower latent wins.
 

@@ -22,7 +22,7 @@ from cladescope.causes.kinds import (
 from cladescope.files import reading
 from cladescope.scores.by_size import SIZES
 from cladescope.scores.nulls import INTERVAL
-from cladescope.summary.tables import write_csv
+from cladescope.summary.tables import tabulate_summaries
 
 NULLS = (MATCHED, DIRECTIONS, SHRUNK, PERMUTED)
 COMPARED = ("delta_in", "selectivity", "within", "evenness")
@@ -51,12 +51,8 @@ def tabulate_ablation(
     made
         Provenance of each dictionary, by its name; every row ends with it.
     """
-    rows = [
-        {**identity, **row, **made.loc[identity["dictionary"]]}
-        for identity, file in zip(identities, files, strict=True)
-        for row in summarise(*read_ablation(file), draws, seed)
-    ]
-    write_csv([pd.DataFrame(rows)], path)
+    summaries = (summarise(*read_ablation(file), draws, seed) for file in files)
+    tabulate_summaries(identities, summaries, made, path)
 
 
 def read_ablation(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from cladescope.causes.kinds import DIRECTIONS, PERMUTED, SHRUNK
 from cladescope.names import ABLATION, BASELINES, LEAF, OTHER, WITHIN, labels
 from cladescope.scores.by_size import BY_SIZE, SIZES
 from cladescope.scores.contrasts import OVER_LARGER, OVER_LEAF, SHARED
@@ -31,7 +32,7 @@ GAINS = ("held_out", "held_out_matched", "own_best_recovery", "node_recovery", "
 HEADLINE = ("held_out", "own_best_recovery", "node_recovery", "fve")
 ABLATED = ("selectivity", "projected")
 """Of ablation, in the headline too."""
-SHOWN_NULLS = ("permuted", "directions", "shrunk")
+SHOWN_NULLS = (PERMUTED, DIRECTIONS, SHRUNK)
 PAIR_CELLS = {
     "of the node's images fire them (share)": (SHARED, SHARED, "fires"),
     "answer to what the classes share (TAPA)": (SHARED, SHARED, "answer"),

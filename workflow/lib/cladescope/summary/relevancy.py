@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from cladescope.scores.nulls import INTERVAL
-from cladescope.summary.tables import write_csv
+from cladescope.summary.tables import tabulate_summaries
 
 MEASURES = (
     "object_share",
@@ -41,12 +41,8 @@ def tabulate_relevancy(
     made
         Provenance of each dictionary, by its name; every row ends with it.
     """
-    rows = [
-        {**identity, **row, **made.loc[identity["dictionary"]]}
-        for identity, file in zip(identities, maps, strict=True)
-        for row in summarise(pd.read_parquet(file), draws, seed)
-    ]
-    write_csv([pd.DataFrame(rows)], path)
+    summaries = (summarise(pd.read_parquet(file), draws, seed) for file in maps)
+    tabulate_summaries(identities, summaries, made, path)
 
 
 class Maps(NamedTuple):

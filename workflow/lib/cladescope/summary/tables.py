@@ -131,6 +131,31 @@ def tabulate_rows(
     write_csv(parts, path)
 
 
+def tabulate_summaries(
+    identities: Sequence[Mapping[str, Any]],
+    summaries: Iterable[Iterable[Mapping[str, Any]]],
+    made: pd.DataFrame,
+    path: str | Path,
+) -> None:
+    """Put what sums dictionaries up below each other, each row with what it is of.
+
+    Parameters
+    ----------
+    identities
+        For each dictionary, the columns that say which it is.
+    summaries
+        For each dictionary, in the same order, its rows.
+    made
+        Provenance of each dictionary, by its name; every row ends with it.
+    """
+    rows = [
+        {**identity, **row, **made.loc[identity["dictionary"]]}
+        for identity, summary in zip(identities, summaries, strict=True)
+        for row in summary
+    ]
+    write_csv([pd.DataFrame(rows)], path)
+
+
 def gather_layers(
     files: Sequence[str],
     layers: Sequence[tuple[str, str, int]],

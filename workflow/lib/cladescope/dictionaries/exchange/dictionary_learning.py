@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.dictionaries.dictionary import Dictionary, with_unit_rows
 from cladescope.dictionaries.exchange import AGAIN, FILES
 from cladescope.files import read_json, reading
 
@@ -56,9 +56,7 @@ def read(folder: Path) -> Dictionary:
     if kind in UNSHIFTED:
         encoder_bias = encoder_bias + encoder @ centre
     if kind == "AutoEncoder":
-        norms = np.linalg.norm(decoder, axis=1)
-        encoder, encoder_bias = encoder * norms[:, None], encoder_bias * norms
-        decoder = decoder / norms[:, None]
+        encoder, encoder_bias, decoder = with_unit_rows(encoder, encoder_bias, decoder)
     return Dictionary(
         encoder=encoder,
         encoder_bias=encoder_bias,

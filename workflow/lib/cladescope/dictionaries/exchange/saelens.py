@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.dictionaries.dictionary import Dictionary, with_unit_rows
 from cladescope.dictionaries.exchange import AGAIN, FILES
 from cladescope.files import read_json, reading, write_aside, write_json
 
@@ -108,8 +108,7 @@ def read(folder: Path) -> Dictionary:
         bias = bias + encoder @ centre
     if is_topk and config.get("rescale_acts_by_decoder_norm"):
         # It then ranks latents by activation times norm, and decodes with rows of norm 1.
-        norms = np.linalg.norm(decoder, axis=1)
-        encoder, bias, decoder = encoder * norms[:, None], bias * norms, decoder / norms[:, None]
+        encoder, bias, decoder = with_unit_rows(encoder, bias, decoder)
     return Dictionary(
         encoder=encoder,
         encoder_bias=bias,

@@ -30,7 +30,8 @@ def train(
     def read(number: int, fit: Fit) -> None:
         found = fit.dictionary
         bias = found.encoder_bias * 0
+        # As for calibration: what training has checked is not checked again.
         alike = replace(found, encoder=found.decoder, encoder_bias=bias)
-        done(number, Fit(scaled(alike, next(source.blocks())), fit.log))
+        done(number, Fit(scaled(alike, next(source.afresh().blocks())), fit.log))
 
     fit_trained(begin, source, specs, read, threads, checkpoints)

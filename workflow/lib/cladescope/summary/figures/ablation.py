@@ -4,7 +4,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from cladescope.names import ABLATION, PERMUTED
+from cladescope.causes.kinds import PERMUTED
+from cladescope.names import ABLATION
 from cladescope.summary.figures.base import BASELINES, RANDOM, STYLES, TRAINED, remark, set_style
 
 SHOWN = ("selectivity", "projected", "evenness")

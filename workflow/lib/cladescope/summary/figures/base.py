@@ -7,6 +7,7 @@ from textwrap import fill
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
@@ -71,6 +72,51 @@ def short_name(name: str) -> str:
     Names of the user's own taxonomy stay what they are, but for `_`.
     """
     return plain(re.sub(r"\.[a-z]\.\d+$", "", name).replace("_", " "))
+
+
+def lines_by_layer(
+    table: pd.DataFrame, panel: str, layers: pd.Series, *, below: float, sharey: bool
+) -> sns.FacetGrid:
+    """Draw a line for each series, in its style, over the layers; its band spans all rows.
+
+    Parameters
+    ----------
+    table
+        Columns layer, value, series (of `STYLES`) and the one that `panel` names.
+    layers
+        Those that are marked.
+    below
+        Where the legend stands, as a share of the figure's height.
+    sharey
+        Whether all panels have one scale.
+    """
+    shown = [series for series in STYLES if series in set(table["series"])]
+    grid = sns.relplot(
+        table,
+        kind="line",
+        x="layer",
+        y="value",
+        hue="series",
+        style="series",
+        hue_order=shown,
+        style_order=shown,
+        palette={name: colour for name, (colour, _) in STYLES.items()},
+        dashes={name: dash for name, (_, dash) in STYLES.items()},
+        markers=dict.fromkeys(STYLES, "o"),
+        markersize=5,
+        col=panel,
+        col_wrap=3,
+        height=2.7,
+        aspect=1.25,
+        errorbar=("pi", 100),
+        facet_kws={"sharey": sharey},
+    )
+    grid.set_titles("{col_name}")
+    grid.set_axis_labels("layer", "")
+    grid.set(xticks=sorted(layers.unique()))
+    grid.legend.set_title("")
+    sns.move_legend(grid, "lower center", bbox_to_anchor=(0.45, below), ncol=4, frameon=False)
+    return grid
 
 
 def remark(text: str) -> Figure:

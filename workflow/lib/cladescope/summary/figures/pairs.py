@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from cladescope.names import ACROSS, LEAF, OTHER, WITHIN
@@ -12,8 +11,8 @@ from cladescope.summary.figures.base import (
     BASELINES,
     LIKE_RATE,
     RANDOM,
-    STYLES,
     TRAINED,
+    lines_by_layer,
     remark,
     set_style,
 )
@@ -59,33 +58,9 @@ def plot_pairs(pairs: pd.DataFrame) -> Figure:
     table = answers_by_layer(pairs)
     if table.empty:
         return remark("no pairs of the kinds that are drawn")
-    shown = [series for series in STYLES if series in set(table["series"])]
-    grid = sns.relplot(
-        table,
-        kind="line",
-        x="layer",
-        y="value",
-        hue="series",
-        style="series",
-        hue_order=shown,
-        style_order=shown,
-        palette={name: colour for name, (colour, _) in STYLES.items()},
-        dashes={name: dash for name, (_, dash) in STYLES.items()},
-        markers=dict.fromkeys(STYLES, "o"),
-        markersize=5,
-        col="panel",
-        col_wrap=3,
-        height=2.7,
-        aspect=1.25,
-        errorbar=("pi", 100),
-    )
-    grid.set_titles("{col_name}")
-    grid.set_axis_labels("layer", "")
-    grid.set(xticks=sorted(pairs["layer"].unique()))
+    grid = lines_by_layer(table, "panel", pairs["layer"], below=-0.14, sharey=True)
     for axes in grid.axes.flat:
         axes.axhline(0, color="black", linewidth=0.5)
-    grid.legend.set_title("")
-    sns.move_legend(grid, "lower center", bbox_to_anchor=(0.45, -0.14), ncol=4, frameon=False)
     return grid.figure
 
 

@@ -1,7 +1,6 @@
 """Each score by layer, with its controls."""
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from cladescope.summary.figures.base import (
@@ -11,8 +10,8 @@ from cladescope.summary.figures.base import (
     RANDOM,
     SHOWN,
     SHUFFLED,
-    STYLES,
     TRAINED,
+    lines_by_layer,
     set_style,
     titles,
 )
@@ -32,33 +31,7 @@ def plot_scores(metrics: pd.DataFrame, probes: pd.DataFrame) -> Figure:
     """
     set_style()
     table = scores_by_layer(pd.concat([metrics, _as_dictionaries(probes, metrics)]))
-    shown = [series for series in STYLES if series in set(table["series"])]
-    grid = sns.relplot(
-        table,
-        kind="line",
-        x="layer",
-        y="value",
-        hue="series",
-        style="series",
-        hue_order=shown,
-        style_order=shown,
-        palette={name: colour for name, (colour, _) in STYLES.items()},
-        dashes={name: dash for name, (_, dash) in STYLES.items()},
-        markers=dict.fromkeys(STYLES, "o"),
-        markersize=5,
-        col="score",
-        col_wrap=3,
-        height=2.7,
-        aspect=1.25,
-        errorbar=("pi", 100),
-        facet_kws={"sharey": False, "legend_out": True},
-    )
-    grid.set_titles("{col_name}")
-    grid.set_axis_labels("layer", "")
-    grid.set(xticks=sorted(metrics["layer"].unique()))
-    grid.legend.set_title("")
-    sns.move_legend(grid, "lower center", bbox_to_anchor=(0.45, -0.11), ncol=4, frameon=False)
-    return grid.figure
+    return lines_by_layer(table, "score", metrics["layer"], below=-0.11, sharey=False).figure
 
 
 def scores_by_layer(metrics: pd.DataFrame) -> pd.DataFrame:
