@@ -2,21 +2,38 @@
 
 import ast
 import copy
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
 import yaml
 
+import fork_client
+
+SERVERS: list[tuple[tempfile.TemporaryDirectory, subprocess.Popen]] = []
+"""Fork servers and the folders of their sockets."""
+IMPORTED_BY_JOBS = (
+    *(
+        "snakemake.cli",
+        "torch",
+        "timm",
+        "zarr",
+        "numba",
+        "scipy.stats",
+        "nltk",
+        "safetensors.torch",
+    ),
+    *("pandas", "pyarrow.parquet", "seaborn", "jsonschema", "yaml", "tqdm", "PIL.Image"),
+)
 SHARED = re.compile(r"(train_sae|encode|score_dictionary|score_pairs|chart_dictionary)_\w+")
 """Rules of jobs for several dictionaries."""
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
@@ -97,25 +114,45 @@ def edit(config: dict, changes: dict) -> dict:
 
 
 @cache
-def fork_server(*modules: str) -> subprocess.Popen:
-    """Return a process that has imported modules and runs commands; it ends with this one."""
+def fork_server(*modules: str) -> str:
+    """Start a process that has imported modules and runs programs in forks; return its socket."""
+    folder = tempfile.TemporaryDirectory(prefix="fork-server-")
+    address = Path(folder.name) / "socket"
     path = Path(__file__).with_name("fork_server.py")
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     # -P: no module of the tests is in reach of what it runs.
-    return subprocess.Popen([sys.executable, "-P", path, *modules], text=True, **pipes)
+    command = [sys.executable, "-P", path, address, *modules]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE)
+    # Both live as long as the tests.
+    SERVERS.append((folder, server))
+    while not address.exists():
+        assert server.poll() is None, f"the fork server of {modules} ended"
+        time.sleep(0.05)
+    return str(address)
+
+
+@cache
+def forked_python() -> Path:
+    """Return an executable that runs the scripts of jobs in forks, as `python` would."""
+    address = fork_server(*IMPORTED_BY_JOBS)
+    executable = Path(address).with_name("python")
+    client = Path(__file__).with_name("fork_client.py")
+    executable.write_text(f'#!/bin/sh\nexec {sys.executable} -IS {client} {address} "$@"\n')
+    executable.chmod(0o755)
+    return executable
 
 
 def run_in_fork(
-    server: subprocess.Popen, module: str, arguments: tuple[str, ...], **order: object
+    address: str, module: str, arguments: tuple[str, ...], **order: object
 ) -> subprocess.CompletedProcess:
     """Run `python -m MODULE` in a fork of a server; `cwd`, `environment` and `path` are wanted."""
-    with tempfile.TemporaryDirectory() as scratch:
-        written = {name: Path(scratch) / name for name in ("stdout", "stderr")}
-        order = {"module": module, "arguments": arguments, **order, **written}
-        print(json.dumps(order, default=str), file=server.stdin, flush=True)
-        code = int(server.stdout.readline())
-        printed = {name: path.read_text() for name, path in written.items()}
-    return subprocess.CompletedProcess([module, *arguments], code, **printed)
+    with ExitStack() as stack:
+        streams = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2)]
+        nothing = stack.enter_context(Path(os.devnull).open())
+        files = [stream.fileno() for stream in (nothing, *streams)]
+        order = {"executable": None, **order, "arguments": ["-m", module, *arguments]}
+        code = fork_client.run(address, files, **order)
+        printed = [stream.seek(0) or stream.read() for stream in streams]
+    return subprocess.CompletedProcess([module, *arguments], code, *printed)
 
 
 class Checkout:
@@ -139,7 +176,7 @@ class Checkout:
                 "snakemake.cli", "snakemake_executor_plugin_slurm", "smart_open", "jsonschema"
             )
             order = {"cwd": self.folder, "environment": environment, "path": []}
-            return run_in_fork(server, "snakemake", arguments, **order)
+            return run_in_fork(server, "snakemake", arguments, executable=forked_python(), **order)
         return subprocess.run(
             [*prefix, SNAKEMAKE, *arguments],
             cwd=self.folder,

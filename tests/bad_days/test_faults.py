@@ -32,7 +32,8 @@ def extraction(checkout, config, tmp_path):
     experiment["extraction"] = {
         "passes": [{"layers": [2, 8], "tokens": ["cls", "patches"]}],
         "shards": {"train": 16, "eval": 1},
-        "batch_size": 16,
+        # Small, so that the job lasts for seconds, of which each victim is given a small part.
+        "batch_size": 2,
         "threads": 2,
     }
 
@@ -78,9 +79,12 @@ def job_of(workflow):
         # Processes come and go meanwhile.
         with contextlib.suppress(psutil.Error):
             for process in psutil.Process(workflow.pid).children(recursive=True):
-                seen.add(" ".join(process.cmdline()[-2:]))
-                is_job = "extract_" in " ".join(process.cmdline()[-2:])
-                workers = process.children() if "python" in process.name() and is_job else []
+                command = process.cmdline()
+                seen.add(" ".join(command[-2:]))
+                is_job = "python" in process.name() and "extract_" in " ".join(command[-2:])
+                # Workers are forks; a job also asks git, for a moment.
+                children = process.children() if is_job else []
+                workers = [child for child in children if child.cmdline() == command]
                 if workers:
                     return process, workers
     raise AssertionError(f"no extraction job was seen at work; {workflow.poll()=}, {seen=}")
@@ -103,7 +107,7 @@ def test_killed_workflow_job_and_worker(extraction, tmp_path, jobs):
     for victim in ("workflow", "job", "worker", "workflow"):
         workflow = start(checkout, targets)
         job, workers = job_of(workflow)
-        time.sleep(rng.uniform(0, 0.3))
+        time.sleep(rng.uniform(0, 0.1))
         if victim == "workflow":
             # The job lives on as an orphan; the next one must not get in its way.
             workflow.kill()

@@ -1,6 +1,7 @@
 """What every script does: a dated log file, errors that reach it, seals checked and set."""
 
 import errno
+import gc
 import logging
 import os
 import socket
@@ -46,6 +47,8 @@ def job(snakemake: Any) -> Iterator[None]:
     ValueError
         If an input below the results is not what was sealed when it was made.
     """
+    # All that is imported stays to the end, where looking through it for garbage takes a second.
+    gc.freeze()
     start_log(snakemake.log[0])
     for path in snakemake.output:
         unseal(path)
