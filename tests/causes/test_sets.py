@@ -13,7 +13,8 @@ from cladescope.causes.sets import (
 )
 from cladescope.codes.codes import Codes
 from cladescope.codes.ranking import strongest_first
-from cladescope.scores.halves import halve, split_halves
+from cladescope.scores.halves import halve
+from cladescope.scores.splitting import split_halves
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 from cladescope.taxonomy.tree import Tree
 

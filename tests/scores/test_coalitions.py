@@ -7,7 +7,8 @@ from cladescope.codes.codes import Codes
 from cladescope.codes.ranking import strongest_first
 from cladescope.names import COALITION_SIZES
 from cladescope.scores.coalitions import coalitions
-from cladescope.scores.halves import halve, split_halves
+from cladescope.scores.halves import halve
+from cladescope.scores.splitting import split_halves
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 from cladescope.taxonomy.tree import Tree
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from cladescope.codes.codes import Codes
 from cladescope.codes.ranking import strongest_first
 from cladescope.scores.alignment import align
-from cladescope.scores.halves import halve, split_halves
+from cladescope.scores.halves import halve
 from cladescope.scores.score import score_dictionary
 from cladescope.scores.sensitivity import SensitivitySpec
 from cladescope.scores.spec import ScoreSpec
+from cladescope.scores.splitting import split_halves
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 from cladescope.taxonomy.tree import Tree
 

@@ -7,9 +7,10 @@ import pytest
 
 from cladescope.codes.codes import Codes
 from cladescope.codes.ranking import strongest_first
-from cladescope.scores.halves import halve, split_halves
+from cladescope.scores.halves import halve
 from cladescope.scores.held_out import Folds, held_out, random_subsets
 from cladescope.scores.nulls import leaf_permutations
+from cladescope.scores.splitting import split_halves
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 from cladescope.taxonomy.tree import Tree
 

@@ -5,11 +5,12 @@ import numpy as np
 from cladescope.codes.codes import Codes
 from cladescope.codes.ranking import strongest_first
 from cladescope.names import INTERVAL, SCORES
-from cladescope.scores.halves import halve, split_halves
+from cladescope.scores.halves import halve
 from cladescope.scores.held_out import Folds
 from cladescope.scores.passes import Scorer
 from cladescope.scores.relations import contained_latents
 from cladescope.scores.spec import ScoreSpec
+from cladescope.scores.splitting import split_halves
 from cladescope.taxonomy.taxonomy import Taxonomy, taxonomy_from_parents
 from cladescope.taxonomy.tree import Tree
 

@@ -8,12 +8,13 @@ from timm.data import ImageNetInfo
 
 from cladescope.codes.codes import Codes
 from cladescope.codes.ranking import strongest_first
-from cladescope.scores.halves import halve, split_halves
+from cladescope.scores.halves import halve
 from cladescope.scores.nulls import leaf_permutations
 from cladescope.scores.pair_null import PairNull
 from cladescope.scores.score import score_dictionary
 from cladescope.scores.sensitivity import SensitivitySpec
 from cladescope.scores.spec import ScoreSpec
+from cladescope.scores.splitting import split_halves
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import Tree
 from cladescope.taxonomy.wordnet import build_taxonomy

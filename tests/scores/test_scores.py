@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from cladescope.codes.codes import Codes
 from cladescope.codes.ranking import strongest_first
 from cladescope.names import PERMUTED, SCORES, WORDS, with_null
-from cladescope.scores.halves import halve, split_halves
+from cladescope.scores.halves import halve
 from cladescope.scores.held_out import N_FOLDS
 from cladescope.scores.lch import evenness
 from cladescope.scores.nulls import benjamini_hochberg, leaf_permutations
@@ -24,6 +24,7 @@ from cladescope.scores.pair_null import PairNull
 from cladescope.scores.score import score_dictionary
 from cladescope.scores.sensitivity import SensitivitySpec
 from cladescope.scores.spec import ScoreSpec
+from cladescope.scores.splitting import split_halves
 from cladescope.scores.tables import (
     EDGE_SCHEMA,
     LATENT_SCHEMA,

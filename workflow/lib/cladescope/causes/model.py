@@ -28,7 +28,8 @@ from cladescope.images.sources import ImageSource
 from cladescope.jobs import warn
 from cladescope.layout import place_of
 from cladescope.machines import make_deterministic, torch_device
-from cladescope.scores.halves import Halves, can_level, halve, split_halves
+from cladescope.scores.halves import Halves, halve
+from cladescope.scores.splitting import can_level, split_halves
 from cladescope.taxonomy.taxonomy import Taxonomy
 
 LOOKED_AT = 128

@@ -15,9 +15,6 @@ import numpy as np
 from cladescope.codes.codes import Codes
 from cladescope.scores.counts import ClassCounts, CutCounts, count_between, count_first
 
-# Stream of the seed; the others are in nulls.py.
-_SPLIT_STREAM = 2
-
 
 @dataclass(frozen=True, eq=False)
 class Firings:
@@ -197,87 +194,6 @@ class Halves:
         return replace(self, choose=choose, score=score)
 
 
-def can_level(labels: np.ndarray, n_classes: int, *, separate: bool = True) -> bool:
-    """Say whether every class has an image for each half, so that classes can be levelled."""
-    return bool(np.bincount(labels, minlength=n_classes).min() >= 1 + separate)
-
-
-def split_halves(
-    labels: np.ndarray,
-    seed: int,
-    groups: np.ndarray | None = None,
-    *,
-    separate: bool = True,
-    level: bool = True,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the images that choices are made on, and those that they are measured on.
-
-    Of each class, at random, as many as the smallest class has: were the classes of one subtree
-    larger than others, images drawn at random would have much in common, which permuting the
-    leaves takes away. The first half of these choose, rounded down. Of groups none is left out.
-
-    Parameters
-    ----------
-    labels
-        Int (n_images,).
-    groups
-        Int (n_images,), from 0: images of a group come into the same half. The larger groups come
-        first (ties at random), each into the half that has fewer images of its classes (ties at
-        random), so that classes are halved as far as groups allow.
-    separate
-        False makes all of the images both halves.
-    level
-        False takes all images of every class.
-
-    Returns
-    -------
-    Two bool (n_images,).
-
-    Raises
-    ------
-    ValueError
-        If all images are of one group.
-
-    Examples
-    --------
-    >>> choose, score = split_halves(np.array([0, 0, 0, 0, 0, 1, 1]), seed=0)
-    >>> int(choose.sum()), int(score.sum()), bool((choose & score).any())
-    (2, 2, False)
-    """
-    if groups is not None and separate:
-        first = _split_groups(labels, groups, seed)
-        return first, ~first
-    draw = np.random.default_rng((seed, _SPLIT_STREAM)).random(len(labels))
-    order = np.lexsort((draw, labels))
-    size = np.bincount(labels)
-    rank = np.empty(len(labels), np.int64)
-    rank[order] = np.arange(len(labels)) - (np.cumsum(size) - size)[labels[order]]
-    kept = np.full(len(size), size.min()) if level else size
-    taken, half = rank < kept[labels], rank < kept[labels] // 2
-    return (taken & half, taken & ~half) if separate else (taken, taken)
-
-
-def _split_groups(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
-    size = np.bincount(groups)
-    if np.count_nonzero(size) < 2:
-        raise ValueError(
-            "all evaluation images are of one group, which cannot be split into halves; remove the "
-            "dataset's `group`, or set scores.split_selection: false"
-        )
-    draw, coin = np.random.default_rng((seed, _SPLIT_STREAM)).random((2, len(size)))
-    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(size)[:-1])
-    first = np.zeros(len(labels), bool)
-    # Images of each class in the half of choices, less those in the other.
-    lead = np.zeros(labels.max() + 1, np.int64)
-    for group in np.lexsort((draw, -size)):
-        classes = labels[members[group]]
-        ahead = lead[classes].sum()
-        chosen = ahead < 0 or (ahead == 0 and coin[group] < 0.5)
-        first[members[group]] = chosen
-        np.add.at(lead, classes, 1 if chosen else -1)
-    return first
-
-
 def halve(
     codes: Codes,
     labels: np.ndarray,
@@ -301,6 +217,19 @@ def halve(
         on, as `split_halves` draws them; None makes all images both halves.
     groups
         Int (n_images,), from 0: which images are drawn anew together; None draws each for itself.
+
+    Examples
+    --------
+    Latent 0 fires on all four images, latent 1 on two of one half:
+
+    >>> from cladescope.codes.ranking import strongest_first
+    >>> fires = np.array([[2.0, 1], [1, 3], [2, 0], [1, 0]])
+    >>> image, latent = fires.nonzero()
+    >>> codes = Codes(image, latent, fires[image, latent], n_images=4, width=2)
+    >>> first = np.array([True, True, False, False])
+    >>> labels = np.array([0, 1, 0, 1])
+    >>> halve(strongest_first(codes, seed=0), labels, 2, 2, (first, ~first)).scored.tolist()
+    [0]
     """
     first, second = parts or (np.ones(codes.n_images, bool),) * 2
     enough = np.ones(codes.width, bool)

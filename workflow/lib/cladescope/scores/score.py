@@ -6,9 +6,6 @@ pairs of images, `alignment.py` the best nodes, `relations.py` looks at pairs of
 `tables.py` writes.
 """
 
-import logging
-from collections.abc import Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +21,7 @@ from cladescope.names import COALITIONS
 from cladescope.scores.alignment import auroc
 from cladescope.scores.by_size import above_null, scores_by_size
 from cladescope.scores.coalitions import coalitions
-from cladescope.scores.halves import Halves, can_level, halve, split_halves
+from cladescope.scores.halves import Halves, halve
 from cladescope.scores.held_out import (
     N_FOLDS,
     NULL_FOLDS,
@@ -40,6 +37,7 @@ from cladescope.scores.passes import Result, Scorer, or_none
 from cladescope.scores.relations import contained_latents, soft_absorption_at_random
 from cladescope.scores.sensitivity import sensitivity
 from cladescope.scores.spec import ScoreSpec
+from cladescope.scores.splitting import split_and_warn
 from cladescope.scores.tables import (
     edge_table,
     latent_table,
@@ -51,8 +49,6 @@ from cladescope.scores.tables import (
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import LEAF, Tree
 from cladescope.threads import in_order
-
-log = logging.getLogger(__name__)
 
 
 class DictionaryScores(NamedTuple):
@@ -124,22 +120,7 @@ def score_dictionary(
     _check(codes, labels, taxonomy)
     tree, n_classes = Tree.of(taxonomy), len(taxonomy.leaves)
     size = np.bincount(labels, minlength=n_classes)
-    level = can_level(labels, n_classes, separate=spec.split_selection)
-    parts = split_halves(labels, spec.seed, groups, separate=spec.split_selection, level=level)
-    if level:
-        _warn_of_sizes(labels, parts, taxonomy.leaves)
-    else:
-        fewest = ", ".join(taxonomy.leaves[c] for c in np.flatnonzero(size == size.min())[:5])
-        log.warning(
-            "%s: %d images, where the largest class has %d: classes cannot be levelled in size, so "
-            "that permuted leaves are no null, and p-values and permuted nulls are left out; add "
-            "images of these classes, or leave them out",
-            fewest,
-            size.min(),
-            size.max(),
-        )
-        sensitivity_spec = replace(spec.sensitivity, draws=0)
-        spec = replace(spec, null_draws=0, p_draws=0, sensitivity=sensitivity_spec)
+    parts, spec = split_and_warn(labels, taxonomy.leaves, spec, groups)
     ranked = strongest_first(codes, spec.seed)
     halves = halve(ranked, labels, n_classes, spec.top_n, parts, groups)
     tables = tree.pair_tables()
@@ -156,34 +137,23 @@ def score_dictionary(
     def score_permuted(draw: int) -> Result:
         return scorer.score(halves.permuted(rearranged[draw]), null.significant(draw), few)
 
+    def halve_at(top_n: int) -> Halves:
+        return halve(ranked, labels, n_classes, top_n, parts)
+
     permuted = [*in_order(score_permuted, range(spec.null_draws), threads)]
     beyond = above_null(observed, permuted, tree)
     together = coalitions(halves, tree)
     at_random = soft_absorption_at_random(halves.score, observed.edges, tree, spec.seed)
     return DictionaryScores(
         latents=latent_table(codes, labels, halves, _columns(observed, scorer, null), taxonomy),
-        nodes=node_table(
-            observed,
-            permuted,
-            together,
-            halves.scored,
-            size,
-            tree,
-            taxonomy,
-        ),
+        nodes=node_table(observed, permuted, together, halves.scored, size, tree, taxonomy),
         sizes=size_table(scores_by_size(observed, permuted, beyond, tree)),
         relations=relation_table(
             scorer.relations, halves.scored, observed.found.alignment.best.node, tree, taxonomy
         ),
         edges=edge_table(observed.edges, at_random, halves.scored, tree, taxonomy),
         sensitivity=sensitivity_table(
-            sensitivity(
-                lambda top_n: halve(ranked, labels, n_classes, top_n, parts),
-                tree,
-                spec.sensitivity,
-                rearranged,
-                threads,
-            )
+            sensitivity(halve_at, tree, spec.sensitivity, rearranged, threads)
         ),
         scores={
             "n_images": int((parts[0] | parts[1]).sum()),
@@ -201,41 +171,6 @@ def score_dictionary(
             **scorer.nulls(observed, permuted),
         },
     )
-
-
-def _warn_of_sizes(
-    labels: np.ndarray, parts: tuple[np.ndarray, np.ndarray], wnids: Sequence[str]
-) -> None:
-    """Log how many images are left out and why, and whether classes differ in size for all that."""
-    n_images, size = int((parts[0] | parts[1]).sum()), np.bincount(labels, minlength=len(wnids))
-    if n_images < len(labels):
-        log.warning(
-            "%d of %d images are scored, %.0f%% are left out: as many of each class as the "
-            "smallest has",
-            n_images,
-            len(labels),
-            100 * (1 - n_images / len(labels)),
-        )
-        small = np.flatnonzero(size < np.median(size) / 2)
-        if len(small):
-            small = small[np.argsort(size[small], kind="stable")]
-            log.warning(
-                "the median class has %g images; %d classes have less than half of that, which "
-                "costs all others theirs: %s; add images of these classes, or leave them out of "
-                "the dataset",
-                np.median(size),
-                len(small),
-                ", ".join(f"{wnids[c]} ({size[c]})" for c in small[:5]),
-            )
-    sizes = [np.bincount(labels[part], minlength=labels.max() + 1) for part in parts]
-    if any(size.min() < size.max() for size in sizes):
-        least, most = min(size.min() for size in sizes), max(size.max() for size in sizes)
-        log.warning(
-            "classes have %d to %d images in a half: if those of a subtree have more than others, "
-            "p-values of permuted leaves are too small",
-            least,
-            most,
-        )
 
 
 def _matched(halves: Halves, folds: Folds, spec: ScoreSpec) -> float:
