@@ -1,5 +1,5 @@
 from cladescope.jobs import job
-from cladescope.provenance.record import record
+from cladescope.provenance.record import RecordedFiles, record
 
 with job(snakemake):
     inputs, spec = snakemake.input, snakemake.params.spec
@@ -7,11 +7,6 @@ with job(snakemake):
         snakemake.wildcards.experiment,
         spec["plan"],
         spec["code"],
-        inputs.manifests,
-        inputs.taxonomy,
-        about=inputs.about,
-        quality=inputs.quality,
-        scores=inputs.scores,
-        lock=inputs.lock,
-        path=snakemake.output[0],
+        RecordedFiles(*(inputs[name] for name in RecordedFiles._fields)),
+        snakemake.output[0],
     )

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -36,16 +36,27 @@ COLUMNS = (
 )
 
 
+class RecordedFiles(NamedTuple):
+    """What an experiment's numbers are made from."""
+
+    manifests: Sequence[str]
+    """Of every store that the experiment's dictionaries use."""
+    taxonomy: str
+    about: Sequence[str]
+    """Of `train_sae`, one of each dictionary, in the order of the plan's."""
+    quality: Sequence[str]
+    """Of `encode`, likewise."""
+    scores: Sequence[str]
+    """Of `score_dictionary`, likewise."""
+    lock: str
+    """Hash-locked requirements."""
+
+
 def record(
     experiment: str,
     plan: Mapping[str, Any],
     code: Mapping[str, str],
-    manifests: Sequence[str],
-    taxonomy: str,
-    about: Sequence[str],
-    quality: Sequence[str],
-    scores: Sequence[str],
-    lock: str | Path,
+    files: RecordedFiles,
     path: str | Path,
 ) -> None:
     """Write an experiment's `provenance.json`.
@@ -56,17 +67,10 @@ def record(
         What `plan_record` returns.
     code
         Fingerprint of each stage's code.
-    manifests
-        Of every store that the experiment's dictionaries use.
-    about, quality, scores
-        The files of `train_sae`, `encode` and `score_dictionary`, in the order of the plan's
-        dictionaries.
-    lock
-        Hash-locked requirements.
     """
-    stores = _stores(manifests)
-    taxonomy_sha256 = _file_digest(taxonomy)
-    environment = describe_environment(lock)
+    stores = _stores(files.manifests)
+    taxonomy_sha256 = _file_digest(files.taxonomy)
+    environment = describe_environment(files.lock)
     shared = {
         "code_sha256": digest(code),
         **describe_checkout(find_checkout()),
@@ -85,9 +89,9 @@ def record(
             "extracted_on": _several(machine for store in used for machine in store["machines"]),
         }
     rows = {}
-    files = zip(about, quality, scores, strict=True)
+    made = zip(files.about, files.quality, files.scores, strict=True)
     for (folder, identity), (trained, encoded, scored) in zip(
-        plan["dictionaries"].items(), files, strict=True
+        plan["dictionaries"].items(), made, strict=True
     ):
         rows[folder] = {
             **places["/".join(Path(folder).parts[2:4])],

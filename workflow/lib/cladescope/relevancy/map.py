@@ -70,29 +70,36 @@ class RelevancySpec:
     """Nodes (wnids), named beforehand, whose best latents are mapped whatever their scores."""
 
 
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A dictionary, and the place in a backbone that it reads."""
+
+    dictionary: Dictionary
+    backbone: Backbone
+    layer: int
+    """From 1."""
+    token: str
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """The evaluation images, decoded when they are needed."""
+
+    index: ImageIndex
+    source: ImageSource
+    masks: dict[str, Bool[np.ndarray, "height width"]] | None = None
+    """Mask of the object in each image, by the image's path; None if there are no masks."""
+
+
 def map_relevancy(
-    dictionary: Dictionary,
-    codes: Codes,
-    latents: pd.DataFrame,
-    nodes: pd.DataFrame,
-    index: ImageIndex,
-    source: ImageSource,
-    backbone: Backbone,
-    place: tuple[int, str],
-    spec: RelevancySpec,
-    path: str | Path,
-    masks: dict[str, Bool[np.ndarray, "height width"]] | None = None,
+    reading: Reading, pairs: pd.DataFrame, pictures: Pictures, spec: RelevancySpec, path: str | Path
 ) -> None:
     """Write the maps of chosen latents on their strongest images; columns in docs/relevancy.md.
 
     Parameters
     ----------
-    latents, nodes
-        `latents.parquet` and `nodes.parquet` of the dictionary.
-    place
-        Layer (from 1) and token that the dictionary was trained on.
-    masks
-        Mask of the object in each image, by the image's path; None if there are no masks.
+    pairs
+        What `choose_pairs` returns.
 
     Raises
     ------
@@ -101,24 +108,28 @@ def map_relevancy(
     """
     make_deterministic()
     device = torch_device()
+    backbone, index, masks = reading.backbone, pictures.index, pictures.masks
     backbone.model.to(device)
-    pairs = choose_pairs(codes, latents, nodes, spec)
     logging.info("%d pairs of a latent and an image, on %s", len(pairs), device)
-    n_patches = backbone.layers[place[0] - 1].tokens["patches"]
+    n_patches = backbone.layers[reading.layer - 1].tokens["patches"]
     starts = range(0, len(pairs), spec.pairs_per_batch)
     tables = [COLUMNS.empty_table()]
     for start in progress(starts, len(starts), "mapping"):
         part = pairs.iloc[start : start + spec.pairs_per_batch]
         rows = part["image"].to_numpy()
         images = torch.stack(
-            [backbone.transform(decode_image(source.read_checked(index, row))) for row in rows]
+            [
+                backbone.transform(decode_image(pictures.source.read_checked(index, row)))
+                for row in rows
+            ]
         ).to(device)
         coverage = None
         if masks is not None:
             found = np.stack([masks[str(index.paths[row])] for row in rows])
             coverage = object_coverage(backbone, found, n_patches).to(device)
-        for method, maps in _maps(backbone, images, dictionary, part, place, spec):
-            target = Target.of(dictionary, part["latent"].to_numpy(), str(device))
+        target = Target.of(reading.dictionary, part["latent"].to_numpy(), str(device))
+        place = (reading.layer, reading.token)
+        for method, maps in _maps(reading, images, part, spec.seed):
             curves = measure_curves(backbone, images, target, *place, maps, spec.steps)
             columns: dict[str, Any] = {
                 **{name: part[name] for name in ("chosen", "latent", "image")},
@@ -161,16 +172,16 @@ def choose_pairs(
 
 
 def _maps(
-    backbone: Backbone,
+    reading: Reading,
     images: Float[Tensor, "pairs 3 height width"],
-    dictionary: Dictionary,
     pairs: pd.DataFrame,
-    place: tuple[int, str],
-    spec: RelevancySpec,
+    seed: int,
 ) -> Iterator[tuple[str, Float[Tensor, "pairs patches"]]]:
-    device = str(images.device)
+    device, backbone = str(images.device), reading.backbone
+    place = (reading.layer, reading.token)
     target, other = (
-        Target.of(dictionary, pairs[name].to_numpy(), device) for name in ("latent", "other")
+        Target.of(reading.dictionary, pairs[name].to_numpy(), device)
+        for name in ("latent", "other")
     )
     methods = methods_of(backbone)
     for method in methods:
@@ -178,7 +189,7 @@ def _maps(
     shuffled = map_saliency(backbone, images, other, *place, methods[0])
     yield SHUFFLED, shuffled
     drawn = [
-        np.random.default_rng([spec.seed, latent, image]).random(shuffled.shape[1])
+        np.random.default_rng([seed, latent, image]).random(shuffled.shape[1])
         for latent, image in zip(pairs["latent"], pairs["image"], strict=True)
     ]
     yield RANDOM, torch.tensor(np.array(drawn), dtype=torch.float32, device=device)
