@@ -12,6 +12,7 @@ from cladescope.backbone.backbone import Backbone, BackboneSpec, load_backbone
 from cladescope.backbone.changing import changed_layer, check_changeable
 from cladescope.backbone.layers import Layer
 from cladescope.causes.ablate import AblationSpec, Changes, ablate
+from cladescope.causes.kinds import MEASURES, REARRANGED
 from cladescope.causes.model import HalvesSpec, Model, World
 from cladescope.causes.readout import HEAD, Readout
 from cladescope.causes.trials import Set
@@ -20,7 +21,7 @@ from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.images.index import ImageIndex
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 
-SPEC = AblationSpec(latents=(1, 2), images=20, batch_size=16, seed=0)
+SPEC = AblationSpec(latents=(1, 2), images=20, permuted_draws=2, batch_size=16, seed=0)
 PARENTS = {
     "r": [],
     **{"p": ["r"], "q": ["r"], "a": ["p"], "b": ["p"], "c": ["q"], "d": ["q"]},
@@ -202,8 +203,22 @@ def test_the_result_does_not_depend_on_the_batches(tmp_path, oracle, world, back
     one, _ = ablated(tmp_path / "a.parquet", oracle, world, backbone, head, "mean")
     spec = replace(SPEC, batch_size=5)
     other, _ = ablated(tmp_path / "b.parquet", oracle, world, backbone, head, "mean", spec)
-    for name in one.columns[6:]:
+    for name in MEASURES:
         np.testing.assert_allclose(one[name], other[name], atol=1e-6)
+
+
+def test_a_further_permutation_adds_rows_and_changes_none(tmp_path, oracle, world, backbone, head):
+    two, _ = ablated(tmp_path / "a.parquet", oracle, world, backbone, head, "mean")
+    spec = replace(SPEC, permuted_draws=1)
+    one, _ = ablated(tmp_path / "b.parquet", oracle, world, backbone, head, "mean", spec)
+    added = two["draw"] == 2
+    assert set(two.loc[added, "kind"]) == {*REARRANGED}
+    assert added.sum() == (two["draw"] == 1).sum() == one["kind"].isin(REARRANGED).sum()
+    key = ["wnid", "n_latents", "kind"]
+    same = two[~added].merge(one, on=key, suffixes=("", "_one"))
+    assert len(same) == len(one)
+    for name in MEASURES:
+        np.testing.assert_allclose(same[name], same[f"{name}_one"], atol=1e-6)
 
 
 @pytest.fixture(scope="module")

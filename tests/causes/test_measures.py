@@ -22,7 +22,8 @@ PARENTS = {
 TAXONOMY = taxonomy_from_parents([*"abcdefg"], PARENTS)
 TREE = Tree.of(TAXONOMY)
 LABELS = np.tile(np.arange(7), 5)
-PLACE = np.array([3, 5, 0, 1, 6, 2, 4])
+PLACES = (np.arange(7), np.array([3, 5, 0, 1, 6, 2, 4]), np.array([1, 0, 2, 6, 5, 4, 3]))
+"""As they are, and in two permutations."""
 WIDTH = 12
 UNDER = {
     "p": "ab",
@@ -40,17 +41,18 @@ def random():
 
 def trials_of(random):
     rows = [
-        (KINDS.index(kind), node, size)
+        (KINDS.index(kind), draw, node, size)
         for kind, node, size in product(KINDS, range(len(TREE.internal)), (1, 2))
+        for draw in ((1, 2) if kind in REARRANGED else (0,))
     ]
-    kind, node, size = np.array(rows).T
+    kind, draw, node, size = np.array(rows).T
     sources = np.full((len(rows), 5), NONE)
     for t, n in enumerate(size):
         sources[t, :n] = random.permutation(WIDTH)[:n]
     directions = np.where(sources == NONE, NONE, random.permutation(WIDTH)[sources])
     adding = np.isin(kind, [KINDS.index(kind) for kind in ADDING])
     amounts = np.where(adding[:, None], random.random(sources.shape), np.nan)
-    return Trials(kind, node, size, sources, directions, amounts)
+    return Trials(kind, draw, node, size, sources, directions, amounts)
 
 
 def outputs(questions, random):
@@ -60,7 +62,7 @@ def outputs(questions, random):
 def taken_in(trials, fires, p_of, batch=7):
     inside = TREE.covers[LABELS][:, TREE.internal]
     questions = ask(trials, fires, inside, seed=0)
-    totals = Totals(trials, questions, TREE, LABELS, PLACE)
+    totals = Totals(trials, questions, TREE, LABELS, PLACES[1:])
     p = p_of(questions)
     for start in range(0, len(p), batch):
         runs = np.arange(start, min(start + batch, len(p)))
@@ -86,7 +88,7 @@ def beside(node, label):
 def plain(trials, t, questions, p):
     """All measures of one trial, image by image."""
     node = TAXONOMY.nodes[TREE.node[TREE.internal[trials.node[t]]]]
-    place = PLACE if KINDS[trials.kind[t]] in REARRANGED else np.arange(7)
+    place = PLACES[trials.draw[t]]
     names = [TAXONOMY.leaves[place[c]] for c in range(7)]
 
     def total(q, n):
@@ -139,6 +141,7 @@ def test_measures_are_those_of_the_definitions(random):
     for t, row in zip(taking, rows, strict=True):
         expected = plain(trials, t, questions, p)
         assert row["kind"] == KINDS[trials.kind[t]]
+        assert row["draw"] == (trials.draw[t] or None)
         for name, value in expected.items():
             assert row[name] == (None if value is None else pytest.approx(value, abs=1e-12)), name
 

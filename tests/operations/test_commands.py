@@ -191,7 +191,8 @@ def test_plan_counts_passes_and_maps_and_says_the_preprocessing(config, root):
     assert maps.flops == pytest.approx(20 * one_image * (6 + 5 * 2 * 7))
     assert "relevancy: 1 jobs, < 1 s together, for 20 maps" in text
     # Of the TopK dictionary with k = 4: 2 copies of each of 64 × 3 images by latent that fires.
-    config["ablation"] = {"dictionaries": ["*/L8/topk/w48_k4_s0"], "images": 3, "latents": [1, 2]}
+    ablating = {"dictionaries": ["*/L8/topk/w48_k4_s0"], "images": 3, "latents": [1, 2]}
+    config["ablation"] = {**ablating, "permuted_draws": 1}
     plan = make_plan(complete_config(config))
     (ablation,) = plan.ablations
     assert (ablation.images, ablation.copies) == (192, 192 * 2 * 4 * 2)
@@ -199,6 +200,10 @@ def test_plan_counts_passes_and_maps_and_says_the_preprocessing(config, root):
     assert ablation.flops == pytest.approx(192 * one_image)
     text = "\n".join(describe_plan(plan, "H100", grouping))
     assert "for 192 forward passes and about 3,072 from the layer on" in text
+    # Four further permutations.
+    config["ablation"] = {**ablating, "permuted_draws": 5}
+    (ablation,) = make_plan(complete_config(config)).ablations
+    assert ablation.copies == int(192 * (2 + 4 * 0.075) * 4 * 2)
     assert "images of trained: 48 × 48 pixels, bicubic, crop 1, mean 0.44, 0.44, 0.44" in text
     assert "is the checkpoint's the same?" in text
     config["training"]["images"] = 30_000

@@ -6,7 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cladescope.causes.kinds import CHOSEN, DIRECTIONS, MEASURES, PROJECTED, TAKING
+from cladescope.causes.kinds import (
+    CHOSEN,
+    DIRECTIONS,
+    MEASURES,
+    PERMUTED,
+    PROJECTED,
+    PROJECTED_PERMUTED,
+    REARRANGED,
+    TAKING,
+)
 from cladescope.summary.ablation import summarise
 from cladescope.summary.figures.ablation import plot_ablation
 
@@ -19,6 +28,7 @@ def rows():
     """Two nodes of two classes and one of twenty; node n has its kind's level plus n hundredths."""
     return pd.DataFrame(
         {"wnid": f"n{node}", "name": "", "n_leaves": leaves, "n_latents": n, "kind": kind}
+        | {"draw": 1 if kind in REARRANGED else None}
         | dict.fromkeys(MEASURES, LEVEL[kind] + node / 100)
         for (node, leaves), n, kind in product(enumerate((2, 2, 20)), (1, 5), TAKING)
     )
@@ -40,6 +50,22 @@ def test_means_are_over_the_nodes_of_a_size(rows):
     assert whole["tpp"] == 0.3 and found[5, "all"]["tpp"] is None and pairs["tpp"] is None
     assert found[1, "3"]["selectivity"] is None
     assert whole["readout"] == "head"
+
+
+def test_a_permuted_null_is_averaged_over_its_draws(rows):
+    """Draws that differ by .02 of one node of three, so by .02 / 3 of the mean over nodes."""
+    (one, *_) = summarise(rows, ABOUT, 10, 0)
+    assert one["selectivity_null_permuted_sd"] is None, "one draw says nothing of others"
+    second = rows[rows["kind"].isin(REARRANGED)].assign(draw=2)
+    second.loc[second["wnid"] == "n2", "selectivity"] += 0.02
+    (two, *_) = summarise(pd.concat([rows, second]), ABOUT, 10, 0)
+    for name, kind in (("selectivity", PERMUTED), ("projected", PROJECTED_PERMUTED)):
+        mean = LEVEL[kind] + 0.01 + 0.02 / 3 / 2
+        assert two[f"{name}_null_permuted"] == pytest.approx(mean)
+        # Of two numbers: their difference over √2.
+        assert two[f"{name}_null_permuted_sd"] == pytest.approx(0.02 / 3 / np.sqrt(2))
+    same = ("selectivity", "selectivity_low", "selectivity_null_matched", "n_nodes")
+    assert [two[name] for name in same] == [one[name] for name in same]
 
 
 def test_a_measure_that_a_node_lacks_is_left_out_of_its_mean(rows):

@@ -3,7 +3,7 @@ ABLATION_JOBS = [
     *([None] if any(entry.experiment in ALONE for entry in ABLATED) else []),
     *expand_packs(config, by_variant=False, among=ABLATED),
 ]
-ABLATING = ("latents", "images", "batch_size", "seed")
+ABLATING = ("latents", "images", "permuted_draws", "batch_size", "seed")
 
 
 for pack in ABLATION_JOBS:

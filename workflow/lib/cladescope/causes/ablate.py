@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,8 @@ class AblationSpec:
     """Numbers of latents of a node; each at most that of the largest coalition."""
     images: int
     """Images of each class that are measured on, at random; all of the scoring half if fewer."""
+    permuted_draws: int
+    """Permutations of the leaves for which latents are chosen anew."""
     batch_size: int
     """Copies of images that run together; bounds the memory."""
     seed: int
@@ -71,14 +74,14 @@ def ablate(
     labels, tree, named = world.labels, Tree.of(world.taxonomy), model.readout.named()
     halves = world.halves(codes)
     sample = sample_of(world.parts[1] & named[labels], labels, spec.images, spec.seed)
-    permutation = next(leaf_permutations(tree, world.spec.seed))
+    permutations = [*islice(leaf_permutations(tree, world.spec.seed), spec.permuted_draws)]
     steer = model.place[1] in SINGLE
-    trials = plan_trials(halves, tree, permutation, spec.latents, spec.seed, steer=steer)
+    trials = plan_trials(halves, tree, permutations, spec.latents, spec.seed, steer=steer)
     inside = tree.covers[labels[sample]][:, tree.internal]
     questions = ask(trials, firing(codes, sample), inside, spec.seed)
     n_copies = len(questions.image) - len(sample)
     logging.info("%d images, %d changed copies of them", len(sample), n_copies)
-    totals = Totals(trials, questions, tree, labels[sample], permutation)
+    totals = Totals(trials, questions, tree, labels[sample], permutations)
     for runs, found, lengths in run(dictionary, world, model, sample, questions, spec.batch_size):
         totals.add(runs, found, lengths)
     tpp = {}

@@ -1,5 +1,6 @@
 """What the outputs of changed images say of a node: the measures of docs/causes.md."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +16,6 @@ from cladescope.causes.kinds import (
     CHOSEN,
     DIRECTIONS,
     MEASURES,
-    REARRANGED,
     TAKING,
 )
 from cladescope.causes.sets import NONE, counterparts, siblings
@@ -31,6 +31,7 @@ SCHEMA = pa.schema(
         ("n_leaves", pa.int32()),
         ("n_latents", pa.int32()),
         ("kind", pa.string()),
+        ("draw", pa.int32()),
         ("latents", pa.list_(pa.int32())),
         *((name, pa.float64()) for name in MEASURES),
     ]
@@ -45,7 +46,7 @@ class Totals:
     ----------
     labels
         Class of each image of the sample.
-    permutation
+    permutations
         Of the classes, for trials of the kinds `REARRANGED`: a class takes the place of another.
     """
 
@@ -55,12 +56,12 @@ class Totals:
         questions: Questions,
         tree: Tree,
         labels: Int[np.ndarray, " sample"],
-        permutation: Int[np.ndarray, " classes"],
+        permutations: Sequence[Int[np.ndarray, " classes"]],
     ):
         self.trials, self.questions, self.tree = trials, questions, tree
         n, n_classes = len(trials), len(tree.covers)
-        self.places = (np.arange(n_classes), permutation)
-        """Where in the tree each class stands: as it does, and permuted."""
+        self.places = (np.arange(n_classes), *permutations)
+        """Where in the tree each class stands: as it does, then in each permutation."""
         self.labels = labels
         self.before = np.full((len(labels), n_classes), np.nan)
         """Probabilities of each image that nothing is done to."""
@@ -73,7 +74,7 @@ class Totals:
         """Sum over images of what is added, as a share of the length of the centred token."""
         self.rises, self.n_rises = np.zeros(n), np.zeros(n, np.int64)
         self._counterparts = counterparts(tree)
-        self._steers, self.rearranged = trials.is_kind(*ADDING), trials.is_kind(*REARRANGED)
+        self._steers = trials.is_kind(*ADDING)
 
     def accuracy(self) -> float | None:
         """Return the share of images whose class is the likeliest before anything is done."""
@@ -81,7 +82,7 @@ class Totals:
 
     @cached_property
     def p_in(self) -> list[Float[np.ndarray, " internal"]]:
-        """Mean probability of each internal node on its images, in either arrangement."""
+        """Mean probability of each internal node on its images, in each arrangement."""
         found = []
         for place in self.places:
             covers = self.tree.covers[place][:, self.tree.internal]
@@ -112,7 +113,7 @@ class Totals:
         np.add.at(self.lengths, trial, lengths[row])
         before = torch.from_numpy(self.before[questions.image[runs]]).to(found.device)
         for number, place in enumerate(self.places):
-            kept = self.rearranged[trial] == bool(number)
+            kept = self.trials.draw[trial] == number
             if kept.any():
                 parts = (trial[kept], row[kept], self.labels[image[kept]])
                 self._add(parts, place, before, found)
@@ -149,7 +150,7 @@ class Totals:
 
 
 def measure(totals: Totals, taxonomy: Taxonomy, named: Bool[np.ndarray, " classes"]) -> pa.Table:
-    """Return one row for each node, number of latents and kind of trial that takes away.
+    """Return one row for each node, number of latents, kind of trial that takes away, and draw.
 
     Nodes with fewer than two classes that are `named`, that have an output, are left out.
     """
@@ -178,6 +179,7 @@ def measure(totals: Totals, taxonomy: Taxonomy, named: Bool[np.ndarray, " classe
                 "n_leaves": int(tree.n_leaves[tree.internal[trials.node[t]]]),
                 "n_latents": int(trials.size[t]),
                 "kind": kind,
+                "draw": int(trials.draw[t]) or None,
                 "latents": latents[latents != NONE].tolist(),
                 **_of_trial(totals, int(t), beside[trials.node[t]]),
                 "steered": steered.get(of_node),
@@ -195,7 +197,7 @@ def _of_trial(
     totals: Totals, trial: int, beside: Bool[np.ndarray, " classes"]
 ) -> dict[str, float | None]:
     """Return the measures of a trial that takes latents away."""
-    arrangement = int(totals.rearranged[trial])
+    arrangement = int(totals.trials.draw[trial])
     place, row = totals.places[arrangement], totals.trials.node[trial]
     node = totals.tree.internal[row]
     images = np.bincount(place[totals.labels], minlength=len(place))

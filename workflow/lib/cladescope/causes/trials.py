@@ -5,6 +5,7 @@ image depends on those of its latents that fire there; several trials may do the
 the distinct things done to an image. An image on which nothing fires is not run: it changes by 0.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,9 +19,9 @@ from cladescope.causes.kinds import (
     CHOSEN,
     DIRECTIONS,
     MATCHED,
-    PERMUTED,
     PROJECTED,
     PROJECTED_PERMUTED,
+    REARRANGED,
     SHRUNK,
     TAKING,
 )
@@ -53,6 +54,8 @@ class Trials:
 
     kind: Int[np.ndarray, " trials"]
     """Position in `TAKING + ADDING`."""
+    draw: Int[np.ndarray, " trials"]
+    """Of the permutations, from 1, for `REARRANGED`; else 0: leaves are where they are."""
     node: Int[np.ndarray, " trials"]
     """Position among the internal nodes."""
     size: Int[np.ndarray, " trials"]
@@ -88,7 +91,7 @@ class Questions(NamedTuple):
 def plan_trials(
     halves: Halves,
     tree: Tree,
-    permutation: Int[np.ndarray, " classes"],
+    permutations: Sequence[Int[np.ndarray, " classes"]],
     sizes: tuple[int, ...],
     seed: int,
     *,
@@ -98,8 +101,8 @@ def plan_trials(
 
     Parameters
     ----------
-    permutation
-        Of the classes, for `REARRANGED`.
+    permutations
+        Of the classes, for `REARRANGED`: each makes trials of its own.
     sizes
         Numbers of latents of a node.
     steer
@@ -107,29 +110,30 @@ def plan_trials(
     """
     chosen = latents_of_nodes(halves, tree)
     matched = matched_latents(halves, chosen, seed)
-    permuted = latents_of_nodes(halves.permuted(permutation), tree)
     amounts = mean_contribution(halves, chosen, tree)
     # A latent that has no match is left alone by what takes its match's direction.
     paired = np.where(matched == NONE, NONE, chosen)
     nothing = np.full(chosen.shape, np.nan)
-    of_kind = {
-        CHOSEN: (chosen, chosen, nothing),
-        MATCHED: (matched, matched, nothing),
-        DIRECTIONS: (paired, matched, nothing),
-        SHRUNK: (chosen, chosen, nothing),
-        PROJECTED: (chosen, chosen, nothing),
-        PROJECTED_PERMUTED: (permuted, permuted, nothing),
-        PERMUTED: (permuted, permuted, nothing),
-        ADDED: (chosen, chosen, amounts),
-        ADDED_DIRECTIONS: (paired, matched, amounts),
-    }
+    handled = [
+        (CHOSEN, 0, chosen, chosen, nothing),
+        (MATCHED, 0, matched, matched, nothing),
+        (DIRECTIONS, 0, paired, matched, nothing),
+        (SHRUNK, 0, chosen, chosen, nothing),
+        (PROJECTED, 0, chosen, chosen, nothing),
+    ]
+    for draw, permutation in enumerate(permutations, start=1):
+        permuted = latents_of_nodes(halves.permuted(permutation), tree)
+        handled += [(kind, draw, permuted, permuted, nothing) for kind in REARRANGED]
+    if steer:
+        handled += [(ADDED, 0, chosen, chosen, amounts)]
+        handled += [(ADDED_DIRECTIONS, 0, paired, matched, amounts)]
     columns: list[tuple[np.ndarray, ...]] = []
-    for kind in (*TAKING, *(ADDING if steer else ())):
+    for kind, draw, *parts in handled:
         number, n = (*TAKING, *ADDING).index(kind), len(tree.internal)
         for size in sizes:
-            sources, directions, added = (part.copy() for part in of_kind[kind])
+            sources, directions, added = (part.copy() for part in parts)
             sources[:, size:] = directions[:, size:] = NONE
-            about = (np.full(n, number), np.arange(n), np.full(n, size))
+            about = (np.full(n, number), np.full(n, draw), np.arange(n), np.full(n, size))
             columns.append((*about, sources, directions, added))
     return Trials(*(np.concatenate(parts) for parts in zip(*columns, strict=True)))
 

@@ -44,7 +44,9 @@ PACKED = ("train_sae", "encode", "score_dictionary", "score_pairs", "ablate", "c
 """Rules whose jobs may be for several dictionaries."""
 COPIES = 2
 """Copies of an image, by latents that fire on it and numbers of latents: 12 to 16 on the planted
-world where 8 fire."""
+world where 8 fire and leaves are permuted once."""
+PERMUTED_COPIES = 0.075
+"""More of them for each further permutation, which chooses much the same latents: .05 to .08."""
 PAIR_IMAGES = 7
 """Of a scene of the planted world in which pairs are drawn, on average."""
 MAP_FORWARDS = {True: (6, 5), False: (2, 3)}
@@ -247,7 +249,8 @@ def _plan_ablation(
     firing = (entry.width or 2 * layer.width) / 2
     if entry.sparsity and entry.variant != "relu":
         firing = entry.sparsity
-    copies = int(images * COPIES * firing * len(spec["latents"]))
+    of_latent = COPIES + PERMUTED_COPIES * (spec["permuted_draws"] - 1)
+    copies = int(images * of_latent * firing * len(spec["latents"]))
     flops = float(whole) * images + float(whole - before) * copies
     return AblationPlan(entry.folder, images, copies, flops)
 
@@ -288,6 +291,7 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
     datasets = {experiment["dataset"] for experiment in experiments}
     planted = [name for name in datasets if config["datasets"][name]["source"] == "planted"]
     paired = [entry for entry in expand_sweep(config) if has_pairs(config, entry.experiment)]
+    paired_datasets = {config["experiments"][entry.experiment]["dataset"] for entry in paired}
     drawn = [name for name in planted if "pair_scenes" in config["datasets"][name]]
     backbones = {str(experiment["backbone"]["weights"]) for experiment in experiments}
     passes, sweep = expand_passes(config), expand_sweep(config)
@@ -303,7 +307,7 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
         ),
         build_taxonomy=len(datasets),
         render_pairs=len(drawn),
-        index_pairs=len({config["experiments"][entry.experiment]["dataset"] for entry in paired}),
+        index_pairs=len(paired_datasets),
         train_planted_backbone=sum(
             path.startswith(f"{config['results']}/backbones/") for path in backbones
         ),
@@ -318,7 +322,7 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
         probe_layer=len(set(place_of)),
         map_relevancy=len(mapped_dictionaries(config)),
         ablate=len(ablated),
-        draw_thumbnails=len(datasets) * ("atlas" in config),
+        draw_thumbnails=(len(datasets) + len(paired_datasets)) * ("atlas" in config),
         chart_dictionary=len(sweep) * ("atlas" in config),
     )
     for rule in PACKED:

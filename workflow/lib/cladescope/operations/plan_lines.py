@@ -129,7 +129,7 @@ def _times(plan: Plan, card_name: str, card: Card) -> Iterator[str]:
         yield (
             f"ablation: {len(ablations)} dictionaries, {_time(sum(ablations))} together, for "
             f"{images:,} forward passes and about {copies:,} from the layer on; ablation.images "
-            "and latents are factors"
+            "and latents are factors, further permuted_draws add a twentieth each"
         )
 
 

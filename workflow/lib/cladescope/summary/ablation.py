@@ -71,11 +71,12 @@ def summarise(
     interval says how much hangs on which nodes there are, not how sure the mean is.
     """
     for n_latents, part in table.groupby("n_latents", sort=True):
-        by_kind = {str(kind): rows.set_index("wnid") for kind, rows in part.groupby("kind")}
-        chosen = by_kind[CHOSEN]
+        chosen = part[part["kind"] == CHOSEN].set_index("wnid")
         for size, (least, most) in SIZES.items():
             kept = chosen.index[chosen["n_leaves"].between(least, most or np.inf)]
-            nodes = {kind: rows.loc[kept] for kind, rows in by_kind.items()}
+            nodes = {
+                str(kind): rows[rows["wnid"].isin(kept)] for kind, rows in part.groupby("kind")
+            }
             yield {
                 "n_latents": n_latents,
                 "size": size,
@@ -86,7 +87,11 @@ def summarise(
             }
 
 
-def _means(nodes: Mapping[str, pd.DataFrame], draws: int, seed: int) -> dict[str, Any]:
+def _means(rows: Mapping[str, pd.DataFrame], draws: int, seed: int) -> dict[str, Any]:
+    """Average over nodes; a permuted kind over its draws first."""
+    nodes = {
+        kind: mine.groupby("wnid", sort=False)[list(MEASURES)].mean() for kind, mine in rows.items()
+    }
     chosen = nodes[CHOSEN]
     found: dict[str, Any] = {name: chosen[name].mean() for name in MEASURES}
     excess = chosen["selectivity"] - nodes[DIRECTIONS]["selectivity"]
@@ -98,6 +103,9 @@ def _means(nodes: Mapping[str, pd.DataFrame], draws: int, seed: int) -> dict[str
     found[f"steered_null_{DIRECTIONS}"] = nodes[DIRECTIONS]["steered"].mean()
     found["projected"] = nodes[PROJECTED]["selectivity"].mean()
     found[f"projected_null_{PERMUTED}"] = nodes[PROJECTED_PERMUTED]["selectivity"].mean()
+    for name, kind in (("selectivity", PERMUTED), ("projected", PROJECTED_PERMUTED)):
+        of_draws = rows[kind].groupby("draw")["selectivity"].mean()
+        found[f"{name}_null_{PERMUTED}_sd"] = of_draws.std(ddof=1)
     return {name: None if pd.isna(value) else value for name, value in found.items()}
 
 
