@@ -1,6 +1,8 @@
 """A small study with an atlas, made without a backbone: known latents, and names that mean harm."""
 
+import json
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +11,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from cladescope.atlas.causes import Causes, PairTests
 from cladescope.atlas.dictionary import DictionaryPages, PageSpec
 from cladescope.atlas.site import Study, build_atlas
 from cladescope.atlas.thumbnails import draw_thumbnails
+from cladescope.causes.kinds import MEASURES, REARRANGED, TAKING
+from cladescope.causes.measures import SCHEMA
 from cladescope.codes.codes import Codes
+from cladescope.codes.encode import firing
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.images.index import ImageIndex, sha256_of
 from cladescope.images.sources.image_folder import ImageFolder
 from cladescope.layout import page_folder
+from cladescope.names import ACROSS, ADDED, LEAF, WITHIN
+from cladescope.scores.contrasts import Contrasts
+from cladescope.scores.pairs import PairScores, score_pairs
 from cladescope.scores.recurrence import match_seeds
-from cladescope.scores.score import score_dictionary
+from cladescope.scores.score import DictionaryScores, score_dictionary
 from cladescope.scores.spec import ScoreSpec
 from cladescope.taxonomy.taxonomy import Taxonomy, taxonomy_from_parents
 from oracles import inner_nodes, noisy_codes
@@ -40,6 +49,7 @@ SETTINGS = {
     "p_draws": 40,
     "fdr": 0.05,
 }
+PAIR_SCENES = 4
 _CLASSES, _PER_CLASS, _GRID = 12, 20, 4
 
 
@@ -98,6 +108,7 @@ def make_atlas(folder: Path) -> Path:
     drawn = pd.DataFrame({"wnid": ["pair0", "six0"], "drawn": [True, False], "reason": ["", HARM]})
     drawn.to_csv(folder / "drawn.csv", index=False)
 
+    tests = make_pairs(folder / "pairs", atlas)
     rows, probes = [], []
     groups: dict[int, dict[str, str]] = {layer: {} for layer in LAYERS}
     for experiment, variant, layer, seed in _sweep():
@@ -110,15 +121,21 @@ def make_atlas(folder: Path) -> Path:
         decoder[codes.width // 2 :] += seed * random.normal(size=16).astype(np.float32)
         decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
         weights = folder / f"{len(rows)}.safetensors"
-        _dictionary(decoder).save(weights, {})
+        dictionary = dictionary_of(decoder)
+        dictionary.save(weights, {})
         if (experiment, variant) == ("trained", "topk"):
             groups[layer][name] = str(weights)
-        maps = None
+        maps, causes = None, Causes()
         if (experiment, variant, layer, seed) == ("trained", "topk", LAYERS[-1], 0):
             maps = write_maps_table(codes, folder / "relevancy.parquet")
+            ablation = write_ablation_table(taxonomy, folder / "ablation.parquet")
+            causes = Causes(ablation, tests, folder / "pair_nodes.parquet")
+            score_study_pairs(tests, dictionary, scores).save(
+                folder / "pairs.parquet", folder / "pair_nodes.parquet"
+            )
         tables = {kind: getattr(scores, kind) for kind in ("latents", "nodes", "relations")}
-        DictionaryPages(codes, index.labels, taxonomy, decoder, tables, SPEC).save(
-            atlas / "dictionaries" / page_folder(name), maps, 0.9
+        DictionaryPages(codes, index.labels, taxonomy, dictionary, tables, SPEC).save(
+            atlas / "dictionaries" / page_folder(name), maps, 0.9, causes
         )
         rows.append(
             {
@@ -199,6 +216,87 @@ def write_maps_table(codes: Codes, path: Path) -> Path:
     return path
 
 
+def study_pairs() -> pd.DataFrame:
+    """Pairs of two groups: one with a shared and an own part, one with an own part alone."""
+    # Of scene n images 4n (whole), 4n + 1 (no shared part), 4n + 2 (no own part), 4n + 3 (another).
+    rows = [
+        (4 * scene + end, 4 * scene, node, change, 0.1)
+        for scene in range(PAIR_SCENES)
+        for node, end, change in (
+            ("pair0", 1, ADDED),
+            ("pair0", 2, LEAF),
+            ("pair0", 3, WITHIN),
+            ("pair0", 3, ACROSS),
+            ("six0", 2, LEAF),
+        )
+    ]
+    return pd.DataFrame(rows, columns=["image", "counterpart", "node", "change", "pixel_change"])
+
+
+def make_pairs(folder: Path, atlas: Path) -> PairTests:
+    """Draw the images of the pairs, called what harms, and their activations."""
+    folder.mkdir()
+    names, n = [], 4 * PAIR_SCENES
+    for number in range(n):
+        names.append(f"{HARM}{number}.png")
+        Image.new("RGB", (40, 40), (255, 10 * number, 0)).save(folder / names[-1])
+    hashes = [sha256_of((folder / name).read_bytes()) for name in names]
+    index = ImageIndex(
+        np.array(names, np.dtypes.StringDType()),
+        np.zeros(n, np.int32),
+        ["pair"],
+        np.stack([np.frombuffer(value, np.uint8) for value in hashes]),
+    )
+    draw_thumbnails(index, ImageFolder(str(folder)), 32, atlas / "images" / "shapes.pairs")
+    x = np.random.default_rng(5).normal(size=(n, 2, 16)).astype(np.float32)
+    return PairTests(Contrasts.of(study_pairs()), [x[:5], x[5:]], n)
+
+
+def score_study_pairs(
+    tests: PairTests, dictionary: Dictionary, scores: DictionaryScores
+) -> PairScores:
+    """Score the best latents of the groups on the pairs."""
+    return score_pairs(
+        tests.contrasts,
+        scores.nodes.to_pandas(),
+        scores.latents.to_pandas(),
+        lambda latents: firing(dictionary, tests.blocks, latents),
+        seed=0,
+    )
+
+
+def write_ablation_table(taxonomy: Taxonomy, path: Path) -> Path:
+    """Write an `ablation.parquet`: a node's latent is the one of its place, its measures random.
+
+    Of the first node every null stays below what is taken away, of the second one is above it.
+    """
+    random = np.random.default_rng(2)
+    rows = []
+    for place, node in enumerate(inner_nodes(taxonomy)):
+        for n, kind in product((1, 2), TAKING):
+            level = 0.5 if kind == "chosen" else (0.7 if place and kind == "shrunk" else 0.1)
+            for draw in (1, 2) if kind in REARRANGED else (None,):
+                measures = dict(zip(MEASURES, random.random(len(MEASURES)), strict=True))
+                rows.append(
+                    {
+                        "wnid": taxonomy.nodes[node],
+                        "name": taxonomy.names[node],
+                        "n_leaves": int(taxonomy.n_leaves[node]),
+                        "n_latents": n,
+                        "kind": kind,
+                        "draw": draw,
+                        "latents": [place, place + 8][:n],
+                        **measures,
+                        "selectivity": level,
+                        "steered": None,
+                    }
+                )
+    about = {"readout": "head", "accuracy": 0.75, "n_images": 96, "n_copies": 5, "tpp": {}}
+    table = pa.Table.from_pylist(rows, SCHEMA)
+    pq.write_table(table.replace_schema_metadata({"about": json.dumps(about)}), path)
+    return path
+
+
 def _strongest(codes: Codes, latent: int, n: int) -> np.ndarray:
     mine = codes.latent == latent
     return codes.image[mine][np.argsort(-codes.activation[mine], kind="stable")[:n]]
@@ -214,7 +312,8 @@ def _outputs() -> dict[str, str]:
     return {"index": "index.html", "pages": "pages", "shared": "shared"}
 
 
-def _dictionary(decoder: np.ndarray) -> Dictionary:
+def dictionary_of(decoder: np.ndarray) -> Dictionary:
+    """Return a dictionary that reads along the rows that it writes along."""
     width, d = decoder.shape
     return Dictionary(
         encoder=decoder,

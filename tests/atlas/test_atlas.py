@@ -39,6 +39,7 @@ from cladescope.atlas.wire import (
     LISTS,
     MAP_MEASURES,
     NODES,
+    PAIR_EXAMPLES,
     RECURRENCE,
     describe,
 )
@@ -314,6 +315,7 @@ def test_documentation_names_every_value_of_every_chunk(atlas, root):
 
 def test_chunks_hold_what_is_declared_and_pages_read_nothing_else(atlas, root):
     catalogue = read_chunk(atlas / "shared" / "catalogue.js")
+    examples = PAIR_EXAMPLES.keys()
     assert catalogue["format"] == json.loads(json.dumps(describe()))
     lists = {f"{name}{end}" for name in LISTS for end in ("", "_start", "_values")}
     shown = atlas / "dictionaries" / catalogue["folders"][0]
@@ -321,10 +323,12 @@ def test_chunks_hold_what_is_declared_and_pages_read_nothing_else(atlas, root):
     nodes = read_chunk(shown / "nodes.js").keys()
     maps = read_chunk(mapped).keys()
     assert read_chunk(shown / "latents_0.js").keys() == LATENTS.keys() | lists
+    with_pairs = next(atlas.glob("dictionaries/**/pairs.js")).with_name("latents_0.js")
+    assert read_chunk(with_pairs).keys() == LATENTS.keys() | lists | examples
     assert {*NODES} <= nodes and MAP_MEASURES.keys() <= maps
     # What the pages call these objects, everywhere.
     declared = {
-        "latent": {"number", *LATENTS, *LISTS},
+        "latent": {"number", *LATENTS, *LISTS, *examples},
         "nodes": nodes,
         "maps": maps,
         "recurrence": RECURRENCE.keys(),

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from atlas_study import HARM, LAYERS, make_atlas
+from cladescope.atlas.chunks import read_chunk
 
 TIMEOUT = 10_000  # milliseconds
 SHOWN = f"trained/cls/L{LAYERS[-1]}/topk/w20_k4_s0"
@@ -17,8 +20,10 @@ VIEWS = {
     "tree": "#tree",
     "tree with a node": f"#tree?d={SHOWN}&n=pair1",
     "node": f"#node?d={SHOWN}&n=pair0",
+    "node without an image of its group": f"#node?d={SHOWN}&n=pair1",
     "class": f"#node?d={SHOWN}&n=n00",
     "latent with maps": f"#latent?d={SHOWN}&j=1",
+    "latent with a pair": f"#latent?d={SHOWN}&j=5",
     "dead latent": f"#latent?d={SHOWN}&j=21",
     "rare latent": f"#latent?d={SHOWN}&j=20",
     "depth": f"#depth?d={SHOWN}&n=pair0",
@@ -323,6 +328,100 @@ def test_harmful_names_are_text(browser, atlas):
         assert page.inner_text(".panel h2") == "Where to begin", "an unknown node is none"
     with opened(browser, atlas, f"#tree?d={SHOWN}&n=six0") as page:
         assert HARM in page.inner_text(".panel"), "why it is undrawn"
+
+
+def section(page: Page, title: str):
+    return page.locator("section", has=page.locator(f"h2:has-text('{title}')"))
+
+
+def rows_of(table) -> dict[str, list[str]]:
+    cells = table.locator("tbody tr").evaluate_all(
+        "all => all.map((row) => [...row.children].map((cell) => cell.innerText))"
+    )
+    return {name: values for name, *values in cells}
+
+
+def test_a_node_shows_what_happens_without_its_latents_beside_every_null(browser, atlas):
+    with opened(browser, atlas, f"#node?d={SHOWN}&n=pair1") as page:
+        found = section(page, "What happens without its latents")
+        assert "head is right on .75 of them" in found.inner_text()
+        rows = rows_of(found.locator("table").first)
+        assert len(rows) == 7
+        assert [values[3] for values in rows.values()] == [".500", *[".100"] * 6] or [
+            values[3] for values in rows.values()
+        ] == [".500", ".100", ".100", ".700", *[".100"] * 3]
+        folded = found.locator("details")
+        assert folded.count() == 1 and not folded.locator("table").is_visible()
+        folded.locator("summary").click()
+        assert folded.locator("table").is_visible()
+
+
+def test_a_sentence_follows_the_nulls_and_names_the_one_it_does_not_say(browser, atlas):
+    """Of the first node every null is smaller; of the others a shorter token is as selective."""
+    table = pd.read_parquet(atlas.parent / "ablation.parquet")
+    first, second = table["wnid"].unique()[:2]
+    for wnid, says, not_said in (
+        (first, "rests in part on what the dictionary writes", "That it rests on the hierarchy"),
+        (second, "No more selective than a token shortened by as much", "That it does not: other"),
+    ):
+        with opened(browser, atlas, f"#node?d={SHOWN}&n={wnid}") as page:
+            text = section(page, "What happens without its latents").inner_text()
+            assert says in text and not_said in text
+            latent = table.loc[table["wnid"] == wnid, "latents"].iloc[0][0]
+            with redrawn(page):
+                page.click("section:has-text('What happens without') h3 a")
+            assert heading(page) == f"Latent {latent}"
+            found = section(page, "What happens without it")
+            assert says in found.inner_text() and not_said in found.inner_text()
+            assert found.locator("tbody tr").count() == 1
+
+
+def test_a_latent_shows_an_image_with_and_without_what_its_group_shares(browser, atlas):
+    block = read_chunk(atlas / "dictionaries" / SHOWN / "latents_0.js")
+    counts = block["pair_counts"].reshape(-1, 6)
+    latent = int(np.flatnonzero(counts[:, 0])[0])
+    images, activations = (
+        block[name].reshape(-1, 4)[latent] for name in ("pair_images", "pair_activations")
+    )
+    assert images[0] == images[2], "the own part of the same image"
+    with opened(browser, atlas, f"#latent?d={SHOWN}&j={latent}") as page:
+        found = section(page, "On images that differ in one thing")
+        shared, own = counts[latent, :3], counts[latent, 3:]
+        assert f"silent on {shared[1]} of {shared[0]} pairs" in found.inner_text()
+        assert f"alone, on {own[1]} of {own[0]} pairs" in found.inner_text()
+        tiles = found.locator(".tile")
+        assert tiles.count() == 3
+        for tile, place in zip(tiles.all(), (0, 1, 3), strict=True):
+            fires = activations[place] > 0
+            assert ("fires" in tile.inner_text()) == fires != ("silent" in tile.inner_text())
+            source = tile.locator("img").get_attribute("src")
+            assert source == f"images/shapes.pairs/0/{images[place]}.webp"
+            tile.click()
+            file = page.locator("dialog dd:last-of-type")
+            expect(file).to_have_text(f"{HARM}{images[place]}.png", timeout=TIMEOUT)
+            page.keyboard.press("Escape")
+
+
+def test_a_node_shows_its_pairs_beside_random_latents(browser, atlas):
+    table = pd.read_parquet(atlas.parent / "pair_nodes.parquet")
+    table = table[table["wnid"].eq("pair0") & table["latents"].eq("best")].set_index("change")
+    with opened(browser, atlas, f"#node?d={SHOWN}&n=pair0") as page:
+        rows = rows_of(section(page, "On images that differ in one thing").locator("table"))
+        assert len(rows) == 5
+        pairs, _, answer, random, *_ = rows["what its classes share"]
+        row = table.loc["shared"]
+        expected = [f"{row[f'answer{end}']:.2f}" for end in ("", "_low", "_high")]
+        expected = [text.replace("0.", ".").replace("-", "−") for text in expected]
+        assert (pairs, answer) == ("4", "{} [{}, {}]".format(*expected))
+        assert random.startswith("[")
+        assert rows["another class of it instead"][2] == "–", "neither has what the other lacks"
+
+
+def test_without_pairs_and_ablation_no_panel_is_shown(browser, atlas):
+    for view in ("#node?d={}&n=pair0", "#latent?d={}&j=5"):
+        with opened(browser, atlas, view.format(SHOWN.replace("_s0", "_s1"))) as page:
+            text = page.inner_text("main")
+            assert "What happens without" not in text and "differ in one thing" not in text
 
 
 def test_file_names_of_images_are_shown_as_they_are(browser, atlas):

@@ -26,6 +26,9 @@ const dom = (() => {
   const s = (tag, attributes = {}, ...children) =>
     fill(document.createElementNS(SVG, tag), attributes, children);
 
+  // A cell of several parts is one: on a narrow screen they would stand beside each other.
+  const one = (cell) => (Array.isArray(cell) ? h("span", {}, cell) : cell);
+
   /** A table: captions of the columns, then rows of cells (text or elements). Each cell knows its
       caption, and roles are said: on a narrow screen the rows are no table's any more. */
   const table = (head, rows, attributes = {}) =>
@@ -53,8 +56,8 @@ const dom = (() => {
               { role: "row" },
               ...row.map((cell, i) =>
                 i
-                  ? h("td", { role: "cell", "data-head": head[i].textContent ?? head[i] }, cell)
-                  : h("th", { scope: "row", role: "rowheader" }, cell),
+                  ? h("td", { role: "cell", "data-head": head[i].textContent ?? head[i] }, one(cell))
+                  : h("th", { scope: "row", role: "rowheader" }, one(cell)),
               ),
             ),
           ),

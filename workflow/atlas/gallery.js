@@ -76,6 +76,32 @@ const gallery = (() => {
     );
   }
 
+  /** An image of a pair: what it has or lacks, and whether the latent fires on it. */
+  function ofPair(dataset, image, what, activation) {
+    const images = `${dataset}.pairs`;
+    const fires = activation > 0 ? `fires, ${number(activation)}` : "silent";
+    return h(
+      "button",
+      {
+        type: "button",
+        class: "tile",
+        "aria-label": `${what}: ${fires}`,
+        onclick: () =>
+          enlarge(images, image, [
+            ["image of a pair", what],
+            ["activation", number(activation)],
+          ]),
+      },
+      h(
+        "span",
+        { class: "picture" },
+        h("img", { src: study.thumbnail(images, image), alt: "", loading: "lazy" }),
+      ),
+      h("span", { class: "name" }, activation > 0 ? "● " : "○ ", fires),
+      h("span", { class: "name" }, what),
+    );
+  }
+
   /** A row of images; those that are none are left out. */
   function strip(tree, images, options = {}, relatives = null) {
     const known = Array.from(images, (image, i) => [image, relatives && relatives[i]]).filter(
@@ -98,5 +124,5 @@ const gallery = (() => {
       h("span", { class: "wrong" }, "✗ not under it"),
     );
 
-  return { strip, key };
+  return { strip, key, ofPair };
 })();

@@ -40,6 +40,11 @@ const helpView = (() => {
           {},
           "On a latent's page, look at the weaker images too, at the false alarms and at the misses: strongest images flatter every latent.",
         ),
+        h(
+          "li",
+          {},
+          "Where there are pairs of images, or the model was run without latents, look whether a latent follows what a group shares, and whether the model follows the latent: both beside what would give the same without any concept.",
+        ),
       ),
       h("h2", {}, "Keys"),
       dom.table(["key", "what it does"], KEYS, { label: "Keys" }),

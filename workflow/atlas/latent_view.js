@@ -225,6 +225,7 @@ const latentView = (() => {
         ],
       };
 
+    const causes = await causesView.ofLatent(route, latent);
     const node = latent.best;
     const inside = node >= 0 ? `under ${tree.label(node)}` : "under no node";
     const { bands, bins } = study.format;
@@ -271,6 +272,7 @@ const latentView = (() => {
           ...strips,
           maps && [h("h3", {}, "How right are the maps?"), mapTable(maps)],
         ),
+        ...causes,
         h(
           "section",
           {},

@@ -274,6 +274,7 @@ const nodeView = (() => {
     const cards = await Promise.all(
       listed.slice(0, DETAILED).map(([latent, mcc]) => card(route, nodes, recurrence, latent, mcc)),
     );
+    const causes = await causesView.ofNode(route, nodes);
     const others = tree.parents[node].slice(1).filter((above) => above !== tree.root);
     return {
       title: tree.label(node),
@@ -329,6 +330,7 @@ const nodeView = (() => {
               ".",
             ),
         ),
+        ...causes,
         h(
           "section",
           {},

@@ -113,8 +113,9 @@ const study = (() => {
 
   /** One latent: its scores as numbers, its lists as arrays. */
   async function latent(dictionary, number) {
-    const { latents, lists } = catalogue.format;
-    const { block } = await nodes(dictionary);
+    const { lists, pair_examples: examples } = catalogue.format;
+    const { block, paired } = await nodes(dictionary);
+    const latents = { ...catalogue.format.latents, ...(paired ? examples : {}) };
     const chunk = await load(
       `dictionaries/${dictionary.folder}/latents_${Math.floor(number / block)}.js`,
       [...Object.keys(latents), ...Object.keys(lists)],
@@ -184,7 +185,45 @@ const study = (() => {
     return { ...chunk, values: Array.from(chunk.values, (value) => read(field, value)) };
   }
 
+  /** `values` [i × names.length + k] as {name: value}. */
+  const named = (names, values, i) =>
+    Object.fromEntries(names.map((name, k) => [name, values[i * names.length + k]]));
+
+  /**
+   * What the model does without latents: {readout, accuracy, n_images, draws, entries}, an entry for
+   * each node and number of latents, with the measures of each kind; null if nothing was ablated.
+   */
+  async function ablation(dictionary) {
+    if (!(await nodes(dictionary)).ablated) return null;
+    const { ablation_kinds: kinds, ablation_measures: measures } = catalogue.format;
+    const chunk = await load(`dictionaries/${dictionary.folder}/ablation.js`, ["measures"]);
+    const entries = Array.from(chunk.node, (node, row) => ({
+      node,
+      n_latents: chunk.n_latents[row],
+      latents: [...chunk.taken.subarray(...chunk.taken_start.subarray(row, row + 2))],
+      kinds: Object.fromEntries(
+        kinds.map((kind, k) => [kind, named(measures, chunk.measures, row * kinds.length + k)]),
+      ),
+    }));
+    return { ...chunk, entries };
+  }
+
+  /** How a node's best latent takes pairs of images, by what changes; null if there are none. */
+  async function pairAnswers(dictionary, node) {
+    if (!(await nodes(dictionary)).paired) return null;
+    const { pair_changes: changes, pair_measures: measures } = catalogue.format;
+    const chunk = await load(`dictionaries/${dictionary.folder}/pairs.js`, ["measures"]);
+    const row = chunk.node.indexOf(node);
+    if (row < 0) return null;
+    const all = changes.map((change, k) => [
+      change,
+      named(measures, chunk.measures, row * changes.length + k),
+    ]);
+    return Object.fromEntries(all.filter(([, { n_pairs }]) => n_pairs > 0));
+  }
+
   const folderOf = (image) => Math.floor(image / catalogue.format.images_per_folder);
+  /** Of a dataset's evaluation images, or of the images of its pairs: `dataset.pairs`. */
   const thumbnail = (dataset, image) => `images/${dataset}/${folderOf(image)}/${image}.webp`;
   async function imagePath(dataset, image) {
     const { paths } = await chunks.load(`images/${dataset}/${folderOf(image)}/paths.js`);
@@ -228,6 +267,8 @@ const study = (() => {
     recurrence,
     depth,
     maps,
+    ablation,
+    pairAnswers,
     thumbnail,
     imagePath,
     title,

@@ -67,6 +67,44 @@ const terms = (() => {
     undrawn:
       "The planted world draws nothing that the classes of this node have in common. It was declared before any score: a dictionary that recovers it has learnt it from single classes.",
     FVE: "Fraction of the activations' variance that the dictionary reconstructs.",
+    pairs:
+      "Pairs of images that differ in one thing, to the pixel where they were drawn. The latent was chosen on other images. It answers if it fires on the image that has the thing and not on the one that lacks it.",
+    TAPA: "Answer to what all classes of the node have and no others: the mean of 1 where the latent fires with it and not without it, −1 the other way round. It is no evidence alone: breaking any large part of an object may give the same.",
+    "own part":
+      "Taking away what one class has of its own. A latent for the group should leave it alone.",
+    "shared over own":
+      "The same image without the own part and without the shared one: above 0 if the latent minds the shared part more.",
+    "other part":
+      "Taking away something that the node's classes do not have in common, or not they alone.",
+    within:
+      "Another class of the node drawn at random in the place of one: is one class as good as another? Neither image has what the other lacks, so there is no answer, only how often it decides.",
+    across: "A class of the node in the place of one that is not of it: all of the object changes.",
+    answer:
+      "Mean over the pairs of 1, 0 or −1; the interval is for other scenes of the same nodes. Random latents are others of the dictionary that fire as often: 95% of 100 draws.",
+    flips: "How often the change decides whether the latent fires, either way.",
+    ablation:
+      "The latents, chosen on one half of the images, are taken away from the token on images of the other half, and the rest of the model is run. What the dictionary does not explain of the token stays.",
+    "P lost":
+      "What the summed probability of the node's classes loses on its own images. Siblings, elsewhere: what other nodes of about its size lose on theirs.",
+    selectivity:
+      "P lost on the node's own images, minus the larger loss of its siblings and of other nodes: above 0 if the node is hit more than the rest.",
+    evenness:
+      "Over how many of the node's classes the loss is spread, as a share of them: 1 is all alike, 1 / classes is one class alone.",
+    "within KL":
+      "How much the choice among the node's classes changes (KL divergence, in nats). Near 0 with a large loss: the group goes, the choice within it stays.",
+    chosen: "The node's latents, those of its coalition, are taken away as they fire.",
+    matched:
+      "Other latents that fire as often and as strongly are taken away where they fire: any latents would do, if this were as large.",
+    directions:
+      "On the images of the node's latents, as much is taken away in other latents' directions: disturbing just these images would do, if this were as large.",
+    shrunk: "On the same images, the token is shortened by as much.",
+    permuted:
+      "Classes change places in the taxonomy and latents are chosen anew: what latents of single classes take away of any union of classes.",
+    projected:
+      "All that the token has along the latents' directions is taken away, however strongly they fire: how much the model uses the direction, not what the dictionary says of it.",
+    "projected permuted": "The same of latents chosen with the classes rearranged.",
+    steered:
+      "The latents' mean contribution on the node's images, added on images outside it on which none of them fires.",
     dead: "Fires on no evaluation image.",
     rare: "Fires on too few images of either half to be scored.",
     parents: "Latents that fire on nearly all images of this one, and on many others.",

@@ -1,18 +1,22 @@
 ATLAS = [f"<results>/{layout.ATLAS}/index.html"] if "atlas" in config else []
 PAGES = CHECKOUT / "workflow" / "atlas"
 ATLAS_SETTINGS = ("top_n", "tau", "rho", "mcc_threshold", "null_draws", "p_draws", "fdr")
+# Evaluation images, and those of pairs; a dataset's name has no dot.
+IMAGES_SHOWN = [*used_datasets(), *(f"{dataset}.{PAIRS}" for dataset in PAIRED_DATASETS)]
 PAGE_OPTIONS = ("images", "classes", "neighbours", "latents")
 
 
 rule draw_thumbnails:
     input:
-        index=f"<results>/{layout.INDEX}".replace("{split}", "eval"),
+        index=lambda w: index_shown(w.images),
     output:
-        directory(f"<results>/{layout.THUMBNAILS}"),
+        directory(f"<results>/{layout.THUMBNAILS}".replace("{dataset}", "{images}")),
     log:
-        "<logs>/draw_thumbnails/{dataset}.log",
+        "<logs>/draw_thumbnails/{images}.log",
     benchmark:
-        "<benchmarks>/draw_thumbnails/{dataset}.tsv"
+        "<benchmarks>/draw_thumbnails/{images}.tsv"
+    wildcard_constraints:
+        images=one_of(IMAGES_SHOWN),
     conda:
         ENVIRONMENT
     params:
@@ -31,6 +35,7 @@ for pack in PACKS:
             name_of("chart_dictionary", pack)
         input:
             unpack(maps_of(pack)),
+            unpack(causes_of(pack)),
             **{
                 name: files_of(pack, f"{name}.parquet")
                 for name in ("codes", "latents", "nodes", "relations")
@@ -70,7 +75,7 @@ if ATLAS:
             metrics=rules.tabulate.output.metrics,
             probes=rules.tabulate_probes.output.nodes,
             recurrence=rules.tabulate.input.recurrence,
-            images=[f"<results>/{layout.THUMBNAILS.format(dataset=d)}" for d in used_datasets()],
+            images=[f"<results>/{layout.THUMBNAILS.format(dataset=name)}" for name in IMAGES_SHOWN],
             dictionaries=[
                 f"<results>/{layout.PAGES.format(name=entry.name, **vars(entry))}"
                 for entry in SWEEP.values()

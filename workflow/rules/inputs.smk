@@ -341,6 +341,30 @@ def maps_of(pack):
     return inputs
 
 
+def causes_of(pack):
+    """An input: what ablating a job's latents does, and what they do on pairs, where it is known."""
+
+    def inputs(wildcards):
+        members = members_of(pack, wildcards)
+        found = {}
+        if ablated := [entry for entry in members if entry in ABLATED]:
+            found["ablations"] = [f"{RESULTS}/{e.folder}/ablation.parquet" for e in ablated]
+        if members[0].experiment in PAIRED:
+            manifest = layout.MANIFEST.format(split=PAIRS, **vars(members[0]))
+            found["pairs_manifest"] = f"{RESULTS}/{manifest}"
+            found["pairs"] = dataset_file("pairs.parquet", pack)(wildcards)
+            found["pair_nodes"] = [f"{RESULTS}/{e.folder}/pair_nodes.parquet" for e in members]
+        return found
+
+    return inputs
+
+
+def index_shown(images):
+    """The index of images that the atlas shows: a dataset's evaluation images, or those of its pairs."""
+    dataset, _, split = images.partition(".")
+    return f"{RESULTS}/{layout.INDEX.format(dataset=dataset, split=split or 'eval')}"
+
+
 def shared_by_atlas():
     """What the atlas says of each dataset, named by kind and dataset."""
     inputs = {}

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from cladescope.atlas.causes import Causes, PairTests
 from cladescope.atlas.dictionary import DictionaryPages, PageSpec, crop_of
 from cladescope.codes.codes import Codes
 from cladescope.dictionaries.dictionary import Dictionary
@@ -15,13 +16,21 @@ with job(snakemake):
     inputs, params = snakemake.input, snakemake.params
     labels = ImageIndex.load(inputs.index).labels
     taxonomy = Taxonomy.load(inputs.taxonomy)
-    maps = {Path(path).parent: path for path in inputs.get("maps", [])}
+    # What not every dictionary of the job has, by its folder.
+    maps, ablations, pair_nodes = (
+        {Path(path).parent: path for path in inputs.get(name, [])}
+        for name in ("maps", "ablations", "pair_nodes")
+    )
     crop = crop_of(read_json(inputs.manifest)["made_from"]["preprocessing"]) if maps else None
+    tests = PairTests.open(inputs.pairs_manifest, inputs.pairs) if pair_nodes else None
     own = ("codes", "latents", "nodes", "relations", "weights", "about")
     shared = (inputs.index, inputs.taxonomy, *([inputs.manifest] if maps else []))
+    shared += (inputs.pairs_manifest, inputs.pairs) if pair_nodes else ()
+    folders = [Path(path).parent for path in inputs.codes]
+    known = (maps, ablations, pair_nodes)
     read = [
-        (*shared, *files, *filter(None, [maps.get(Path(files[0]).parent)]))
-        for files in zip(*(inputs[name] for name in own), strict=True)
+        (*shared, *files, *(paths[folder] for paths in known if folder in paths))
+        for folder, *files in zip(folders, *(inputs[name] for name in own), strict=True)
     ]
     written = [[folder] for folder in snakemake.output.pages]
     for n in unfinished(params.results, written, read, made_by=[params.spec, params.code]):
@@ -29,8 +38,9 @@ with job(snakemake):
             Codes.load(inputs.codes[n]),
             labels,
             taxonomy,
-            Dictionary.load(inputs.weights[n]).decoder,
+            Dictionary.load(inputs.weights[n]),
             {name: pq.read_table(inputs[name][n]) for name in ("latents", "nodes", "relations")},
             PageSpec(**params.spec),
         )
-        pages.save(snakemake.output.pages[n], maps.get(Path(inputs.codes[n]).parent), crop)
+        causes = Causes(ablations.get(folders[n]), tests, pair_nodes.get(folders[n]))
+        pages.save(snakemake.output.pages[n], maps.get(folders[n]), crop, causes)

@@ -1,4 +1,5 @@
-"""The pages of one dictionary: `nodes.js`, `latents_{block}.js` and `maps/{latent}.js`.
+"""The pages of one dictionary: `nodes.js`, `latents_{block}.js`, `maps/{latent}.js` and what
+`causes.py` has.
 
 Everything but a latent's images, classes and neighbours is read from the tables of
 `score_dictionary`; no score is computed here. docs/atlas.md describes the files.
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from cladescope.atlas.causes import Causes, ablation_chunk, pair_chunk, pair_examples
 from cladescope.atlas.chunks import smallest, write_chunk
 from cladescope.atlas.latents import (
     Firing,
@@ -38,10 +40,13 @@ from cladescope.atlas.wire import (
     VALUES,
 )
 from cladescope.codes.codes import Codes
+from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.files import write_aside
 from cladescope.scores.alignment import MCC_SLACK
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import LEAF, Tree
+
+NOTHING_KNOWN = Causes()
 
 
 @dataclass(frozen=True)
@@ -70,14 +75,17 @@ class DictionaryPages:
     labels: np.ndarray
     """Int (n_images,): class of each image."""
     taxonomy: Taxonomy
-    decoder: np.ndarray
-    """Float (width, d)."""
+    dictionary: Dictionary
     tables: Mapping[str, pa.Table]
     """`latents`, `nodes` and `relations` of `score_dictionary`."""
     spec: PageSpec
 
     def save(
-        self, folder: str | Path, maps: str | Path | None = None, crop: float | None = None
+        self,
+        folder: str | Path,
+        maps: str | Path | None = None,
+        crop: float | None = None,
+        causes: Causes = NOTHING_KNOWN,
     ) -> None:
         """Write the pages into `folder`, which is replaced as a whole.
 
@@ -87,9 +95,14 @@ class DictionaryPages:
             `relevancy.parquet`, where there is one.
         crop
             As `write_maps` takes it.
+        causes
+            What its latents do on pairs of images, and what the model does without them.
         """
         width = self.codes.width
         rows, lists = self._latent_rows(), self._latent_lists()
+        if causes.pairs:
+            wnids = self.tables["latents"]["best_internal_wnid"].to_pylist()
+            rows |= pair_examples(causes.pairs, self.dictionary, wnids)
         with write_aside(folder) as aside:
             aside.mkdir()
             for first in range(0, width, LATENTS_PER_CHUNK):
@@ -106,10 +119,18 @@ class DictionaryPages:
                 examples_per_node=EXAMPLES,
                 **{name: getattr(self.spec, name) for name in ("images", "classes")},
                 mapped=write_maps(maps, crop, aside / "maps") if maps else [],
+                ablated=causes.ablation is not None,
+                paired=causes.pairs is not None,
                 status=rows["status"],
                 **self._nodes(),
                 **self._latents_of_nodes(),
             )
+            if causes.ablation:
+                about = ablation_chunk(causes.ablation, self._position, width)
+                write_chunk(aside / "ablation.js", **about)
+            if causes.pair_nodes:
+                about = pair_chunk(causes.pair_nodes, self._position)
+                write_chunk(aside / "pairs.js", **about)
 
     @cached_property
     def _tree(self) -> Tree:
@@ -165,7 +186,7 @@ class DictionaryPages:
     def _latent_lists(self) -> dict[str, Lists]:
         """What has a list for each latent."""
         width, n = self.codes.width, self.spec.neighbours
-        near, cosine = neighbours(self.decoder, n)
+        near, cosine = neighbours(self.dictionary.decoder, n)
         relations = self.tables["relations"]
         child, parent = (relations[name].to_numpy() for name in ("child", "parent"))
         # Written before they are sorted: equal per cents are in the order of the latents.

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from cladescope.atlas.chunks import smallest
-from cladescope.names import INTERVAL, PERMUTED
+from cladescope.causes.kinds import MEASURES, TAKING
+from cladescope.names import ACROSS, INTERVAL, LEAF, OTHER, PERMUTED, WITHIN
+from cladescope.scores.contrasts import OVER_LEAF, SHARED
 
 LATENTS_PER_CHUNK = 512
 """A click on a latent loads one chunk."""
@@ -112,6 +114,27 @@ PROBES = {"probe": "probe_mcc", "probe_held_out": "probe_held_out"}
 """Of the linear probe in the chunks of nodes over depth: the column of `probe_nodes.csv`."""
 RECURRENCE = dict.fromkeys(("seed_similarity", "seed_similarity_null", "recurrence"), PER_CENT)
 """`recurrence/{i}.js`: one row for each latent."""
+PAIRED = (SHARED, LEAF)
+"""What a latent's page shows a pair of images for, one with it and one without."""
+PAIR_ENDS = ("having", "lacking")
+PAIR_COUNTS = ("pairs", "answers", "opposite")
+PAIR_EXAMPLES = dict.fromkeys(("pair_images", "pair_activations", "pair_counts"), PLAIN)
+"""In `latents_{i}.js` where there are pairs: for each of `PAIRED`, `PAIR_ENDS` or `PAIR_COUNTS`."""
+PAIR_CHANGES = (SHARED, LEAF, OVER_LEAF, OTHER, WITHIN, ACROSS)
+PAIR_MEASURES = (
+    "n_pairs",
+    "fires",
+    "answer",
+    "answer_low",
+    "answer_high",
+    "answer_random_low",
+    "answer_random_high",
+    "flips",
+    "flips_random",
+)
+"""`pairs.js`: of each node and change."""
+ABLATION_KINDS, ABLATION_MEASURES = TAKING, MEASURES
+"""`ablation.js`: of each node and number of latents."""
 MAP_MEASURES = {
     "object_share": "share on the object",
     "object_area": "area of the object",
@@ -141,6 +164,14 @@ def describe() -> dict[str, Any]:
         },
         "depth": (*NODES, *PROBES),
         "recurrence": {name: asdict(field) for name, field in RECURRENCE.items()},
+        "pair_examples": {name: asdict(field) for name, field in PAIR_EXAMPLES.items()},
+        "paired": PAIRED,
+        "pair_ends": PAIR_ENDS,
+        "pair_counts": PAIR_COUNTS,
+        "pair_changes": PAIR_CHANGES,
+        "pair_measures": PAIR_MEASURES,
+        "ablation_kinds": ABLATION_KINDS,
+        "ablation_measures": ABLATION_MEASURES,
         "map_values": asdict(MAP_VALUES),
         "map_measures": MAP_MEASURES,
         "beside": BESIDE,
