@@ -29,6 +29,7 @@ from cladescope.atlas.site import Study, build_atlas
 from cladescope.atlas.thumbnails import QUALITY
 from cladescope.atlas.wire import IMAGES_PER_FOLDER
 from cladescope.codes.codes import Codes
+from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.images.classes import IMAGENET_1K, read_wnid_map
 from cladescope.images.index import ImageIndex
 from cladescope.layout import page_folder
@@ -110,7 +111,9 @@ def random_pages(
         "nodes": pa.table(nodes, NODE_SCHEMA),
         "relations": pa.table(relations, RELATION_SCHEMA),
     }
-    return DictionaryPages(codes, labels, taxonomy, decoder, tables, SPEC)
+    d = np.zeros(WIDTH_OF_BACKBONE, np.float32)
+    dictionary = Dictionary(decoder, np.zeros(width, np.float32), decoder, d, d, scale=1.0)
+    return DictionaryPages(codes, labels, taxonomy, dictionary, tables, SPEC)
 
 
 def random_table(

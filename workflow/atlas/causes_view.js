@@ -53,13 +53,13 @@ const causesView = (() => {
     if (reached.length || !(chosen.selectivity > 0))
       return [
         reached.length
-          ? `No more selective than ${reached.map((kind) => NULLS[kind]).join(", or ")}: that the model uses these latents for ${name} is not shown.`
-          : `${name} loses no more than other nodes do: that the model uses these latents for it is not shown.`,
+          ? `No more selective than ${reached.map((kind) => NULLS[kind]).join(", or ")}: that the model uses what the dictionary writes for ${name} is not shown.`
+          : `${name} loses no more than other nodes do: that the model uses what the dictionary writes for it is not shown.`,
         "That it does not: other tokens or other latents may carry it.",
       ];
     const rearranged = draws > 1 ? `${draws} rearrangements` : "one rearrangement";
     return [
-      `The model's answer “${name}” rests in part on what the dictionary writes along these latents, at this layer.`,
+      `On these images the model's answer “${name}” rests in part on what the dictionary writes at this layer: without it P falls by ${number(chosen.selectivity, 3)} more there than elsewhere, and by less in the same way with ${Object.values(NULLS).join(", or with ")}.`,
       chosen.selectivity > permuted.selectivity
         ? `That it rests on the hierarchy: latents of single classes do much the same, and this is one node beside ${rearranged}. Means over nodes are in tables/ablation.csv.`
         : "That it rests on the hierarchy: latents chosen for classes put together at random take as much away.",
@@ -143,9 +143,10 @@ const causesView = (() => {
 
   /** A latent's page: the nodes for which it was taken away alone. */
   function ablationOfLatent(tree, latent, found) {
-    const entries = found.entries.filter(
-      ({ latents, n_latents }) => n_latents === 1 && latents[0] === latent,
-    );
+    const entries = found.entries
+      .filter(({ latents, n_latents }) => n_latents === 1 && latents[0] === latent)
+      .sort((a, b) => b.kinds.chosen.selectivity - a.kinds.chosen.selectivity);
+    const [most] = entries;
     const link = (node) =>
       h("a", { href: site.href({ view: "node", n: node, j: null }) }, tree.label(node));
     return h(
@@ -169,10 +170,9 @@ const causesView = (() => {
               }),
               { label: "Ablation of this latent" },
             ),
-            entries.map((entry) => [
-              entries.length > 1 && h("h3", {}, tree.label(entry.node)),
-              saying(conclusion(tree.label(entry.node), entry.kinds, found.draws)),
-            ]),
+            entries.length > 1 &&
+              h("p", {}, "Of ", link(most.node), ", where it is most selective (of the others on their pages):"),
+            saying(conclusion(tree.label(most.node), most.kinds, found.draws)),
           ]
         : h("p", { class: "quiet" }, "It was taken away alone for no node: another is chosen first."),
     );
@@ -199,7 +199,7 @@ const causesView = (() => {
       ];
     if (!(shared.answer_low > 0 && shared.answer > shared.answer_random_high))
       return [
-        "The latent does not answer to what the classes share more than random latents do: what is left of the object is enough for it, or it is about something else.",
+        `The latent does not answer to what the classes share more than random latents do: what is left of the object is enough for it, or it is about something else. It fires on ${percent(shared.fires)} of the images, and no answer can be larger.`,
         "That it does not know the group: parts may be redundant.",
       ];
     if (over && over.answer_low > 0)

@@ -133,7 +133,8 @@ PAIR_MEASURES = (
     "flips_random",
 )
 """`pairs.js`: of each node and change."""
-ABLATION_KINDS, ABLATION_MEASURES = TAKING, MEASURES
+ABLATION_KINDS = TAKING
+ABLATION_MEASURES = MEASURES
 """`ablation.js`: of each node and number of latents."""
 MAP_MEASURES = {
     "object_share": "share on the object",
