@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from checkouts import SMALL, edit
+from cladescope.atlas.chunks import read_chunk
 
 DOG, PUG, LION = "n02084071", "n02110958", "n02129165"
 
@@ -23,12 +24,12 @@ def study(checkout, tmp_path):
     folders = {split: str(rendered / split) for split in ("train", "eval")}
     table = tmp_path / "pairs.csv"
 
-    def write(*rows: tuple[str, str, str, str]) -> None:
+    def write(*rows: tuple[str, str, str, str], **sections: dict) -> None:
         pd.DataFrame(rows, columns=["image", "counterpart", "node", "change"]).to_csv(
             table, index=False
         )
         dataset = {"source": "image_folder", "folders": folders, "pairs": str(table)}
-        checkout.write(edit(SMALL, {"datasets.planted": dataset}))
+        checkout.write(edit(SMALL, {"datasets.planted": dataset, **sections}))
 
     return checkout, write
 
@@ -59,3 +60,28 @@ def test_pairs_of_ones_own_are_checked_and_scored(study):
     assert across["answer"].le(across["fires"]).all() and across["answer"].notna().all()
     assert found.loc[found["change"].eq("within"), "answer"].isna().all()
     assert found["config_sha256"].notna().all() and found["pairs_sha256"].nunique() == 1
+
+
+def test_the_atlas_has_pairs_of_every_dictionary_and_ablation_of_those_ablated(study):
+    checkout, write = study
+    shown = "trained/dictionaries/cls/L8/topk/w48_k2_s0"
+    write(
+        (f"{PUG}_0.png", f"{PUG}_1.png", DOG, "leaf"),
+        (f"{LION}_0.png", f"{PUG}_0.png", DOG, "across"),
+        atlas={"images": 2},
+        ablation={"dictionaries": [shown], "latents": [1], "images": 2},
+    )
+    done = checkout.run("--", "results/small/atlas/index.html")
+    assert done.returncode == 0, done.stdout + done.stderr
+    atlas = checkout.folder / "results" / "small" / "atlas"
+    names = {path.name for path in (atlas / "images" / "planted.pairs" / "0").iterdir()}
+    assert names == {"paths.js", "0.webp", "1.webp", "2.webp"}
+    folders = [path.parent for path in atlas.glob("dictionaries/**/nodes.js")]
+    assert len(folders) == 6 and all((folder / "pairs.js").is_file() for folder in folders)
+    (ablated,) = atlas.glob("dictionaries/**/ablation.js")
+    assert ablated.parent == atlas / "dictionaries" / shown.replace("/dictionaries/", "/")
+    assert read_chunk(ablated)["draws"] == 5
+    assert read_chunk(ablated.with_name("nodes.js"))["ablated"]
+    tree = read_chunk(atlas / "shared" / "datasets" / "planted" / "tree.js")
+    (node,) = read_chunk(ablated.with_name("pairs.js"))["node"]
+    assert tree["wnid"][node] == DOG
