@@ -171,7 +171,7 @@ const causesView = (() => {
               { label: "Ablation of this latent" },
             ),
             entries.length > 1 &&
-              h("p", {}, "Of ", link(most.node), ", where it is most selective (of the others on their pages):"),
+              h("p", {}, "For ", link(most.node), ", where it is most selective; for the others see their pages:"),
             saying(conclusion(tree.label(most.node), most.kinds, found.draws)),
           ]
         : h("p", { class: "quiet" }, "It was taken away alone for no node: another is chosen first."),
@@ -197,12 +197,13 @@ const causesView = (() => {
         `Nothing about what the classes of ${name} share: no pair shows it.`,
         "That the latent follows what they share, whatever the other rows are.",
       ];
-    if (!(shared.answer_low > 0 && shared.answer > shared.answer_random_high))
+    const beyond = (one) => one.answer_low > 0 && one.answer > one.answer_random_high;
+    if (!beyond(shared))
       return [
         `The latent does not answer to what the classes share more than random latents do: what is left of the object is enough for it, or it is about something else. It fires on ${percent(shared.fires)} of the images, and no answer can be larger.`,
         "That it does not know the group: parts may be redundant.",
       ];
-    if (over && over.answer_low > 0)
+    if (over && beyond(over))
       return [
         "The latent follows what the classes share rather than just any part of them.",
         `That it stands for ${name}: what is shared is one part, the node may be more.`,
