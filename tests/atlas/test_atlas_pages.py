@@ -417,6 +417,69 @@ def test_a_node_shows_its_pairs_beside_random_latents(browser, atlas):
         assert rows["another class of it instead"][2] == "–", "neither has what the other lacks"
 
 
+def contrast(answer, low, random_high=0.1):
+    return {"answer": answer, "answer_low": low, "answer_random_high": random_high, "fires": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        ({"leaf": contrast(0.5, 0.3)}, "Nothing about what the classes of dog share"),
+        ({"shared": contrast(0.5, -0.1)}, "The latent does not answer to what the classes share"),
+        ({"shared": contrast(0.5, 0.3, 0.6)}, "The latent does not answer to what the classes"),
+        (
+            {"shared": contrast(0.5, 0.3), "shared_over_leaf": contrast(0.3, 0.1)},
+            "The latent follows what the classes share rather than just any part of them.",
+        ),
+        (
+            {
+                "shared": contrast(0.5, 0.3),
+                "leaf": contrast(0.1, 0),
+                "shared_over_leaf": contrast(0.3, 0.1, 0.4),
+            },
+            "The latent answers to what the classes share, but not surely more than",
+        ),
+    ],
+)
+def test_what_pairs_say_depends_on_intervals_and_random_latents(page, answers, says):
+    (found, other) = page.evaluate("answers => causesView.ofPairs('dog', answers)", answers)
+    assert found.startswith(says) and other.startswith("That ")
+
+
+@pytest.mark.parametrize(
+    ("shared", "leaf", "says"),
+    [
+        ([0, 0, 0], [4, 1, 0], "Only whether it minds"),
+        ([4, 1, 1], [4, 0, 0], "What is left of the object is enough"),
+        ([4, 3, 0], [4, 1, 0], "On these pairs it follows what the classes share"),
+        ([4, 3, 0], [4, 3, 0], "It needs the whole object"),
+        ([4, 3, 0], [0, 0, 0], "It answers to the shared part, with nothing to compare"),
+    ],
+)
+def test_what_a_latents_pairs_say_depends_on_how_often_it_answers(page, shared, leaf, says):
+    counts = [dict(zip(("pairs", "answers", "opposite"), of, strict=True)) for of in (shared, leaf)]
+    found, other = page.evaluate("of => causesView.ofTally('dog', ...of)", counts)
+    assert found.startswith(says) and other.startswith("That ")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "nulls", "fires", "says", "not_said"),
+    [
+        (0.5, {}, 0, "Nothing was taken away", "That the model does not use"),
+        (0.5, {"matched": 0.6}, 1, "No more selective than latents that fire as often", "That it"),
+        (-0.1, {"permuted": -0.3}, 1, "dog loses no more than other nodes do", "That it does not"),
+        (0.5, {"permuted": 0.2}, 1, "On these images the model", "That it rests on the hierarchy"),
+        (0.5, {"permuted": 0.6}, 1, "On these images the model", "chosen for classes put together"),
+    ],
+)
+def test_what_an_ablation_says_depends_on_its_nulls(page, chosen, nulls, fires, says, not_said):
+    values = {**dict.fromkeys(("matched", "directions", "shrunk", "permuted"), -0.2), **nulls}
+    kinds = {kind: {"selectivity": value} for kind, value in values.items()}
+    kinds["chosen"] = {"selectivity": chosen, "fires_in": fires}
+    found, other = page.evaluate("kinds => causesView.conclusion('dog', kinds, 5)", kinds)
+    assert found.startswith(says) and not_said in other
+
+
 def test_without_pairs_and_ablation_no_panel_is_shown(browser, atlas):
     for view in ("#node?d={}&n=pair0", "#latent?d={}&j=5"):
         with opened(browser, atlas, view.format(SHOWN.replace("_s0", "_s1"))) as page:

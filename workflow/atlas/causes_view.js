@@ -361,5 +361,5 @@ const causesView = (() => {
     ];
   }
 
-  return { ofNode, ofLatent };
+  return { ofNode, ofLatent, conclusion, ofPairs, ofTally };
 })();
