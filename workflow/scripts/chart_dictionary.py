@@ -23,15 +23,9 @@ with job(snakemake):
     )
     crop = crop_of(read_json(inputs.manifest)["made_from"]["preprocessing"]) if maps else None
     tests = PairTests.open(inputs.pairs_manifest, inputs.pairs) if pair_nodes else None
-    own = ("codes", "latents", "nodes", "relations", "weights", "about")
-    shared = (inputs.index, inputs.taxonomy, *([inputs.manifest] if maps else []))
-    shared += (inputs.pairs_manifest, inputs.pairs) if pair_nodes else ()
     folders = [Path(path).parent for path in inputs.codes]
-    known = (maps, ablations, pair_nodes)
-    read = [
-        (*shared, *files, *(paths[folder] for paths in known if folder in paths))
-        for folder, *files in zip(folders, *(inputs[name] for name in own), strict=True)
-    ]
+    shared = [path for path in inputs if Path(path).parent not in folders]
+    read = [(*shared, *(p for p in inputs if Path(p).parent == folder)) for folder in folders]
     written = [[folder] for folder in snakemake.output.pages]
     for n in unfinished(params.results, written, read, made_by=[params.spec, params.code]):
         pages = DictionaryPages(
