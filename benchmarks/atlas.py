@@ -203,8 +203,8 @@ def write_shared(
             }
         )
     pd.DataFrame(rows).to_csv(folder / "metrics.csv", index=False)
-    columns = {"experiment": [], "token": [], "layer": [], "wnid": [], "probe_mcc": []}
-    pd.DataFrame(columns).to_csv(folder / "probes.csv", index=False)
+    names_of_columns = ("experiment", "token", "layer", "wnid", "probe_mcc", "probe_held_out")
+    pd.DataFrame(columns=names_of_columns).to_csv(folder / "probes.csv", index=False)
     recurrence = []
     for name in names:
         path = folder / f"recurrence_{len(recurrence)}.parquet"
