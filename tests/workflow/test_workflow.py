@@ -3,9 +3,12 @@
 import os
 import re
 import shutil
+from collections import defaultdict
+from graphlib import TopologicalSorter
 
 import pandas as pd
 import pytest
+import yaml
 
 from checkouts import SMALL
 from cladescope.provenance.record import COLUMNS
@@ -131,3 +134,22 @@ def test_report_shows_figures_and_tables_with_their_captions(finished):
     text = (finished.folder / "report.html").read_text()
     for shown in ("scores.png", "metrics.csv", "provenance.json", "how strongly, a vision model"):
         assert shown in text, shown
+
+
+def test_groups_of_the_slurm_profile_do_not_wait_for_each_other(checkout, config, root):
+    """Jobs of a group start together: two groups that need each other never do."""
+    config["datasets"]["planted"]["pair_scenes"] = 1
+    checkout.write(config | {section: {} for section in ("ablation", "relevancy", "atlas")})
+    profile = yaml.safe_load((root / "profiles" / "slurm" / "config.yaml").read_text())
+    group = dict(entry.split("=") for entry in profile["groups"])
+    result = checkout.run("--rulegraph")
+    assert result.returncode == 0, result.stderr
+    rule = dict(re.findall(r'(\d+)\[label = "(\w+)"', result.stdout))
+    edges = [(rule[a], rule[b]) for a, b in re.findall(r"(\d+) -> (\d+)", result.stdout)]
+    assert set(group) <= set(rule.values())
+    needs = defaultdict(set)
+    for before, after in edges:
+        if group.get(before, before) != group.get(after, after):
+            needs[group.get(after, after)].add(group.get(before, before))
+    assert needs["closing"] >= {"summary"}
+    TopologicalSorter(needs).prepare()
