@@ -1,0 +1,1 @@
+"""What codes are good for: codes and activations come in, tests of four uses go out."""
