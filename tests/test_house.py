@@ -18,7 +18,7 @@ FLOORS = [
     {"dictionaries"},
     {"codes"},
     {"scores", "relevancy"},
-    {"causes"},
+    {"causes", "uses"},
     {"summary"},
     {"atlas"},
     {"operations"},

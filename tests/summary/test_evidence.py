@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from cladescope.scores.by_size import BY_SIZE
-from cladescope.summary.evidence import SCORES, between, evidence_page, number
+from cladescope.summary.cells import between, number
+from cladescope.summary.evidence import SCORES, evidence_page
 from cladescope.summary.trends import ARM, DIRECTED, over_start
 
 

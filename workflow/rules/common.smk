@@ -47,6 +47,7 @@ from cladescope.sweep import (
     has_pairs,
     mapped_dictionaries,
     shown_dictionary,
+    used_dictionaries,
     weights_kind,
 )
 
@@ -68,6 +69,7 @@ SWEEP = {dictionary.folder: dictionary for dictionary in expand_sweep(config)}
 SHOWN = shown_dictionary(config)
 MAPPED = mapped_dictionaries(config)
 ABLATED = ablated_dictionaries(config)
+USED = used_dictionaries(config)
 # Jobs of several dictionaries; `None` is the rule for one, whichever is asked for.
 ALONE = alone_experiments(config)
 TRAINING_PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=True)]

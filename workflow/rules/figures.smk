@@ -13,6 +13,7 @@ FIGURES = [
         "top_images",
         *(["examples"] if MAPPED else []),
         *(["ablation"] if ABLATED else []),
+        *(["uses"] if USED else []),
         *(["pairs"] if PAIRED else []),
     )
     for suffix in FORMATS
@@ -266,3 +267,23 @@ if ABLATED:
             code=code_of("plot_ablation"),
         script:
             "../scripts/plot_ablation.py"
+
+
+if USED:
+
+    rule plot_uses:
+        input:
+            uses=USES[0],
+        output:
+            figure("uses", "Scores"),
+        log:
+            "<logs>/plot_uses.log",
+        benchmark:
+            "<benchmarks>/plot_uses.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec={"dpi": config["figures"]["dpi"]},
+            code=code_of("plot_uses"),
+        script:
+            "../scripts/plot_uses.py"

@@ -129,7 +129,7 @@ def groups_of(split, pack=None):
 
 def final_output():
     """All that a run makes in the end, but the table of what it cost."""
-    return [*TABLES, *FIGURES, *RELEVANCY, *ABLATION, *ATLAS]
+    return [*TABLES, *FIGURES, *RELEVANCY, *ABLATION, *USES, *ATLAS]
 
 
 def identity_of(dictionary):
@@ -284,6 +284,13 @@ def ablation_spec(pack):
         }
 
     return spec
+
+
+def uses_spec():
+    """A parameter: what the uses of codes depend on besides the codes."""
+    options = ("queries", "shots", "draws", "latents", "null_draws", "seed")
+    spec = {key: config["uses"][key] for key in options}
+    return {**spec, **{key: sorted(spec[key]) for key in ("shots", "latents")}}
 
 
 def imported_source(wildcards):

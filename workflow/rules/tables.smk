@@ -194,6 +194,7 @@ if PAIRED:
 rule write_evidence:
     input:
         **({"ablation": ABLATION[0]} if ABLATED else {}),
+        **({"uses": USES[0]} if USED else {}),
         **({"pairs": rules.tabulate_pairs.output.pairs} if PAIRED else {}),
         metrics=rules.tabulate.output.metrics,
         sizes=rules.tabulate.output.sizes,
@@ -303,3 +304,32 @@ if ABLATED:
             code=code_of("tabulate_ablation"),
         script:
             "../scripts/tabulate_ablation.py"
+
+
+if USED:
+
+    rule tabulate_uses:
+        input:
+            uses=[f"<results>/{dictionary.folder}/uses.parquet" for dictionary in USED],
+            records=RECORDS.values(),
+        output:
+            report(
+                USES[0],
+                caption="../report/uses.rst",
+                category="Tables",
+            ),
+        log:
+            "<logs>/tabulate_uses.log",
+        benchmark:
+            "<benchmarks>/tabulate_uses.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec={
+                "dictionaries": [identity_of(dictionary) for dictionary in USED],
+                "draws": config["uses"]["bootstrap_draws"],
+                "seed": config["uses"]["seed"],
+            },
+            code=code_of("tabulate_uses"),
+        script:
+            "../scripts/tabulate_uses.py"

@@ -317,10 +317,11 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
         if folder not in folders:
             close = difflib.get_close_matches(folder, folders, n=1, cutoff=0)[0]
             yield f"relevancy.dictionaries: {folder} is not in the sweep; did you mean {close}?"
-    for pattern in config.get("ablation", {}).get("dictionaries", []):
-        if not any(fnmatchcase(folder, pattern) for folder in folders):
-            close = difflib.get_close_matches(pattern, folders, n=1, cutoff=0)[0]
-            yield f"ablation.dictionaries: {pattern} is none of the sweep, which has {close}"
+    for section in ("ablation", "uses"):
+        for pattern in config.get(section, {}).get("dictionaries", []):
+            if not any(fnmatchcase(folder, pattern) for folder in folders):
+                close = difflib.get_close_matches(pattern, folders, n=1, cutoff=0)[0]
+                yield f"{section}.dictionaries: {pattern} is none of the sweep, which has {close}"
 
 
 def _write_out_layers(config: dict[str, Any]) -> Iterator[str]:

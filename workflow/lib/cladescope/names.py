@@ -201,6 +201,14 @@ ABLATION = {
 }
 """Measures of ablation that figures and the page of evidence show."""
 
+USES = {
+    "retrieval": "retrieval (mean average precision)",
+    "few_shots": "few shots (balanced accuracy)",
+    "transfer": "nodes from half of their classes",
+    "sparse_probes": "nodes from k latents",
+}
+"""Uses of codes, as figures call them."""
+
 PAIR_COLUMNS = ("image", "counterpart", "node", "change")
 """Of a table of pairs of images."""
 ADDED, REMOVED, LEAF, OTHER, WITHIN, ACROSS = CHANGES = (

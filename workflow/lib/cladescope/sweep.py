@@ -275,10 +275,20 @@ def ablated_dictionaries(config: dict[str, Any]) -> list[DictionarySpec]:
     Unless it lists patterns: one of each variant at the place of the one that is shown, and of
     every experiment on the same dataset whose backbone has random weights.
     """
-    if "ablation" not in config:
+    return _listed_or_shown(config, "ablation")
+
+
+def used_dictionaries(config: dict[str, Any]) -> list[DictionarySpec]:
+    """Return the dictionaries whose uses are measured, as `ablated_dictionaries` does."""
+    return _listed_or_shown(config, "uses")
+
+
+def _listed_or_shown(config: dict[str, Any], section: str) -> list[DictionarySpec]:
+    """Return the dictionaries that a section lists, or one of each variant at the shown place."""
+    if section not in config:
         return []
-    if "dictionaries" in config["ablation"]:
-        patterns = config["ablation"]["dictionaries"]
+    if "dictionaries" in config[section]:
+        patterns = config[section]["dictionaries"]
         return [e for e in expand_sweep(config) if any(fnmatchcase(e.folder, p) for p in patterns)]
     found = sorted(_counterparts(config, shown_dictionary(config)), key=_preference)
     preferred = {(entry.experiment, entry.variant): entry for entry in found}

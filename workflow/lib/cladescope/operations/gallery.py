@@ -18,6 +18,7 @@ TITLES = {
     "top_images": "Latents that match a node best",
     "examples": "Where in the image",
     "ablation": "What the model loses without a node's latents",
+    "uses": "What codes are good for",
     "frontier": "Hierarchy against reconstruction",
     "quality": "Reconstruction against sparsity",
     "training_curves": "Training",

@@ -35,12 +35,21 @@ from cladescope.sweep import (
     expand_sweep,
     has_pairs,
     mapped_dictionaries,
+    used_dictionaries,
     weights_kind,
 )
 
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 PLANTED_CLASSES = 64
-PACKED = ("train_sae", "encode", "score_dictionary", "score_pairs", "ablate", "chart_dictionary")
+PACKED = (
+    "train_sae",
+    "encode",
+    "score_dictionary",
+    "score_pairs",
+    "ablate",
+    "measure_uses",
+    "chart_dictionary",
+)
 """Rules whose jobs may be for several dictionaries."""
 COPIES = 2
 """Copies of an image, by latents that fire on it and numbers of latents: 12 to 16 on the planted
@@ -119,6 +128,18 @@ class AblationPlan:
 
 
 @dataclass(frozen=True)
+class UsesPlan:
+    """The uses of one dictionary's codes."""
+
+    folder: str
+    queries: int
+    images: int
+    """That each query is compared with."""
+    rankings: int
+    """Of all images for all queries: of codes, activations and components."""
+
+
+@dataclass(frozen=True)
 class Repetition:
     """How often training sees its images."""
 
@@ -142,6 +163,7 @@ class Plan:
     training: list[TrainingPlan]
     maps: list[MapPlan]
     ablations: list[AblationPlan]
+    uses: list[UsesPlan]
     repetitions: list[Repetition]
     """Of each dataset that dictionaries are trained on."""
     preprocessing: dict[str, dict[str, Any]]
@@ -197,6 +219,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
             _plan_ablation(config, entry, described[entry.experiment][entry.layer - 1], counts)
             for entry in ablated_dictionaries(config)
         ],
+        [_plan_uses(config, entry, counts) for entry in used_dictionaries(config)],
         [Repetition(name, counts[name]["train"], asked) for name in sorted(datasets)],
         {
             name: describe_preprocessing(
@@ -255,6 +278,17 @@ def _plan_ablation(
     return AblationPlan(entry.folder, images, copies, flops)
 
 
+def _plan_uses(
+    config: dict[str, Any], entry: DictionarySpec, counts: Mapping[str, Mapping[str, int]]
+) -> UsesPlan:
+    """Count what is compared with what."""
+    dataset = config["experiments"][entry.experiment]["dataset"]
+    images = queries = counts[dataset]["eval"]
+    if config["datasets"][dataset]["source"] == "planted":
+        queries = min(images, PLANTED_CLASSES * config["uses"]["queries"])
+    return UsesPlan(entry.folder, queries, images, 3)
+
+
 def _plan_training(
     config: dict[str, Any],
     members: Sequence[DictionarySpec],
@@ -295,7 +329,7 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
     drawn = [name for name in planted if "pair_scenes" in config["datasets"][name]]
     backbones = {str(experiment["backbone"]["weights"]) for experiment in experiments}
     passes, sweep = expand_passes(config), expand_sweep(config)
-    ablated = ablated_dictionaries(config)
+    ablated, used = ablated_dictionaries(config), used_dictionaries(config)
     place_of = [(entry.experiment, entry.token, entry.layer) for entry in sweep]
     counts = Counter(
         render_planted=len(planted) * len(SPLITS),
@@ -322,11 +356,12 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
         probe_layer=len(set(place_of)),
         map_relevancy=len(mapped_dictionaries(config)),
         ablate=len(ablated),
+        measure_uses=len(used),
         draw_thumbnails=(len(datasets) + len(paired_datasets)) * ("atlas" in config),
         chart_dictionary=len(sweep) * ("atlas" in config),
     )
     for rule in PACKED:
-        among = ablated if rule == "ablate" else None
+        among = {"ablate": ablated, "measure_uses": used}.get(rule)
         packs = expand_packs(config, by_variant=rule == "train_sae", among=among)
         if rule == "score_pairs":
             packs = [pack for pack in packs if has_pairs(config, pack.experiment)]

@@ -5,14 +5,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from cladescope.causes.kinds import DIRECTIONS, PERMUTED, SHRUNK
 from cladescope.names import ABLATION, BASELINES, LEAF, OTHER, WITHIN, labels
 from cladescope.scores.by_size import BY_SIZE, SIZES
 from cladescope.scores.contrasts import OVER_LARGER, OVER_LEAF, SHARED
-from cladescope.summary.trends import ARM, KIND, LEAST_SEEDS, across_layers, seed_margin
+from cladescope.summary.cells import between, number, span, table_of, with_null
+from cladescope.summary.trends import ARM, KIND, across_layers
+from cladescope.summary.uses import uses_section
 from cladescope.sweep import SPARSITY, SUPERVISED
 
 SCORES = (
@@ -53,6 +54,7 @@ def evidence_page(
     gains: pd.DataFrame,
     pairs: pd.DataFrame | None = None,
     ablation: pd.DataFrame | None = None,
+    uses: pd.DataFrame | None = None,
 ) -> str:
     """Return the page: the backbone's own hierarchy, the dictionaries', what the model uses.
 
@@ -60,8 +62,9 @@ def evidence_page(
     ----------
     metrics, sizes, probes, gains
         The tables `metrics.csv`, `sizes.csv.gz`, `probe_nodes.csv` and `gains.csv`.
-    pairs, ablation
-        The tables `pairs.csv` and `ablation.csv`, where there are pairs and something is ablated.
+    pairs, ablation, uses
+        The tables `pairs.csv`, `ablation.csv` and `uses.csv`, where there are pairs, something is
+        ablated and uses are measured.
     """
     short = headline(metrics, probes, ablation)
     metrics = metrics.assign(kind=_kinds(across_layers(metrics)))
@@ -96,6 +99,8 @@ def evidence_page(
         parts += _pairs(pairs)
     if ablation is not None:
         parts += _ablation(ablation.assign(kind=_kinds(ablation)))
+    if uses is not None:
+        parts += uses_section(uses.assign(kind=_kinds(uses)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -267,57 +272,3 @@ def _gain(row: pd.Series) -> str:
     if pd.isna(row["low"]):
         return between(row["gain"], row["min"], row["max"])
     return f"{number(row['gain'])} ± {number(row['gain'] - row['low'])}"
-
-
-def with_null(rows: pd.DataFrame, score: str, null_name: str = "null_permuted") -> str:
-    """Write a score's mean and range over rows and, if it has one, its null."""
-    text, null = span(rows, score), rows.get(f"{score}_{null_name}")
-    return (
-        text
-        if null is None or not text or null.isna().all()
-        else f"{text} null {number(null.mean())}"
-    )
-
-
-def span(rows: pd.DataFrame, score: str, digits: int = 2) -> str:
-    """Write a score's mean and, if rows differ in the seed alone, its interval; else the range.
-
-    Nothing if all are missing.
-    """
-    known = rows.dropna(subset=[score])
-    if not len(known):
-        return ""
-    values, seeds = known[score].to_numpy(float), known["seed"].nunique()
-    if LEAST_SEEDS <= seeds == len(known) and len(known[KIND].drop_duplicates()) == 1:
-        margin = float(seed_margin(values.std(ddof=1), np.array(seeds)))
-        return f"{number(values.mean(), digits)} ± {number(margin, digits)}"
-    return between(values.mean(), values.min(), values.max(), digits)
-
-
-def between(mean: float, least: float, largest: float, digits: int = 2) -> str:
-    """Write a mean and, if the ends differ from each other as written, the range."""
-    low, high = number(least, digits), number(largest, digits)
-    return number(mean, digits) if low == high else f"{number(mean, digits)} ({low} to {high})"
-
-
-def number(value: float, digits: int = 2) -> str:
-    """Write a number without the zero before its point.
-
-    >>> number(0.123), number(-0.004), number(1.5), number(12.4, 0), number(float("nan"))
-    ('.12', '.00', '1.50', '12', '')
-    """
-    if np.isnan(value):
-        return ""
-    text = f"{value:.{digits}f}"
-    if not float(text):
-        text = text.removeprefix("-")
-    sign, text = ("−", text[1:]) if text.startswith("-") else ("", text)
-    return sign + (text[1:] if text.startswith("0.") else text)
-
-
-def table_of(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        f"| {' | '.join(str(cell).replace('|', ' ') for cell in line)} |" for line in lines
-    )

@@ -50,15 +50,15 @@ def retrieve(
     For each arrangement the average precision and the precision of the first 10 at each level,
     where all images of the query's group of classes are relevant, and the mean height of the LCH of
     the query and the first 10, in the contracted tree: means over the queries of each class, NaN
-    without any. Chance is the same with all images tied.
+    without any. Chance is the same with all images tied, in the first arrangement.
     """
     levels = class_levels(images.tree)
     height = images.tree.pair_tables().height_contracted.astype(np.float64)
     group = np.array([[levels[level][place] for level in LEVELS] for place in places])
     heights = np.array([height[np.ix_(place, place)] for place in places])
     # Of each query and arrangement: two measures of each level, the height.
-    shape = (len(queries), len(places), 2 * len(LEVELS) + 1)
-    found, chance = np.empty(shape), np.empty(shape)
+    found = np.empty((len(queries), len(places), 2 * len(LEVELS) + 1))
+    chance = np.empty_like(found[:, :1])
     number = 0
     for cosine in _cosines(unit(rows), queries, images.groups):
         order = np.argsort(-cosine, axis=1, kind="stable")
@@ -66,10 +66,10 @@ def retrieve(
             own, label = images.labels[queries[number]], images.labels[ranked]
             _expect(value, label, own, group, heights, found[number])
             tied = np.where(np.isfinite(value), 0.0, value)
-            _expect(tied, label, own, group, heights, chance[number])
+            _expect(tied, label, own, group[:1], heights[:1], chance[number])
             number += 1
     return [
-        [*_by_class(place, images, queries, found[:, n], chance[:, n])]
+        [*_by_class(place, images, queries, found[:, n], chance[:, 0])]
         for n, place in enumerate(places)
     ]
 
