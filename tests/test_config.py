@@ -9,7 +9,13 @@ from cladescope.config import ConfigError, complete_config, index_spec, load_sch
 from cladescope.images.sources import make_source
 from cladescope.images.sources.huggingface import HuggingFace
 from cladescope.images.sources.webdataset import WebDataset
-from cladescope.sweep import ablated_dictionaries, expand_packs, expand_passes, expand_sweep
+from cladescope.sweep import (
+    ablated_dictionaries,
+    expand_packs,
+    expand_passes,
+    expand_sweep,
+    used_dictionaries,
+)
 
 SPLITS = {"train": "a", "eval": "b"}
 
@@ -131,7 +137,7 @@ def test_modules_are_counted(default_config):
     del backbone["blocks"]
     default_config["experiments"]["trained"]["extraction"]["passes"] = [{"layers": "all"}]
     default_config["experiments"]["trained"]["sweep"]["layers"] = [2]
-    default_config["ablation"] = {}
+    default_config |= {"ablation": {}, "uses": {}}
     completed = complete_config(default_config)["experiments"]["trained"]
     assert completed["backbone"]["blocks"] == 2
     assert completed["extraction"]["passes"][0]["layers"] == [1, 2]
@@ -163,7 +169,7 @@ def test_layer_in_two_passes(default_config):
 def test_a_range_is_the_same_as_its_layers_written_out(default_config, chosen, layers):
     def completed(passes, swept) -> dict:
         experiment = default_config["experiments"]["trained"]
-        default_config["ablation"] = {}
+        default_config.update(ablation={}, uses={})
         experiment["extraction"]["passes"] = [{"layers": passes}]
         experiment["sweep"]["layers"] = swept
         return complete_config(default_config)
@@ -523,6 +529,28 @@ def test_without_patterns_one_of_each_variant_is_ablated_where_figures_look(defa
     assert {(e.layer, e.token) for e in entries} == {(8, "cls")}
     del default_config["ablation"]
     assert ablated_dictionaries(complete_config(default_config)) == []
+
+
+def test_uses_are_of_the_dictionaries_that_a_pattern_names_or_of_those_that_figures_show(
+    default_config,
+):
+    default_config["uses"] = {}
+    completed = complete_config(default_config)
+    default_config["ablation"] = {}
+    assert used_dictionaries(completed) == ablated_dictionaries(complete_config(default_config))
+    assert completed["uses"]["shots"] == [1, 2, 4, 8, 16]
+    default_config["uses"] = {"dictionaries": ["*/L[24]/kmeans/*_s1"]}
+    folders = [entry.folder for entry in used_dictionaries(complete_config(default_config))]
+    place = "trained/dictionaries/cls"
+    assert folders == [f"{place}/L{n}/kmeans/w256_k8_s1" for n in (2, 4)]
+    default_config["uses"] = {"dictionaries": ["*/L9/*"], "shots": [0], "latents": []}
+    faults = faults_of(default_config)
+    assert "uses.shots.0: 0 is out of range; the nearest valid value is 1" in faults
+    assert "uses.latents: [] is empty" in faults
+    del default_config["uses"]["shots"], default_config["uses"]["latents"]
+    assert "uses.dictionaries: */L9/* is none of the sweep" in faults_of(default_config)
+    del default_config["uses"]
+    assert used_dictionaries(complete_config(default_config)) == []
 
 
 def test_pairs_are_a_third_split_of_those_that_have_them(config) -> None:

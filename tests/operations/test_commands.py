@@ -204,6 +204,15 @@ def test_plan_counts_passes_and_maps_and_says_the_preprocessing(config, root):
     config["ablation"] = {**ablating, "permuted_draws": 5}
     (ablation,) = make_plan(complete_config(config)).ablations
     assert ablation.copies == int(192 * (2 + 4 * 0.075) * 4 * 2)
+    # 64 × 5 queries in 1 + 2 arrangements, and as often 4 draws of 3 numbers; of two dictionaries.
+    config["uses"] = {"dictionaries": ["*/L8/topk/*"], "queries": 5, "null_draws": 2}
+    config["uses"] |= {"draws": 4, "shots": [1, 2, 4]}
+    plan = make_plan(complete_config(config))
+    assert [(use.queries, use.images) for use in plan.uses] == [(320, 1024)] * 2
+    assert plan.jobs["measure_uses"] == 2
+    text = "\n".join(describe_plan(plan, "H100", grouping))
+    assert "uses: 2 dictionaries, on the processor, at most 1,920 rankings" in text
+    assert "and 72 draws of examples" in text
     assert "images of trained: 48 × 48 pixels, bicubic, crop 1, mean 0.44, 0.44, 0.44" in text
     assert "is the checkpoint's the same?" in text
     config["training"]["images"] = 30_000

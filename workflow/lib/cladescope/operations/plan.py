@@ -133,10 +133,13 @@ class UsesPlan:
 
     folder: str
     queries: int
+    """At most so many images that others are retrieved for."""
     images: int
-    """That each query is compared with."""
-    rankings: int
-    """Of all images for all queries: of codes, activations and components."""
+    """That each of them is compared with."""
+    arrangements: int
+    """Of the classes: as they are, and permuted."""
+    examples: int
+    """Draws of examples, of all numbers, in each arrangement."""
 
 
 @dataclass(frozen=True)
@@ -286,7 +289,9 @@ def _plan_uses(
     images = queries = counts[dataset]["eval"]
     if config["datasets"][dataset]["source"] == "planted":
         queries = min(images, PLANTED_CLASSES * config["uses"]["queries"])
-    return UsesPlan(entry.folder, queries, images, 3)
+    spec = config["uses"]
+    examples = spec["draws"] * len(spec["shots"])
+    return UsesPlan(entry.folder, queries, images, 1 + spec["null_draws"], examples)
 
 
 def _plan_training(

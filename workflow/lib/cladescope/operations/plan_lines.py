@@ -131,6 +131,16 @@ def _times(plan: Plan, card_name: str, card: Card) -> Iterator[str]:
             f"{images:,} forward passes and about {copies:,} from the layer on; ablation.images "
             "and latents are factors, further permuted_draws add a twentieth each"
         )
+    if plan.uses:
+        queries, draws = (
+            sum(getattr(job, name) * job.arrangements for job in plan.uses)
+            for name in ("queries", "examples")
+        )
+        yield (
+            f"uses: {len(plan.uses)} dictionaries, on the processor, at most {queries:,} rankings "
+            f"of the evaluation images and {draws:,} draws of examples; uses.queries, draws, shots "
+            "and null_draws are factors"
+        )
 
 
 def _slurm(plan: Plan, card: Card, grouping: Grouping) -> Iterator[str]:

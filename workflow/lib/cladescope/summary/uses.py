@@ -116,10 +116,11 @@ def uses_section(table: pd.DataFrame) -> list[str]:
     """
     parts = [
         "## What are the codes good for?",
-        "Retrieval by cosine (mean average precision; of the first 10 the share of the same leaf "
-        "and the height of the LCH), classes from a few examples and nodes from half of their classes "
-        "(nearest mean), nodes from k latents (balanced accuracy). “Null”: leaves permuted. "
-        "Components: of the activations, as many as take the bytes of a code.",
+        "Retrieval by cosine: mean average precision, and of the first 10 the share of the same "
+        "leaf and the height of the LCH. By the nearest mean: groups from a few examples of each, "
+        "nodes from half of their classes. Nodes by k latents. The last three as balanced "
+        "accuracy. “Null”: leaves permuted. “Components”: of the activations, as many as take the "
+        "bytes of a code.",
     ]
     rows = table[table["size"] == ALL]
     shown = _shown(rows)

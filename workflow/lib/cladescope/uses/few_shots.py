@@ -24,6 +24,8 @@ from cladescope.uses.table import (
     Measured,
 )
 
+BLOCK_IMAGES = 4096
+"""Images that are compared with all classes at a time."""
 _STREAM = 12
 
 
@@ -51,14 +53,16 @@ def few_shots(rows: Rows, images: Images, shots: Shots) -> Iterator[Measured]:
         there = _present(member, images, n_groups)
         chance = np.where(there, 1 / max(there.sum(), 1), np.nan)
         learnt = np.where(images.learnt & there[member], member, -1)
-        tested = images.tested & there[member]
+        tested = np.flatnonzero(images.tested & there[member])
         for draw, n, means in _examples(rows, learnt, n_groups, shots):
             recall = np.full(n_groups, np.nan)
             if np.bincount(learnt[learnt >= 0], minlength=n_groups)[there].min(initial=n) >= n:
-                guess = _guesses(rows[tested] @ unit(means[there]).T)
-                truth = (np.cumsum(there) - 1)[member[tested]]
-                right = guess[np.arange(len(truth)), truth]
-                recall[there] = np.bincount(truth, right) / np.bincount(truth)
+                truth = (np.cumsum(there) - 1)[member]
+                towards, right = unit(means[there]).T, np.zeros(there.sum())
+                for block in _blocks(tested):
+                    guess = _guesses(rows[block] @ towards)
+                    np.add.at(right, truth[block], guess[np.arange(len(block)), truth[block]])
+                recall[there] = right / np.bincount(truth[tested])
             yield Measured(FEW_SHOTS, ACCURACY, level, node, recall, chance, n, draw)
 
 
@@ -76,9 +80,9 @@ def transfer(rows: Rows, images: Images, shots: Shots) -> Iterator[Measured]:
     rows, tree, n_classes = unit(rows), images.tree, len(images.tree.covers)
     there = _present(images.labels, images, n_classes)
     learnt = np.where(images.learnt & there[images.labels], images.labels, -1)
-    tested = images.tested & there[images.labels]
-    truth, member = images.labels[tested], tree.covers[:, tree.internal]
-    size = np.bincount(truth, minlength=n_classes)
+    tested = np.flatnonzero(images.tested & there[images.labels])
+    size = np.bincount(images.labels[tested], minlength=n_classes)
+    member = tree.covers[:, tree.internal]
     folds = Folds.of(tree, shots.draws, shots.seed)
     seen = np.array([folds.seen_classes(v) for v in range(folds.n_nodes)]).transpose(2, 1, 0)
     least = np.bincount(learnt[learnt >= 0], minlength=n_classes)[there].min(initial=len(learnt))
@@ -87,10 +91,13 @@ def transfer(rows: Rows, images: Images, shots: Shots) -> Iterator[Measured]:
         accuracy = np.full(folds.n_nodes, np.nan)
         if least >= n:
             known, rest = (part & there[:, None] for part in (seen[draw], ~seen[draw]))
-            near = rows[tested] @ means.T, means @ means.T
-            difference = _towards(*near, known & member) - _towards(*near, known & ~member)
-            taken = (np.sign(np.round(difference, DECIMALS)) + 1) / 2
-            share = sums(taken, truth, n_classes) / np.maximum(size, 1)[:, None]
+            gram, taken = means @ means.T, np.zeros(member.shape)
+            for block in _blocks(tested):
+                near = rows[block] @ means.T
+                inside, outside = (_towards(near, gram, known & p) for p in (member, ~member))
+                called = (np.sign(np.round(inside - outside, DECIMALS)) + 1) / 2
+                taken += sums(called, images.labels[block], n_classes)
+            share = taken / np.maximum(size, 1)[:, None]
             recall = _mean_where(share, rest & member)
             accuracy = (recall + _mean_where(1 - share, rest & ~member)) / 2
             accuracy[~((known & member).any(0) & (known & ~member).any(0))] = np.nan
@@ -115,6 +122,10 @@ def _examples(
         place = places_in_group(member, np.random.default_rng((shots.seed, _STREAM, draw)))
         for n in shots.examples:
             yield draw, n, sums(rows, np.where(place < n, member, -1), n_groups)
+
+
+def _blocks(images: Int[np.ndarray, " images"]) -> list[np.ndarray]:
+    return np.array_split(images, max(1, -(-len(images) // BLOCK_IMAGES)))
 
 
 def _guesses(cosine: Float[np.ndarray, "images groups"]) -> Float[np.ndarray, "images groups"]:
