@@ -11,7 +11,7 @@ from scipy.sparse import issparse
 from cladescope.codes.codes import Codes
 from cladescope.uses.measure import Place, UsesSpec, measure_uses
 from cladescope.uses.rows import code_rows, equal_components, principal_axes, unit
-from cladescope.uses.table import SCHEMA
+from cladescope.uses.table import SCHEMA, Measured, table_of
 from families import TAXONOMY
 
 LABELS = np.repeat(np.arange(8), 10)
@@ -64,6 +64,30 @@ def test_codes_activations_and_null_are_in_their_columns(written) -> None:
     codes = rows.loc[("retrieval", "map", "family"), "codes"]
     assert codes.mean() == pytest.approx(null["family"].mean())
     assert (rows.loc["transfer", "codes"].dropna() == 0.5).all()
+
+
+def test_null_is_learnt_anew_for_classes_that_changed_places(tmp_path) -> None:
+    x = np.random.default_rng(4).standard_normal((len(LABELS), 3))
+    measure_uses(codes_of(np.eye(4)[LABELS // 2]), place_of(x), tmp_path / "uses.parquet")
+    rows = pd.read_parquet(tmp_path / "uses.parquet").set_index(["task", "level"]).sort_index()
+    families = rows["n_leaves"].eq(2)
+    for task, level in (("few_shots", "family"), ("sparse_probes", "node"), ("transfer", "node")):
+        found = rows[families].loc[(task, level), ["codes", "codes_null_permuted"]].mean()
+        assert found["codes"] > found["codes_null_permuted"] + 0.1
+    leaf = rows.loc[("few_shots", "leaf"), ["codes", "codes_null_permuted"]].mean()
+    assert leaf["codes"] == pytest.approx(leaf["codes_null_permuted"])
+
+
+def test_null_leaves_out_draws_without_a_score() -> None:
+    def measured(*values: float) -> list[Measured]:
+        value = np.array(values)
+        return [Measured("retrieval", "map", "leaf", np.arange(3), value, value)]
+
+    permuted = [measured(1, np.nan, np.nan), measured(2, 4, np.nan)]
+    table = table_of(
+        measured(0, 0, 0), {"raw": measured(0, 0, 0), "pca": measured(0, 0, 0)}, permuted, TAXONOMY
+    )
+    assert table["codes_null_permuted"].to_pylist() == [1.5, 4, None]
 
 
 def test_same_images_make_the_same_bytes(written, tmp_path) -> None:

@@ -70,5 +70,12 @@ def test_storage_does_not_matter_and_a_node_without_images_has_no_score() -> Non
     assert np.isnan(found["t"]) and np.isfinite(found["q"])
 
 
+def test_images_on_the_cut_are_half_of_them_members() -> None:
+    # On a and b the latent has 2 and 1, on four classes .75, on two 0: means 1.5, .5, the cut is 1.
+    strength = np.array([2.0, 1.0, 0.75, 0.75, 0.75, 0.75, 0.0, 0.0])
+    found = probed(strength[LABELS][:, None], 1)
+    assert found["p"] == pytest.approx(((1 + 0.5) / 2 + 1) / 2)
+
+
 def test_more_latents_than_there_are_are_all_of_them() -> None:
     assert probed(one_hot(LABELS // 4), 5) == pytest.approx(probed(one_hot(LABELS // 4), 2))
