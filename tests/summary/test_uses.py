@@ -22,11 +22,8 @@ def rows() -> pd.DataFrame:
         for level in ("leaf", "family", "domain")
         for n in (1, 4)
     ]
-    measures += [
-        (task, "balanced_accuracy", "node", n)
-        for task in ("transfer", "sparse_probes")
-        for n in (1, 4)
-    ]
+    measures += [("transfer", "auroc", "node", n) for n in (1, 4)]
+    measures += [("sparse_probes", "balanced_accuracy", "node", n) for n in (1, 4)]
     made = []
     for task, measure, level, n in measures:
         for draw in DRAWS.get(task, (None,)):
@@ -45,7 +42,7 @@ def test_means_are_over_draws_and_then_over_units(rows) -> None:
     found = {
         (row["task"], row["level"], row["n"], row["size"]): row
         for row in summarise(rows, ABOUT, 200, 0)
-        if row["measure"] in ("map", "balanced_accuracy")
+        if row["measure"] in ("map", "balanced_accuracy", "auroc")
     }
     (shot,) = [row for key, row in found.items() if key[:3] == ("few_shots", "leaf", 4)]
     assert (shot["n_units"], shot["codes"]) == (3, pytest.approx(0.56))

@@ -202,9 +202,9 @@ ABLATION = {
 """Measures of ablation that figures and the page of evidence show."""
 
 USES = {
-    "retrieval": "retrieval (mean average precision)",
-    "few_shots": "few shots (balanced accuracy)",
-    "transfer": "nodes from half of their classes",
+    "retrieval": "retrieval",
+    "few_shots": "few shots",
+    "transfer": "nodes on classes that were not learnt from",
     "sparse_probes": "nodes from k latents",
 }
 """Uses of codes, as figures call them."""

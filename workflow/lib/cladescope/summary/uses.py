@@ -16,6 +16,7 @@ from cladescope.summary.cells import span, table_of, with_null
 from cladescope.summary.tables import tabulate_summaries
 from cladescope.uses.table import (
     ACCURACY,
+    AUROC,
     COMPONENTS,
     FEW_SHOTS,
     FIRST_PRECISION,
@@ -117,10 +118,10 @@ def uses_section(table: pd.DataFrame) -> list[str]:
     parts = [
         "## What are the codes good for?",
         "Retrieval by cosine: mean average precision, and of the first 10 the share of the same "
-        "leaf and the height of the LCH. By the nearest mean: groups from a few examples of each, "
-        "nodes from half of their classes. Nodes by k latents. The last three as balanced "
-        "accuracy. “Null”: leaves permuted. “Components”: of the activations, as many as take the "
-        "bytes of a code.",
+        "leaf and the height of the LCH. Balanced accuracy of groups told by the nearest mean of a "
+        "few examples. AUROC of nodes on classes that they were not learnt from. Balanced accuracy "
+        "of nodes told by k latents. “Null”: leaves permuted. “Components”: of the activations, "
+        "as many as take the bytes of a code.",
     ]
     rows = table[table["size"] == ALL]
     shown = _shown(rows)
@@ -153,7 +154,7 @@ def _shown(rows: pd.DataFrame) -> dict[str, tuple[str, str, str, float | None]]:
         columns[f"{n:g} a leaf"] = (FEW_SHOTS, ACCURACY, "leaf", n)
     most = numbers[FEW_SHOTS][-1]
     columns[f"{most:g} a family"] = (FEW_SHOTS, ACCURACY, "family", most)
-    columns[f"{most:g} a class, unseen classes"] = (TRANSFER, ACCURACY, NODE, most)
+    columns[f"{most:g} a class, unseen classes"] = (TRANSFER, AUROC, NODE, most)
     for k in dict.fromkeys((numbers[SPARSE_PROBES][0], numbers[SPARSE_PROBES][-1])):
         columns[f"k = {k:g}"] = (SPARSE_PROBES, ACCURACY, NODE, k)
     return columns

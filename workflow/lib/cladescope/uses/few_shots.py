@@ -15,6 +15,7 @@ from cladescope.scores.probes import class_levels
 from cladescope.uses.rows import DECIMALS, Rows, places_in_group, sums, unit
 from cladescope.uses.table import (
     ACCURACY,
+    AUROC,
     CHANCE,
     FEW_SHOTS,
     LEVELS,
@@ -67,43 +68,57 @@ def few_shots(rows: Rows, images: Images, shots: Shots) -> Iterator[Measured]:
 
 
 def transfer(rows: Rows, images: Images, shots: Shots) -> Iterator[Measured]:
-    """Learn each internal node from some of its classes and tell images of its others.
+    """Learn each internal node from some of its classes and find images of its others.
 
     A draw takes half of the node's classes and half of the others (as `scores/held_out.py` does),
-    and n examples of each. An image is of the node if it is nearer, by cosine, to the mean of the
-    node's class means than to that of the others.
+    and n examples of each. Images are ranked by x · (a − b), a being the mean of the seen class
+    means of the node and b that of the other seen classes: by how much nearer a is to x than b,
+    but for a constant.
 
-    Yields, for each draw and n, the balanced accuracy of each internal node on images of the
-    classes that it was not learnt from, every class counting the same. Where the node's
-    classes are drawn at random it is a half on average: nothing tells them from the others.
+    Yields, for each draw and n, the AUROC of each internal node among images of the classes that
+    it was not learnt from; NaN where none of a kind are seen, or none are left. For classes of
+    the node drawn at random it is a half on average: nothing tells them from the others.
     """
     rows, tree, n_classes = unit(rows), images.tree, len(images.tree.covers)
     there = _present(images.labels, images, n_classes)
     learnt = np.where(images.learnt & there[images.labels], images.labels, -1)
     tested = np.flatnonzero(images.tested & there[images.labels])
-    size = np.bincount(images.labels[tested], minlength=n_classes)
-    member = tree.covers[:, tree.internal]
+    member, label = tree.covers[:, tree.internal], images.labels[tested]
     folds = Folds.of(tree, shots.draws, shots.seed)
     seen = np.array([folds.seen_classes(v) for v in range(folds.n_nodes)]).transpose(2, 1, 0)
     least = np.bincount(learnt[learnt >= 0], minlength=n_classes)[there].min(initial=len(learnt))
     chance = np.full(folds.n_nodes, CHANCE)
     for draw, n, means in _examples(rows, learnt, n_classes, shots):
-        accuracy = np.full(folds.n_nodes, np.nan)
+        found = np.full(folds.n_nodes, np.nan)
         if least >= n:
-            known, rest = (part & there[:, None] for part in (seen[draw], ~seen[draw]))
-            gram, taken = means @ means.T, np.zeros(member.shape)
-            for block in _blocks(tested):
-                near = rows[block] @ means.T
-                inside, outside = (_towards(near, gram, known & p) for p in (member, ~member))
-                called = (np.sign(np.round(inside - outside, DECIMALS)) + 1) / 2
-                taken += sums(called, images.labels[block], n_classes)
-            share = taken / np.maximum(size, 1)[:, None]
-            recall = _mean_where(share, rest & member)
-            accuracy = (recall + _mean_where(1 - share, rest & ~member)) / 2
-            accuracy[~((known & member).any(0) & (known & ~member).any(0))] = np.nan
-        yield Measured(
-            TRANSFER, ACCURACY, NODE, tree.node[tree.internal], accuracy, chance, n, draw
-        )
+            known = seen[draw] & there[:, None]
+            sides = [known & part for part in (member, ~member)]
+            inside, outside = (side / np.maximum(side.sum(0), 1) for side in sides)
+            towards = (means.T / n) @ (inside - outside)
+            score = np.concatenate([rows[block] @ towards for block in _blocks(tested)])
+            for v in np.flatnonzero(sides[0].any(0) & sides[1].any(0)):
+                rest = ~seen[draw][label, v]
+                found[v] = auroc(np.round(score[rest, v], DECIMALS), member[label[rest], v])
+        yield Measured(TRANSFER, AUROC, NODE, tree.node[tree.internal], found, chance, n, draw)
+
+
+def auroc(score: Float[np.ndarray, " images"], truth: Bool[np.ndarray, " images"]) -> float:
+    """Return the share of pairs of a member and another that are in order; ties are half in order.
+
+    NaN without one of either.
+
+    Examples
+    --------
+    >>> auroc(np.array([3.0, 1.0, 1.0]), np.array([True, True, False]))
+    0.75
+    """
+    n_members = int(truth.sum())
+    if not 0 < n_members < len(truth):
+        return np.nan
+    _, value, count = np.unique(score, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(count) - (count - 1) / 2)[value]  # the mean rank of equal scores
+    wins = rank[truth].sum() - n_members * (n_members + 1) / 2
+    return float(wins / (n_members * (len(truth) - n_members)))
 
 
 def _present(
@@ -133,26 +148,3 @@ def _guesses(cosine: Float[np.ndarray, "images groups"]) -> Float[np.ndarray, "i
     cosine = np.round(cosine, DECIMALS)
     best = cosine == cosine.max(1, keepdims=True)
     return best / best.sum(1, keepdims=True)
-
-
-def _towards(
-    near: Float[np.ndarray, "images classes"],
-    gram: Float[np.ndarray, "classes classes"],
-    chosen: Bool[np.ndarray, "classes nodes"],
-) -> Float[np.ndarray, "images nodes"]:
-    """Return the cosines of images with the mean of each node's chosen class means.
-
-    Parameters
-    ----------
-    near, gram
-        Products of the images' unit rows with the class means, and of these with one another.
-    """
-    length = np.sqrt(np.maximum(np.einsum("cv,cv->v", chosen, gram @ chosen), 0))
-    return near @ chosen / np.where(length > 0, length, 1.0)
-
-
-def _mean_where(
-    value: Float[np.ndarray, "classes nodes"], chosen: Bool[np.ndarray, "classes nodes"]
-) -> Float[np.ndarray, " nodes"]:
-    size = chosen.sum(0)
-    return np.divide((value * chosen).sum(0), size, out=np.full(len(size), np.nan), where=size > 0)

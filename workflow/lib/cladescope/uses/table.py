@@ -19,12 +19,12 @@ RETRIEVAL, FEW_SHOTS, TRANSFER, SPARSE_PROBES = TASKS = (
     "sparse_probes",
 )
 PRECISION, FIRST_PRECISION, HEIGHT = "map", "precision_10", "lch_height_contracted"
-ACCURACY = "balanced_accuracy"
+ACCURACY, AUROC = "balanced_accuracy", "auroc"
 LEVELS = ("leaf", "family", "domain")
 NODE = "node"
 """Level of what is measured of each internal node."""
 CHANCE = 0.5
-"""Balanced accuracy of two classes, whatever is guessed without looking."""
+"""Balanced accuracy of two classes and AUROC, whatever is guessed without looking."""
 RAW, COMPONENTS = "raw", "pca"
 SCHEMA = pa.schema(
     {

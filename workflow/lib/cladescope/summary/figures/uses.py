@@ -13,6 +13,7 @@ from cladescope.summary.figures.base import PERMUTED, RANDOM, STYLES, TRAINED, r
 from cladescope.summary.uses import ALL
 from cladescope.uses.table import (
     ACCURACY,
+    AUROC,
     COMPONENTS,
     FEW_SHOTS,
     LEVELS,
@@ -27,10 +28,12 @@ from cladescope.uses.table import (
 PANELS = (
     (RETRIEVAL, PRECISION, LEVELS),
     *((FEW_SHOTS, ACCURACY, (level,)) for level in LEVELS),
-    (TRANSFER, ACCURACY, (NODE,)),
+    (TRANSFER, AUROC, (NODE,)),
     (SPARSE_PROBES, ACCURACY, (NODE,)),
 )
 """Task, measure and levels: panels of one level have the number of examples or latents below."""
+MEASURES = {PRECISION: "mean average precision", ACCURACY: "balanced accuracy", AUROC: "AUROC"}
+COUNTED = {FEW_SHOTS: "examples of each", TRANSFER: "examples of a class", SPARSE_PROBES: "latents"}
 ACTIVATIONS, OF_BYTES, CHANCE = "raw activations", "components, bytes of topk", "chance"
 REFERENCES = {
     ACTIVATIONS: (RAW, "#000000", ""),
@@ -60,8 +63,9 @@ def plot_uses(uses: pd.DataFrame) -> Figure:
     for panel, (task, measure, levels) in zip(axes.flat, PANELS, strict=True):
         rows = table[table["task"].eq(task) & table["measure"].eq(measure)]
         _draw(panel, rows[rows["level"].isin(levels)], levels)
-        named = USES[task] if len(levels) > 1 or levels == (NODE,) else f"{USES[task]}, {levels[0]}"
-        panel.set_title(named, fontsize=9)
+        panel.set_title(f"{USES[task]}, {levels[0]}" if task == FEW_SHOTS else USES[task])
+        panel.set_ylabel(MEASURES[measure])
+        panel.set_xlabel(COUNTED.get(task, ""))
     handles = {line.get_label(): line for panel in axes.flat for line in panel.get_lines()}
     shown = [name for name in (*STYLES, *REFERENCES) if name in handles]
     figure.legend(
@@ -72,7 +76,7 @@ def plot_uses(uses: pd.DataFrame) -> Figure:
         frameon=False,
     )
     place = table.iloc[0]
-    figure.suptitle(f"{place['experiment']}, {place['token']}, layer {place['layer']}", fontsize=9)
+    figure.suptitle(f"{place['experiment']}, {place['token']}, layer {place['layer']}")
     return figure
 
 
@@ -104,9 +108,6 @@ def _draw(panel: Axes, rows: pd.DataFrame, levels: Sequence[str]) -> None:
         if len(means):
             _line(panel, means, name, colour, dash, marker="")
     panel.set_xticks(range(len(ticks)), [t if x == "level" else f"{t:g}" for t in ticks])
-    words = {FEW_SHOTS: "examples of a class", TRANSFER: "examples of a class"}
-    if len(rows) and x == "n":
-        panel.set_xlabel(words.get(rows["task"].iloc[0], "latents"))
 
 
 def _line(
