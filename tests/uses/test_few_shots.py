@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from cladescope import uses
 from cladescope.scores.held_out import Folds
 from cladescope.scores.probes import class_levels
 from cladescope.uses.few_shots import _STREAM, Shots, few_shots, transfer
@@ -138,6 +139,16 @@ def test_neither_rotation_nor_storage_matters() -> None:
         for sparse, dense, rotated in zip(*kinds, strict=True):
             assert dense.value == pytest.approx(sparse.value)
             assert rotated.value == pytest.approx(sparse.value)
+
+
+def test_blocks_do_not_matter(monkeypatch) -> None:
+    rows = np.random.default_rng(8).standard_normal((len(LABELS), 5))
+    for measure in (few_shots, transfer):
+        monkeypatch.undo()
+        whole = [part.value for part in measure(rows, images_of(LABELS), SHOTS)]
+        monkeypatch.setattr(uses.few_shots, "BLOCK_IMAGES", 7)
+        parts = [part.value for part in measure(rows, images_of(LABELS), SHOTS)]
+        assert np.concatenate(parts) == pytest.approx(np.concatenate(whole), nan_ok=True)
 
 
 def test_without_enough_examples_there_is_no_score() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from cladescope.uses import retrieval
 from cladescope.uses.retrieval import _expect, retrieve
 from cladescope.uses.table import FIRST_PRECISION, HEIGHT, PRECISION, Images
 from families import IDENTITY, images_of, one_hot
@@ -125,6 +126,14 @@ def test_neither_order_nor_rotation_nor_storage_of_images_matters() -> None:
     ):
         for key, value in values(rows, images).items():
             assert value == pytest.approx(before[key], abs=1e-12)
+
+
+def test_blocks_do_not_matter(monkeypatch) -> None:
+    rows = csr_array(np.random.default_rng(7).integers(0, 3, (len(LABELS), 5)) * 0.1)
+    whole = values(rows)
+    monkeypatch.setattr(retrieval, "BLOCK_CELLS", 5 * len(LABELS))
+    for key, value in values(rows).items():
+        assert value.tolist() == whole[key].tolist()
 
 
 def test_images_of_the_own_group_are_not_found() -> None:
