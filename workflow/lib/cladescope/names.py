@@ -201,14 +201,6 @@ ABLATION = {
 }
 """Measures of ablation that figures and the page of evidence show."""
 
-USES = {
-    "retrieval": "retrieval",
-    "few_shots": "few shots",
-    "transfer": "nodes on classes that were not learnt from",
-    "sparse_probes": "nodes from k latents",
-}
-"""Uses of codes, as figures call them."""
-
 PAIR_COLUMNS = ("image", "counterpart", "node", "change")
 """Of a table of pairs of images."""
 ADDED, REMOVED, LEAF, OTHER, WITHIN, ACROSS = CHANGES = (

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cladescope.names import BASELINES, USES
+from cladescope.names import BASELINES
 from cladescope.summary.figures.base import PERMUTED, RANDOM, STYLES, TRAINED, remark, set_style
 from cladescope.summary.uses import ALL
 from cladescope.uses.table import (
@@ -32,6 +32,12 @@ PANELS = (
     (SPARSE_PROBES, ACCURACY, (NODE,)),
 )
 """Task, measure and levels: panels of one level have the number of examples or latents below."""
+TITLES = {
+    RETRIEVAL: "retrieval",
+    FEW_SHOTS: "few shots",
+    TRANSFER: "nodes on classes that were not learnt from",
+    SPARSE_PROBES: "nodes from k latents",
+}
 MEASURES = {PRECISION: "mean average precision", ACCURACY: "balanced accuracy", AUROC: "AUROC"}
 COUNTED = {FEW_SHOTS: "examples of each", TRANSFER: "examples of a class", SPARSE_PROBES: "latents"}
 ACTIVATIONS, OF_BYTES, CHANCE = "raw activations", "components, bytes of topk", "chance"
@@ -63,7 +69,7 @@ def plot_uses(uses: pd.DataFrame) -> Figure:
     for panel, (task, measure, levels) in zip(axes.flat, PANELS, strict=True):
         rows = table[table["task"].eq(task) & table["measure"].eq(measure)]
         _draw(panel, rows[rows["level"].isin(levels)], levels)
-        panel.set_title(f"{USES[task]}, {levels[0]}" if task == FEW_SHOTS else USES[task])
+        panel.set_title(f"{TITLES[task]}, {levels[0]}" if task == FEW_SHOTS else TITLES[task])
         panel.set_ylabel(MEASURES[measure])
         panel.set_xlabel(COUNTED.get(task, ""))
     handles = {line.get_label(): line for panel in axes.flat for line in panel.get_lines()}
