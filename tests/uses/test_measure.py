@@ -9,6 +9,9 @@ import pytest
 from scipy.sparse import issparse
 
 from cladescope.codes.codes import Codes
+from cladescope.summary.figures.uses import plot_uses
+from cladescope.summary.uses import read_uses, summarise, uses_section
+from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 from cladescope.uses.measure import Place, UsesSpec, measure_uses
 from cladescope.uses.rows import code_rows, equal_components, principal_axes, unit
 from cladescope.uses.table import SCHEMA, Measured, table_of
@@ -134,3 +137,21 @@ def test_axes_are_those_of_the_largest_variance() -> None:
     x = np.random.default_rng(3).standard_normal((500, 3)) * [1, 9, 3]
     axes = np.abs(principal_axes(x - x.mean(0)))
     assert axes.argmax(0).tolist() == [1, 2, 0] and (axes.max(0) > 0.99).all()
+
+
+def test_a_taxonomy_without_internal_nodes_has_levels_that_are_the_classes(tmp_path) -> None:
+    flat = taxonomy_from_parents([*"ab"], {"r": [], "a": ["r"], "b": ["r"]})
+    labels = LABELS % 2
+    x = np.random.default_rng(5).standard_normal((len(labels), 3))
+    place = Place(x - x.mean(0), labels, None, flat, SPEC)
+    measure_uses(codes_of(np.eye(2)[labels]), place, tmp_path / "uses.parquet")
+    rows, about = read_uses(tmp_path / "uses.parquet")
+    assert set(rows["task"]) == {"retrieval", "few_shots"}
+    few = rows[rows["task"] == "few_shots"].groupby("level")["wnid"].unique()
+    assert set(few.index) == {"leaf", "family", "domain"}
+    assert all(sorted(nodes) == ["a", "b"] for nodes in few)
+    arm = {"experiment": "e", "dataset": "d", "weights": "file", "token": "cls", "layer": 1}
+    arm |= {"variant": "topk", "width": 2, "sparsity": 1, "seed": 0, "kind": "topk"}
+    table = pd.DataFrame(summarise(rows, about, 10, 0)).assign(**arm)
+    assert "| topk | 1.0 | 1.00 null 1.00 |" in "\n".join(uses_section(table))
+    assert len(plot_uses(table).axes) == 6

@@ -150,14 +150,19 @@ def _shown(rows: pd.DataFrame) -> dict[str, tuple[str, str, str, float | None]]:
     columns["first 10, leaf"] = (RETRIEVAL, FIRST_PRECISION, "leaf", None)
     columns["first 10, LCH height"] = (RETRIEVAL, HEIGHT, "leaf", None)
     numbers = {task: sorted(part["n"].unique()) for task, part in rows.groupby("task")}
-    for n in dict.fromkeys((numbers[FEW_SHOTS][0], numbers[FEW_SHOTS][-1])):
+    for n in _ends(numbers[FEW_SHOTS]):
         columns[f"{n:g} a leaf"] = (FEW_SHOTS, ACCURACY, "leaf", n)
     most = numbers[FEW_SHOTS][-1]
     columns[f"{most:g} a family"] = (FEW_SHOTS, ACCURACY, "family", most)
     columns[f"{most:g} a class, unseen classes"] = (TRANSFER, AUROC, NODE, most)
-    for k in dict.fromkeys((numbers[SPARSE_PROBES][0], numbers[SPARSE_PROBES][-1])):
+    # None where no taxonomy has an internal node.
+    for k in _ends(numbers.get(SPARSE_PROBES, ())):
         columns[f"k = {k:g}"] = (SPARSE_PROBES, ACCURACY, NODE, k)
     return columns
+
+
+def _ends(numbers: Sequence[float]) -> dict[float, None]:
+    return dict.fromkeys((*numbers[:1], *numbers[-1:]))
 
 
 def _cells(

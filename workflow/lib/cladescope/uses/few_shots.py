@@ -85,7 +85,9 @@ def transfer(rows: Rows, images: Images, shots: Shots) -> Iterator[Measured]:
     tested = np.flatnonzero(images.tested & there[images.labels])
     member, label = tree.covers[:, tree.internal], images.labels[tested]
     folds = Folds.of(tree, shots.draws, shots.seed)
-    seen = np.array([folds.seen_classes(v) for v in range(folds.n_nodes)]).transpose(2, 1, 0)
+    seen = np.zeros((shots.draws, n_classes, folds.n_nodes), bool)
+    for number in range(folds.n_nodes):
+        seen[:, :, number] = folds.seen_classes(number).T
     least = np.bincount(learnt[learnt >= 0], minlength=n_classes)[there].min(initial=len(learnt))
     chance = np.full(folds.n_nodes, CHANCE)
     for draw, n, means in _examples(rows, learnt, n_classes, shots):
