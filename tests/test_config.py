@@ -15,6 +15,7 @@ from cladescope.sweep import (
     expand_passes,
     expand_sweep,
     used_dictionaries,
+    variant_options,
 )
 
 SPLITS = {"train": "a", "eval": "b"}
@@ -57,6 +58,21 @@ def test_unknown_key_names_the_nearest(default_config):
     default_config["scores"]["top_m"] = 3
     message = faults_of(default_config)
     assert "scores: unknown key 'top_m'; did you mean 'top_n'?" in message
+
+
+def test_prefixes_are_shares_below_one_and_of_matryoshka_alone(default_config):
+    variants = default_config["experiments"]["trained"]["sweep"]["variants"]
+    grid = {"width": [48], "sparsity": [2], "seed": [0]}
+    variants["matryoshka"] = {**grid, "prefixes": [0.5, 1]}
+    variants["batchtopk"] = {**grid, "prefixes": [0.5]}
+    message = faults_of(default_config)
+    assert "variants.matryoshka.prefixes" in message
+    assert "variants.batchtopk: unknown key 'prefixes'" in message
+    del variants["batchtopk"]
+    variants["matryoshka"]["prefixes"] = [0.5, 0.1]
+    config = complete_config(default_config)
+    assert variant_options(config, "trained", "matryoshka") == {"prefixes": [0.5, 0.1]}
+    assert variant_options(config, "trained", "topk") == {}
 
 
 def test_unknown_key_below_a_named_experiment(default_config):

@@ -112,6 +112,29 @@ def test_matryoshka_prefixes_reconstruct_better_than_those_of_batchtopk(planted,
     assert errors["matryoshka"] < errors["batchtopk"] - 0.02
 
 
+def test_matryoshka_has_the_prefixes_it_is_told(planted, fits):
+    """Of 32 latents: by default 2, 4, 8, 16 and 32; told 0.1 and 0.3, 3, 10 and all."""
+    assert prefix_sizes(32) == [2, 4, 8, 16, 32]
+    assert prefix_sizes(32, (0.1, 0.3)) == [3, 10, 32]
+    assert prefix_sizes(3, (0.1, 0.9)) == [1, 3]
+    source = InMemory(planted[0])
+    default, told = (
+        fit_dictionary("matryoshka", source, FitSpec(32, 3, 0, RECIPE, {"prefixes": prefixes}))
+        for prefixes in ([0.5, 0.0625, 0.125, 0.25], [0.1])
+    )
+    for name in ("encoder", "decoder"):
+        expected = getattr(fits["matryoshka"].dictionary, name)
+        assert np.array_equal(getattr(default.dictionary, name), expected)
+        assert not np.array_equal(getattr(told.dictionary, name), expected)
+    errors = []
+    for fit in (default, told):
+        x = fit.dictionary.normalise(planted[0])
+        z = fit.dictionary.encode(x)
+        z[:, 3:] = 0
+        errors.append(np.square(x - fit.dictionary.decode(z)).mean())
+    assert errors[1] < errors[0]
+
+
 def test_decoder_rows_have_unit_norm(fits):
     for fit in fits.values():
         norms = np.linalg.norm(fit.dictionary.decoder, axis=1)

@@ -55,7 +55,9 @@ def test_every_row_of_every_table_says_what_made_it(finished, name):
 def test_columns_lead_to_the_record(finished):
     results = finished.folder / "results" / "small"
     about = json.loads((results / "trained" / "provenance.json").read_text())
-    metrics = pd.read_csv(results / "tables" / "metrics.csv").set_index("dictionary")
+    # A hash of digits and an e would be read as a number.
+    texts = {column: str for column in COLUMNS if column.endswith("sha256")}
+    metrics = pd.read_csv(results / "tables" / "metrics.csv", dtype=texts).set_index("dictionary")
     for folder, row in about["dictionaries"].items():
         shown = metrics.loc[folder, [*COLUMNS]]
         assert shown.where(shown.notna(), None).to_dict() == row
@@ -118,6 +120,20 @@ def test_identity_changes_with_what_a_dictionary_depends_on_alone():
 
     after = identities(add)
     assert after.items() >= before.items()
+
+    def prefixes(config):
+        grid = {"width": [48], "sparsity": [2], "seed": [0], "prefixes": [0.5]}
+        config["experiments"]["trained"]["sweep"]["variants"]["matryoshka"] = grid
+
+    def defaults(config):
+        prefixes(config)
+        del config["experiments"]["trained"]["sweep"]["variants"]["matryoshka"]["prefixes"]
+
+    told, untold = identities(prefixes), identities(defaults)
+    assert {folder for folder in told if told[folder] != untold[folder]} == {
+        folder for folder in told if "/matryoshka/" in folder
+    }
+    assert untold.items() >= before.items()
 
     def move(config):
         config["experiments"]["trained"]["backbone"]["weights"] = "elsewhere.safetensors"

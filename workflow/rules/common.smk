@@ -48,6 +48,7 @@ from cladescope.sweep import (
     mapped_dictionaries,
     shown_dictionary,
     used_dictionaries,
+    variant_options,
     weights_kind,
 )
 

@@ -2,8 +2,12 @@ def training_spec(pack):
     """A parameter: what training depends on besides the data and the dictionary's own settings."""
 
     def spec(wildcards):
-        variant = (pack or wildcards).variant
-        return {"recipe": config["training"] if variant in TRAINED else None}
+        one = pack or wildcards
+        options = variant_options(config, one.experiment, one.variant)
+        return {
+            "recipe": config["training"] if one.variant in TRAINED else None,
+            **({"options": options} if options else {}),
+        }
 
     return spec
 

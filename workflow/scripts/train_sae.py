@@ -6,15 +6,15 @@ from cladescope.jobs import job
 from cladescope.kept import Kept, key_of
 
 with job(snakemake):
-    recipe = snakemake.params.spec["recipe"]
+    recipe, options = snakemake.params.spec["recipe"], snakemake.params.spec.get("options", {})
     written = zip(*(files for _, files in snakemake.output.items()), strict=True)
     told = {name: Path(path) for name, path in snakemake.input.items() if name != "manifest"}
     kept = {}
     for settings, outputs in zip(snakemake.params.dictionaries, written, strict=True):
-        key = key_of([settings, recipe, snakemake.params.code], snakemake.input)
+        key = key_of([settings, snakemake.params.spec, snakemake.params.code], snakemake.input)
         stage = Kept(snakemake.params.results, outputs, key)
         variant, *point = settings.values()
-        spec = FitSpec(*point, Recipe(**recipe) if recipe else None)
+        spec = FitSpec(*point, Recipe(**recipe) if recipe else None, options)
         target = Target(spec, Path(outputs[0]), key)
         if stage.take():
             target.checkpoint.path.unlink(missing_ok=True)

@@ -26,6 +26,8 @@ SUPERVISED = {"class_means": ("index",), "node_means": ("index", "taxonomy")}
 """Baselines that are told the classes of the training images, and the files that tell them."""
 SPARSITY = {"relu": "l1_", "jumprelu": "l0_"}
 """How names write a variant's sparsity, where it is not k."""
+AXES = ("width", "sparsity", "seed")
+"""Keys of a variant's grid that list what its dictionaries differ in; others are options of all."""
 
 
 @dataclass(frozen=True, order=True)
@@ -148,13 +150,19 @@ def expand_sweep(config: dict[str, Any]) -> list[DictionarySpec]:
             for token in sweep["tokens"]
             for layer in sweep["layers"]
             for variant, grid in sweep["variants"].items()
-            for point in product(*(grid.get(a, [None]) for a in ("width", "sparsity", "seed")))
+            for point in product(*(grid.get(axis, [None]) for axis in AXES))
         ]
         entries += [
             DictionarySpec(name, source["token"], source["layer"], known_as, imported=True)
             for known_as, source in sweep.get("imported", {}).items()
         ]
     return entries
+
+
+def variant_options(config: dict[str, Any], experiment: str, variant: str) -> dict[str, Any]:
+    """Return what a configuration sets for all dictionaries of a variant; empty for defaults."""
+    grid = config["experiments"][experiment]["sweep"]["variants"][variant]
+    return {key: value for key, value in grid.items() if key not in AXES}
 
 
 def expand_packs(

@@ -38,7 +38,10 @@ class Target:
     def save(self, variant: str, fit: Fit, threads: int) -> None:
         """Write the dictionary, then its training log as parquet, which has no rows untrained."""
         made_on = machine(threads, variant in TRAINED and has_gpu())
-        identity = {"variant": variant, **asdict(self.spec), "machine": made_on}
+        spec = asdict(self.spec)
+        if not self.spec.options:
+            del spec["options"]
+        identity = {"variant": variant, **spec, "machine": made_on}
         fit.dictionary.save(self.weights, identity)
         save_log(fit.log, self.weights)
 

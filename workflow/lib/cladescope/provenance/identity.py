@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from cladescope.sweep import TRAINED, expand_sweep, weights_kind
+from cladescope.sweep import TRAINED, expand_sweep, variant_options, weights_kind
 
 NEUTRAL = (
     *("folders", "label_files", "cache", "wnids", "taxonomy", "on_shared_image"),
@@ -59,10 +59,12 @@ def plan_record(config: dict[str, Any], name: str) -> dict[str, Any]:
             },
         }
         places[f"{entry.token}/L{entry.layer}"] = digest({**upstream, "probes": config["probes"]})
+        options = {} if entry.imported else variant_options(config, name, entry.variant)
         dictionaries[entry.folder] = digest(
             {
                 **upstream,
                 **{key: getattr(entry, key) for key in ("variant", "width", "sparsity", "seed")},
+                **({"options": options} if options else {}),
                 **(
                     {"format": experiment["sweep"]["imported"][entry.variant]["format"]}
                     if entry.imported

@@ -1,7 +1,8 @@
 """What training is asked for and what it reports."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -36,6 +37,8 @@ class FitSpec:
     """k, L1 coefficient or L0 target: the variant says which."""
     seed: int | None = None
     recipe: Recipe | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What the variant is told besides; it has a default for all that is missing."""
 
 
 @dataclass(frozen=True)
