@@ -111,6 +111,7 @@ TRAINED = [
         ("jumprelu", 64, 4),
         ("relu", 64, 0.5),
         ("tree", 64, 8),
+        ("matching_pursuit", 64, 4),
         ("likeness", 64, 4),
         ("frozen_decoder", 64, 4),
         ("frozen_encoder", 64, 4),

@@ -32,6 +32,7 @@ SPARSITY = {
     "relu": 0.3,
     "jumprelu": 3,
     "tree": 4,
+    "matching_pursuit": 3,
 }
 
 
@@ -72,7 +73,13 @@ def test_learns_what_initialisation_lacks(planted, fits, variant):
 @pytest.mark.parametrize(
     # JumpReLU trades its target against the error.
     ("variant", "margin"),
-    [("topk", 0.05), ("batchtopk", 0.05), ("matryoshka", 0.05), ("jumprelu", 0.2)],
+    [
+        ("topk", 0.05),
+        ("batchtopk", 0.05),
+        ("matryoshka", 0.05),
+        ("jumprelu", 0.2),
+        ("matching_pursuit", 0.05),
+    ],
 )
 def test_inference_is_as_sparse_as_asked(planted, fits, variant, margin):
     assert quality_of(fits[variant].dictionary, planted[0])["l0"] == pytest.approx(3, rel=margin)
@@ -86,7 +93,7 @@ def test_stronger_penalty_is_sparser(planted, fits):
     )
 
 
-@pytest.mark.parametrize("variant", ["topk", "jumprelu", "tree"])
+@pytest.mark.parametrize("variant", ["topk", "jumprelu", "tree", "matching_pursuit"])
 def test_same_seed_same_bytes_other_seed_other_weights(planted, tmp_path, variant):
     short = Recipe(**{**vars(RECIPE), "images": 1280})
     source = InMemory(planted[0])

@@ -56,6 +56,8 @@ const terms = (() => {
     neurons: "The backbone's own units, each in both directions.",
     pca: "Principal components of the activations, each in both directions.",
     tree: "Latents that stand in trees, a parent firing wherever its child does, and others for what these leave over.",
+    matching_pursuit:
+      "Latents chosen one after another, each for what those before it leave over.",
     likeness:
       "The decoder of a trained autoencoder, read by likeness instead of its encoder, which leaves out what other latents explain.",
     kmeans: "Centres of a k-means clustering of the activations.",

@@ -16,6 +16,7 @@ TRAINED = (
     "relu",
     "jumprelu",
     "tree",
+    "matching_pursuit",
     "likeness",
     "frozen_decoder",
     "frozen_encoder",

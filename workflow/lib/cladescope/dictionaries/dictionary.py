@@ -10,6 +10,9 @@ trees (`paths.py`), these are gated by paths, and the others read what is left:
     z_j = max(p_j, ε) [j is on a path of x']  for j in a tree,    r = x' − b_dec − Σ_j z_j d_j,
     z_j = TopK_k(ReLU(W_enc r + b_enc))_j     for the others.
 
+Or the k latents are chosen one after another, or the first latents are parents and the others fire
+below them (`chosen.py`).
+
 docs/dictionaries.md describes the files, so that other code can encode, too.
 """
 
@@ -22,12 +25,16 @@ import numpy as np
 from jaxtyping import Float
 from safetensors.numpy import load_file, save_file
 
+from cladescope.dictionaries.chosen import children_of, pursue
 from cladescope.dictionaries.paths import LEAST, PATHS, Paths, Walk
 from cladescope.files import read_json, reading, write_aside, write_json
 
 FORMAT = "cladescope-dictionary-2"
 FORMAT_WITH_PATHS = "cladescope-dictionary-3"
 """Of dictionaries with trees; readers that know none of trees must not read these."""
+FORMAT_WITH_RULE = "cladescope-dictionary-4"
+"""Of dictionaries with a rule; the same holds."""
+RULES = ("pursuit", "parents")
 TENSORS = ("encoder", "encoder_bias", "decoder", "decoder_bias", "mean", "threshold")
 
 
@@ -50,11 +57,21 @@ class Dictionary:
     """θ ≥ 0, of all latents or of each; None for 0."""
     paths: Paths | None = None
     """The trees of the first latents; k then counts the others. None: no latent is in a tree."""
+    pursuit: bool = False
+    """Whether the k latents are chosen one after another, each for what those before leave over."""
+    parents: int | None = None
+    """So many first latents, of which k fire, are parents; the others are their children, equally
+    many each, of which the largest fires where its parent does. None: there are no parents."""
 
     @property
     def width(self) -> int:
         """Number of latents."""
         return len(self.encoder)
+
+    @property
+    def children(self) -> int:
+        """Number of children of a parent."""
+        return self.width // self.parents - 1 if self.parents else 0
 
     def normalise(self, x: Float[np.ndarray, "tokens d"]) -> Float[np.ndarray, "tokens d"]:
         """Return x' = (x − mean) / scale as float32."""
@@ -65,8 +82,17 @@ class Dictionary:
     def encode(self, x: Float[np.ndarray, "tokens d"]) -> Float[np.ndarray, "tokens width"]:
         """Return the activations z ≥ 0 of normalised activations x'."""
         centred = x - self.decoder_bias
+        if self.pursuit:
+            assert self.k
+            weights = self.encoder, self.encoder_bias, self.decoder
+            return pursue(centred, *weights, self.k, np.arange(self.width))
         if self.paths is None:
-            return self._kept(centred @ self.encoder.T + self.encoder_bias)
+            pre = centred @ self.encoder.T + self.encoder_bias
+            if self.parents is None:
+                return self._kept(pre)
+            z, below = self._kept(pre[:, : self.parents]), pre[:, self.parents :]
+            children = children_of(z, below, np.arange(self.children))
+            return np.concatenate([z, children], axis=1)
         n = self.paths.nodes
         pre = centred @ self.encoder[:n].T + self.encoder_bias[:n]
         on_paths = np.where(Walk(self.paths).on(x), np.maximum(pre, np.float32(LEAST)), 0)
@@ -101,15 +127,10 @@ class Dictionary:
             tensors |= {name: getattr(self.paths, name) for name in PATHS}
         with write_aside(path) as aside:
             save_file(tensors, aside)
-        write_json(
-            path.with_suffix(".json"),
-            {
-                "format": FORMAT_WITH_PATHS if self.paths else FORMAT,
-                "scale": self.scale,
-                "k": self.k,
-                "identity": identity,
-            },
-        )
+        rule = {name: getattr(self, name) for name in RULES if getattr(self, name)}
+        form = FORMAT_WITH_RULE if rule else FORMAT_WITH_PATHS if self.paths else FORMAT
+        about = {"format": form, "scale": self.scale, "k": self.k, **rule, "identity": identity}
+        write_json(path.with_suffix(".json"), about)
 
     @classmethod
     def load(cls, path: str | Path) -> "Dictionary":
@@ -124,16 +145,20 @@ class Dictionary:
         """
         path = Path(path)
         about = read_json(path.with_suffix(".json"))
-        if about.get("format") not in (FORMAT, FORMAT_WITH_PATHS):
+        if about.get("format") not in (FORMAT, FORMAT_WITH_PATHS, FORMAT_WITH_RULE):
             raise ValueError(
-                f"{path} is not a dictionary of format {FORMAT} or {FORMAT_WITH_PATHS}; train it "
-                "again"
+                f"{path} is not a dictionary of format {FORMAT}, {FORMAT_WITH_PATHS} or "
+                f"{FORMAT_WITH_RULE}; train it again"
             )
         with reading(path):
             tensors, paths = load_file(path), None
             if about["format"] == FORMAT_WITH_PATHS:
                 paths = Paths(**{name: tensors.pop(name) for name in PATHS})
-            dictionary = cls(**tensors, scale=about["scale"], k=about["k"], paths=paths)
+            rule: dict[str, Any] = {}
+            if about["format"] == FORMAT_WITH_RULE:
+                rule = {name: about[name] for name in RULES if name in about}
+            fields = {**tensors, **rule, "scale": about["scale"], "k": about["k"], "paths": paths}
+            dictionary = cls(**fields)
         dictionary.check(path)
         return dictionary
 
@@ -158,6 +183,24 @@ class Dictionary:
             if self.threshold is not None:
                 raise ValueError(f"{path}: threshold has no meaning beside trees; leave it out")
             self.paths.check(path, self.width, self.decoder.shape[1])
+        if self.pursuit or self.parents is not None:
+            self._check_rule(path)
+
+    def _check_rule(self, path: str | Path) -> None:
+        """Refuse a rule that does not fit the rest; raises ValueError."""
+        name = "pursuit" if self.pursuit else "parents"
+        others = (self.paths, self.threshold, self.parents if self.pursuit else None)
+        if any(other is not None for other in others):
+            raise ValueError(f"{path}: {name} has no meaning beside trees, thresholds or parents")
+        if not self.k:
+            raise ValueError(f"{path}: {name} needs a k")
+        if self.parents is not None and not (
+            self.k <= self.parents < self.width and self.width % self.parents == 0
+        ):
+            raise ValueError(
+                f"{path}: parents is {self.parents}; it must be {self.k}, which is k, or more, "
+                f"below the width {self.width}, and divide it"
+            )
 
 
 def with_unit_rows(

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from cladescope.dictionaries.chosen import children_of, pursue
 from cladescope.dictionaries.dictionary import TENSORS, Dictionary, mark_largest
 from cladescope.dictionaries.paths import LEAST, Walk
 from cladescope.machines import make_deterministic
@@ -15,6 +16,7 @@ class OnDevice:
     def __init__(self, dictionary: Dictionary, device: torch.device):
         make_deterministic()
         self.in_trees = dictionary.paths.nodes if dictionary.paths else 0
+        self.pursuit, self.parents = dictionary.pursuit, dictionary.parents
         others = dictionary.width - self.in_trees
         self.k = dictionary.k if dictionary.k and dictionary.k < others else None
         self.device = device
@@ -30,19 +32,30 @@ class OnDevice:
         self, x: Float[np.ndarray, "tokens d"]
     ) -> tuple[Float[np.ndarray, "tokens width"], Float[np.ndarray, "tokens d"]]:
         """Return the activations z of normalised activations x', and x̂'."""
-        tensors, n = self._tensors, self.in_trees
-        encoder, bias = tensors["encoder"], tensors["encoder_bias"]
-        raw = torch.from_numpy(x).to(self.device)
-        rest = raw - tensors["decoder_bias"]
-        parts = []
-        if n:
-            pre = torch.addmm(bias[:n], rest, encoder[:n].T)
-            parts.append(torch.where(self._walk.on(raw), pre.clamp(min=LEAST), 0))
-            rest = rest - parts[0] @ tensors["decoder"][:n]
-        parts.append(self._kept(torch.addmm(bias[n:], rest, encoder[n:].T)))
-        z = torch.cat(parts, 1)
+        tensors = self._tensors
+        z = self._codes(torch.from_numpy(x).to(self.device))
         guess = torch.addmm(tensors["decoder_bias"], z, tensors["decoder"])
         return z.cpu().numpy(), guess.cpu().numpy()
+
+    def _codes(self, x: Float[torch.Tensor, "tokens d"]) -> Float[torch.Tensor, "tokens width"]:
+        tensors, n = self._tensors, self.in_trees
+        encoder, bias, decoder = (tensors[n] for n in ("encoder", "encoder_bias", "decoder"))
+        rest, width = x - tensors["decoder_bias"], len(encoder)
+        if self.pursuit:
+            numbers = torch.arange(width, device=self.device)
+            return pursue(rest, encoder, bias, decoder, self.k or width, numbers)
+        if self.parents:
+            pre = torch.addmm(bias, rest, encoder.T)
+            z = self._kept(pre[:, : self.parents])
+            numbers = torch.arange(width // self.parents - 1, device=self.device)
+            return torch.cat([z, children_of(z, pre[:, self.parents :], numbers)], 1)
+        if not n:
+            return self._kept(torch.addmm(bias, rest, encoder.T))
+        pre = torch.addmm(bias[:n], rest, encoder[:n].T)
+        on_paths = torch.where(self._walk.on(x), pre.clamp(min=LEAST), 0)
+        rest = rest - on_paths @ decoder[:n]
+        others = self._kept(torch.addmm(bias[n:], rest, encoder[n:].T))
+        return torch.cat([on_paths, others], 1)
 
     def _kept(self, z: Float[torch.Tensor, "tokens n"]) -> Float[torch.Tensor, "tokens n"]:
         """Return what is above its threshold and among the k largest, 0 elsewhere."""

@@ -30,11 +30,16 @@ def export_saelens(weights: str | Path, folder: str | Path) -> None:
     Raises
     ------
     ValueError
-        If latents stand in trees, which SAELens cannot express.
+        If latents stand in trees or below parents, or are chosen one after another, which SAELens
+        cannot express.
     """
     dictionary = Dictionary.load(weights)
     if dictionary.paths:
         raise ValueError(f"{weights}: latents stand in trees, which SAELens cannot express")
+    if dictionary.parents or dictionary.pursuit:
+        raise ValueError(
+            f"{weights}: latents fire by what others do, which SAELens cannot express with biases"
+        )
     about = read_json(Path(weights).with_suffix(".json"))
     scale = np.float32(dictionary.scale)
     tensors = {

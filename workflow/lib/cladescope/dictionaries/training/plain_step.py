@@ -60,9 +60,17 @@ class Autoencoder(torch.nn.Module):
         self.decoder = _parameter(start.decoder)
         self.decoder_bias = _parameter(start.decoder_bias)
 
+    def encoder_rows(self) -> Float[Tensor, "width d"]:
+        """Return W_enc; a variant may compute it from other parameters."""
+        return self.encoder
+
+    def decoder_rows(self) -> Float[Tensor, "width d"]:
+        """Return W_dec; a variant may compute it from other parameters."""
+        return self.decoder
+
     def pre_activations(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, "batch width"]:
         """Return W_enc (x − b_dec) + b_enc."""
-        return F.linear(x - self.decoder_bias, self.encoder, self.encoder_bias)
+        return F.linear(x - self.decoder_bias, self.encoder_rows(), self.encoder_bias)
 
     def activate(self, pre: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
         """Return the latents' activations during training."""
@@ -90,7 +98,14 @@ class Autoencoder(torch.nn.Module):
 
     def decode(self, z: Float[Tensor, "batch width"]) -> Float[Tensor, "batch d"]:
         """Return the reconstruction x̂'."""
-        return z @ self.decoder + self.decoder_bias
+        return z @ self.decoder_rows() + self.decoder_bias
+
+    @torch.no_grad()
+    def project_gradient(self) -> None:
+        """Remove the gradient's part along each decoder row, which would change its norm."""
+        if self.decoder.grad is not None:
+            along = (self.decoder.grad * self.decoder).sum(1, keepdim=True)
+            self.decoder.grad -= along * self.decoder
 
     @torch.no_grad()
     def constrain(self) -> None:
@@ -127,7 +142,7 @@ class Autograd:
         self.start = start
         self.aux_coefficient = aux_coefficient if sae.revives else 0.0
         self.warmup_steps = warmup_steps
-        self.device = sae.decoder.device
+        self.device = sae.decoder_bias.device
         self.trained = {name: p for name, p in sae.named_parameters() if p.requires_grad}
         self.adam = Adam(list(self.trained.values()), betas, ADAM_EPSILON)
 
@@ -164,7 +179,7 @@ class Autograd:
             loss = loss + penalty * min(1.0, (self.adam.steps + 1) / max(self.warmup_steps, 1.0))
             losses["penalty_loss"] = penalty.item()
         loss.backward()
-        self._project_gradient()
+        sae.project_gradient()
         gradients = [p.grad for p in self.trained.values() if p.grad is not None]
         norm = float(torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt())
         self.adam.step(rate)
@@ -175,13 +190,6 @@ class Autograd:
     def lift(self, latents: Bool[np.ndarray, " width"], by: float) -> None:
         """Raise the encoder bias of some latents."""
         self.sae.lift(torch.from_numpy(latents).to(self.device), by)
-
-    @torch.no_grad()
-    def _project_gradient(self) -> None:
-        """Remove the gradient's part along each decoder row, which would change its norm."""
-        decoder = self.sae.decoder
-        if decoder.grad is not None:
-            decoder.grad -= (decoder.grad * decoder).sum(1, keepdim=True) * decoder
 
     def state(self) -> dict[str, np.ndarray]:
         """Return everything that later steps depend on."""
@@ -206,11 +214,15 @@ class Autograd:
     def finished(self, sample: Iterable[np.ndarray]) -> dict[str, Any]:
         """Return the trained fields of the `Dictionary`."""
         tensors = (torch.from_numpy(x).to(self.device) for x in sample)
+        sae = self.sae
         weights = {
-            name: getattr(self.sae, name).detach().cpu().numpy()
-            for name in ("encoder", "encoder_bias", "decoder", "decoder_bias")
+            "encoder": sae.encoder_rows(),
+            "encoder_bias": sae.encoder_bias,
+            "decoder": sae.decoder_rows(),
+            "decoder_bias": sae.decoder_bias,
         }
-        return {**weights, **self.sae.inference(tensors)}
+        fields = {name: tensor.detach().cpu().numpy() for name, tensor in weights.items()}
+        return {**fields, **sae.inference(tensors)}
 
 
 def aux_loss(
@@ -222,7 +234,7 @@ def aux_loss(
     """Return ‖e − ê‖² / ‖e − ē‖² for the dead latents' reconstruction ê of the residual e."""
     k = min(aux_latents(residual.shape[1]), int(dead.sum()))
     chosen = keep_largest(pre[:, dead], k)
-    error = residual - chosen @ sae.decoder[dead]
+    error = residual - chosen @ sae.decoder_rows()[dead]
     return error.square().mean() / (residual - residual.mean(0)).square().mean()
 
 
