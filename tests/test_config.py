@@ -75,6 +75,24 @@ def test_prefixes_are_shares_below_one_and_of_matryoshka_alone(default_config):
     assert variant_options(config, "trained", "topk") == {}
 
 
+def test_variants_with_a_bound_of_their_own_say_it(default_config):
+    variants = default_config["experiments"]["trained"]["sweep"]["variants"]
+    grid = {"width": [64], "sparsity": [4, 16], "seed": [0]}
+    variants["hsae"] = {**grid, "sparsity": [17]}
+    variants["hierarchical_topk"] = {**grid, "k_max": 8}
+    message = faults_of(default_config)
+    assert "hsae.sparsity: 17 exceeds the quarter of the width 64; the largest valid k is 16" in (
+        message
+    )
+    assert "hierarchical_topk.k_max: 8 must be the largest sparsity, 16, or more" in message
+    variants["hsae"] = {**grid, "width": [60]}
+    assert "variants.hsae.width" in faults_of(default_config)
+    variants["hsae"], variants["hierarchical_topk"] = grid, {**grid, "k_max": 64}
+    assert complete_config(default_config)
+    variants["hierarchical_topk"]["k_max"] = 65
+    assert "and at most the width 64" in faults_of(default_config)
+
+
 def test_unknown_key_below_a_named_experiment(default_config):
     default_config["experiments"]["trained"]["backbone"]["wieghts"] = "random"
     message = faults_of(default_config)

@@ -230,7 +230,7 @@ def test_a_row_outside_its_cone_moves_to_the_nearest_edge():
     np.testing.assert_allclose(sae.decoder.detach().numpy(), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("variant", [*FROZEN, "tree", "matching_pursuit"])
+@pytest.mark.parametrize("variant", [*FROZEN, "tree", "matching_pursuit", "hsae", "archetypal"])
 def test_interrupted_runs_end_with_the_same_bits(tmp_path, monkeypatch, caplog, source, variant):
     """The part that is fixed, or the trees, are in no checkpoint: they follow from the seed."""
 

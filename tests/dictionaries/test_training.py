@@ -33,6 +33,12 @@ SPARSITY = {
     "jumprelu": 3,
     "tree": 4,
     "matching_pursuit": 3,
+    "hsae": 4,
+    "archetypal": 3,
+    "hierarchical_topk": 3,
+    "ortsae": 3,
+    "tied": 3,
+    "aligned": 3,
 }
 
 

@@ -293,11 +293,7 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
             for known_as in [name for name in imported if name in variants]:
                 yield f"{key}.sweep.imported.{known_as}: the name of a variant; choose another"
         for variant, grid in experiment["sweep"]["variants"].items():
-            if "width" in grid and variant != "relu" and max(grid["sparsity"]) > min(grid["width"]):
-                yield (
-                    f"{key}.sweep.variants.{variant}.sparsity: {max(grid['sparsity'])} exceeds the "
-                    f"width {min(grid['width'])}; the largest valid k is {min(grid['width'])}"
-                )
+            yield from _sparsity_faults(f"{key}.sweep.variants.{variant}", variant, grid)
     for name, dataset in config["datasets"].items():
         if "group" in dataset and "eval" not in dataset.get("label_files", {}):
             yield (
@@ -322,6 +318,25 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
             if not any(fnmatchcase(folder, pattern) for folder in folders):
                 close = difflib.get_close_matches(pattern, folders, n=1, cutoff=0)[0]
                 yield f"{section}.dictionaries: {pattern} is none of the sweep, which has {close}"
+
+
+def _sparsity_faults(key: str, variant: str, grid: dict[str, Any]) -> Iterator[str]:
+    """Find more latents to keep than there are."""
+    if "width" not in grid or variant == "relu":
+        return
+    width, most = min(grid["width"]), max(grid["sparsity"])
+    # Of an H-SAE's k half are parents, an eighth of the width.
+    largest, of_the = (width // 4, "quarter of the ") if variant == "hsae" else (width, "")
+    if most > largest:
+        yield (
+            f"{key}.sparsity: {most} exceeds the {of_the}width {width}; the largest valid k is "
+            f"{largest}"
+        )
+    if "k_max" in grid and not most <= grid["k_max"] <= width:
+        yield (
+            f"{key}.k_max: {grid['k_max']} must be the largest sparsity, {most}, or more, and at "
+            f"most the width {width}"
+        )
 
 
 def _write_out_layers(config: dict[str, Any]) -> Iterator[str]:
