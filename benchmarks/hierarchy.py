@@ -33,6 +33,11 @@ OFFSET = 0.7
 """Length of a child's offset beside its parent's, whose own is 1 at the root."""
 NOISE = 0.05
 RECOVERED, IMPLIED = 0.5, 0.9
+VARIANTS = (
+    *("kmeans", "topk", "batchtopk", "matryoshka", "jumprelu", "tree", "matching_pursuit", "hsae"),
+    *("archetypal", "hierarchical_topk", "ortsae", "tied", "aligned", "start"),
+)
+"""Clustering, which is to be beaten, and what is trained for k latents a row."""
 
 
 class World(NamedTuple):
@@ -115,7 +120,7 @@ def main() -> None:
     for name, value in (("d", 64), ("roots", 8), ("branching", 4), ("depth", 3), ("width", 256)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--paths", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--variants", nargs="+", default=["topk", "kmeans", "tree"])
+    parser.add_argument("--variants", nargs="+", default=VARIANTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     shape = (options.d, options.roots, options.branching, options.depth)

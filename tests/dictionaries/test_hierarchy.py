@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from benchmarks import hierarchy
 
+from cladescope.sweep import TRAINED
+
 
 @pytest.fixture
 def source(monkeypatch):
@@ -11,6 +13,12 @@ def source(monkeypatch):
     monkeypatch.setattr(hierarchy, "EVALUATION", 1000)
     monkeypatch.setattr(hierarchy, "NOISE", 0.0)
     return lambda paths: hierarchy.world(d=24, roots=3, branching=2, depth=3, paths=paths, seed=0)
+
+
+def test_every_trained_variant_is_compared_with_clustering():
+    told_otherwise = {"relu", "likeness", "frozen_decoder", "frozen_encoder", "soft_frozen"}
+    assert {*TRAINED} - told_otherwise == {*hierarchy.VARIANTS} - {"kmeans", "start"}
+    assert hierarchy.VARIANTS[0] == "kmeans"
 
 
 def test_codes_hold_the_parents_of_their_nodes(source):

@@ -64,7 +64,7 @@ def train(folder: Path, entries, source=None, recipe=RECIPE) -> dict[str, bytes]
     }
 
 
-@pytest.mark.parametrize("variant", ["topk", "batchtopk"])
+@pytest.mark.parametrize("variant", ["topk", "batchtopk", "matching_pursuit", "hsae", "archetypal"])
 def test_a_pack_makes_the_bytes_of_each_alone_from_one_reading(tmp_path, variant):
     entries = [DictionarySpec(*PLACE, variant, e.width, e.sparsity, e.seed) for e in ENTRIES]
     alone = {}

@@ -99,7 +99,9 @@ def test_stronger_penalty_is_sparser(planted, fits):
     )
 
 
-@pytest.mark.parametrize("variant", ["topk", "jumprelu", "tree", "matching_pursuit"])
+@pytest.mark.parametrize(
+    "variant", ["topk", "jumprelu", "tree", "matching_pursuit", "hsae", "archetypal"]
+)
 def test_same_seed_same_bytes_other_seed_other_weights(planted, tmp_path, variant):
     short = Recipe(**{**vars(RECIPE), "images": 1280})
     source = InMemory(planted[0])

@@ -58,6 +58,12 @@ const terms = (() => {
     tree: "Latents that stand in trees, a parent firing wherever its child does, and others for what these leave over.",
     matching_pursuit:
       "Latents chosen one after another, each for what those before it leave over.",
+    hsae: "Parents, each with children of its own, of which one fires where the parent does.",
+    archetypal: "Latents whose directions are mixtures of the activations' own clusters.",
+    hierarchical_topk: "One autoencoder trained for every number of latents up to a largest one.",
+    ortsae: "Latents whose directions are kept apart from one another.",
+    tied: "Latents that fire for likeness to the direction that they write.",
+    aligned: "Latents that read in full what they write.",
     likeness:
       "The decoder of a trained autoencoder, read by likeness instead of its encoder, which leaves out what other latents explain.",
     kmeans: "Centres of a k-means clustering of the activations.",
