@@ -10,6 +10,7 @@ from cladescope.images.sources import make_source
 from cladescope.images.sources.huggingface import HuggingFace
 from cladescope.images.sources.webdataset import WebDataset
 from cladescope.sweep import (
+    TRAINED,
     ablated_dictionaries,
     expand_packs,
     expand_passes,
@@ -28,7 +29,11 @@ def faults_of(config: dict) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["config.yaml", "planted.yaml", "evidence_planted.yaml", "resnet50_folder.yaml"]
+    "name",
+    [
+        *("config.yaml", "planted.yaml", "evidence_planted.yaml", "resnet50_folder.yaml"),
+        *("methods_planted.yaml", "methods_real.yaml"),
+    ],
 )
 def test_shipped_configurations_are_valid(root, name):
     config = complete_config(yaml.safe_load((root / "config" / name).read_text()))
@@ -52,6 +57,15 @@ def test_the_evidence_has_five_seeds_of_every_control_in_few_jobs(root, default_
     # The demo's seeds are among these, trained and scored in the same way.
     default = complete_config(default_config)
     assert config["training"] == default["training"] and config["scores"] == default["scores"]
+
+
+def test_the_comparison_of_methods_has_every_variant_at_one_width(root):
+    for name in ("methods_planted.yaml", "methods_real.yaml"):
+        config = complete_config(yaml.safe_load((root / "config" / name).read_text()))
+        kinds = Counter((d.layer, d.variant, d.width, d.sparsity) for d in expand_sweep(config))
+        layers = config["experiments"]["trained"]["sweep"]["layers"]
+        for variant in {*TRAINED, "start", "random", "kmeans"} - {"relu"}:
+            assert {kinds[layer, variant, 256, k] for layer in layers for k in (8, 16)} == {5}
 
 
 def test_unknown_key_names_the_nearest(default_config):
