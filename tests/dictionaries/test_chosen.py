@@ -127,7 +127,7 @@ def test_files_round_trip_and_say_the_rule(plain, x, rule, tmp_path):
         {"format", "scale", "k", "identity"}
     )
     subject.save(path, {})
-    with pytest.raises(ValueError, match="which SAELens cannot express"):
+    with pytest.raises(ValueError, match="fire by a rule, which is not exported to SAELens"):
         export_saelens(path, tmp_path)
 
 

@@ -30,16 +30,14 @@ def export_saelens(weights: str | Path, folder: str | Path) -> None:
     Raises
     ------
     ValueError
-        If latents stand in trees or below parents, or are chosen one after another, which SAELens
-        cannot express.
+        If latents stand in trees, which SAELens cannot express, or fire by a rule, which is not
+        exported.
     """
     dictionary = Dictionary.load(weights)
     if dictionary.paths:
         raise ValueError(f"{weights}: latents stand in trees, which SAELens cannot express")
     if dictionary.parents or dictionary.pursuit:
-        raise ValueError(
-            f"{weights}: latents fire by what others do, which SAELens cannot express with biases"
-        )
+        raise ValueError(f"{weights}: latents fire by a rule, which is not exported to SAELens")
     about = read_json(Path(weights).with_suffix(".json"))
     scale = np.float32(dictionary.scale)
     tensors = {

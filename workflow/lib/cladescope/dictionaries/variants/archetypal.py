@@ -2,12 +2,13 @@
 
 Decoder rows are convex combinations of points of the data, up to a bounded rest:
 
-    D = W C + Λ,    W ≥ 0, rows of W sum to 1,    ‖λ_j‖ ≤ δ,    d_j ← (D_j) / ‖D_j‖,
+    D = W C + Λ,    W ≥ 0, rows of W sum to 1,    ‖λ_j‖ ≤ δ,    d_j = D_j / ‖D_j‖,
 
-with C the centres of k-means clusters of x', `CANDIDATES` for each latent, of unit norm: since rows
-of D are of unit norm, as those of all dictionaries here, only their directions matter. W starts as
-the first rows of the identity and Λ as 0; after each step W and Λ are put back to where they may
-be. Everything else is as in `variants.topk`. `sparsity` is k.
+with C the centres of k-means clusters of x', `CANDIDATES` for each latent. Decoder rows are of unit
+norm, as those of all dictionaries here, so that only the directions of points matter: theirs, too,
+are brought to it (the paper has points as they come, and one factor for all of D). W starts as the
+first rows of the identity and Λ as 0; after each step W and Λ are put back to where they may be.
+Everything else is as in `variants.topk`. `sparsity` is k.
 """
 
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -31,7 +33,7 @@ from cladescope.dictionaries.training.spec import FitSpec
 CANDIDATES = 2
 """Points for each latent, as far as there are rows."""
 RELAXATION = 0.1
-"""δ, as a share of a point's norm."""
+"""δ, in units of a point's norm."""
 
 
 def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
@@ -89,8 +91,7 @@ class Archetypal(TopK):
 
     def decoder_rows(self) -> Float[Tensor, "width d"]:
         """Return D, at unit norm."""
-        rows = self.weights @ self.points + self.rest
-        return rows / rows.norm(dim=1, keepdim=True)
+        return F.normalize(self.weights @ self.points + self.rest)
 
     @torch.no_grad()
     def project_gradient(self) -> None:
