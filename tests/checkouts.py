@@ -21,19 +21,13 @@ import fork_client
 
 SERVERS: list[tuple[tempfile.TemporaryDirectory, subprocess.Popen]] = []
 """Fork servers and the folders of their sockets."""
-IMPORTED_BY_JOBS = (
-    *(
-        "snakemake.cli",
-        "torch",
-        "timm",
-        "zarr",
-        "numba",
-        "scipy.stats",
-        "nltk",
-        "safetensors.torch",
-    ),
-    *("pandas", "pyarrow.parquet", "seaborn", "jsonschema", "yaml", "tqdm", "PIL.Image"),
+IMPORTED = (
+    # The plugin brings pandas along.
+    *("snakemake.cli", "snakemake_executor_plugin_slurm", "smart_open", "jsonschema", "yaml"),
+    *("torch", "timm", "zarr", "numba", "scipy.stats", "nltk", "safetensors.torch", "tqdm"),
+    *("pyarrow.parquet", "seaborn", "PIL.Image"),
 )
+"""What Snakemake, the command and the scripts of jobs import."""
 SHARED = re.compile(r"(train_sae|encode|score_dictionary|score_pairs|chart_dictionary)_\w+")
 """Rules of jobs for several dictionaries."""
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
@@ -114,18 +108,20 @@ def edit(config: dict, changes: dict) -> dict:
 
 
 @cache
-def fork_server(*modules: str) -> str:
-    """Start a process that has imported modules and runs programs in forks; return its socket."""
+def fork_server() -> str:
+    """Start a process that has imported much and runs programs in forks; return its socket."""
     folder = tempfile.TemporaryDirectory(prefix="fork-server-")
     address = Path(folder.name) / "socket"
     path = Path(__file__).with_name("fork_server.py")
     # -P: no module of the tests is in reach of what it runs.
-    command = [sys.executable, "-P", path, address, *modules]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE)
+    command = [sys.executable, "-P", path, address, *IMPORTED]
+    # What is kept of a start is kept where bytecode is.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
     # Both live as long as the tests.
     SERVERS.append((folder, server))
     while not address.exists():
-        assert server.poll() is None, f"the fork server of {modules} ended"
+        assert server.poll() is None, "the fork server ended"
         time.sleep(0.05)
     return str(address)
 
@@ -133,7 +129,7 @@ def fork_server(*modules: str) -> str:
 @cache
 def forked_python() -> Path:
     """Return an executable that runs the scripts of jobs in forks, as `python` would."""
-    address = fork_server(*IMPORTED_BY_JOBS)
+    address = fork_server()
     executable = Path(address).with_name("python")
     client = Path(__file__).with_name("fork_client.py")
     executable.write_text(f'#!/bin/sh\nexec {sys.executable} -IS {client} {address} "$@"\n')
@@ -142,15 +138,15 @@ def forked_python() -> Path:
 
 
 def run_in_fork(
-    address: str, module: str, arguments: tuple[str, ...], **order: object
+    module: str, arguments: tuple[str, ...], **order: object
 ) -> subprocess.CompletedProcess:
-    """Run `python -m MODULE` in a fork of a server; `cwd`, `environment` and `path` are wanted."""
+    """Run `python -m MODULE` in a fork; `cwd`, `environment`, `path`, `executable` are wanted."""
     with ExitStack() as stack:
         streams = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2)]
         nothing = stack.enter_context(Path(os.devnull).open())
         files = [stream.fileno() for stream in (nothing, *streams)]
-        order = {"executable": None, **order, "arguments": ["-m", module, *arguments]}
-        code = fork_client.run(address, files, **order)
+        order |= {"arguments": ["-m", module, *arguments]}
+        code = fork_client.run(fork_server(), files, **order)
         printed = [stream.seek(0) or stream.read() for stream in streams]
     return subprocess.CompletedProcess([module, *arguments], code, *printed)
 
@@ -171,12 +167,8 @@ class Checkout:
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         arguments = ("--cores", "2", "--configfile", str(self.config), *arguments)
         if not prefix:
-            # The plugin brings pandas along.
-            server = fork_server(
-                "snakemake.cli", "snakemake_executor_plugin_slurm", "smart_open", "jsonschema"
-            )
-            order = {"cwd": self.folder, "environment": environment, "path": []}
-            return run_in_fork(server, "snakemake", arguments, executable=forked_python(), **order)
+            place = {"cwd": self.folder, "environment": environment, "path": []}
+            return run_in_fork("snakemake", arguments, executable=forked_python(), **place)
         return subprocess.run(
             [*prefix, SNAKEMAKE, *arguments],
             cwd=self.folder,
@@ -190,14 +182,13 @@ class Checkout:
         self, *arguments: str, environment: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess:
         """Run `python -m cladescope`."""
-        server = fork_server("timm", "snakemake.cli", "jsonschema", "yaml")
         return run_in_fork(
-            server,
             "cladescope",
             arguments,
             cwd=self.folder,
             environment=environment or {**os.environ},
             path=[self.folder / "workflow" / "lib"],
+            executable=None,
         )
 
     def planned(self, *arguments: str) -> Counter:

@@ -75,18 +75,24 @@ def run(order: dict, streams: list[int]) -> None:
     sys.executable = order["executable"] or sys.executable
     first, *arguments = order["arguments"]
     path = [*order["path"], *filter(None, os.getenv("PYTHONPATH", "").split(os.pathsep))]
-    if first == "-m":
-        sys.argv, sys.path = arguments, [*path, *sys.path]
-        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
-    else:
-        sys.argv, sys.path = [first, *arguments], [str(Path(first).parent), *path, *sys.path]
-        runpy.run_path(first, run_name="__main__")
+    code: object = 0
+    try:
+        if first == "-m":
+            sys.argv, sys.path = arguments, [*path, *sys.path]
+            runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv, sys.path = [first, *arguments], [str(Path(first).parent), *path, *sys.path]
+            runpy.run_path(first, run_name="__main__")
+    except SystemExit as end:
+        code = end.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
     # As Python ends, but for freeing all that is imported, which takes long.
     threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def extraction(checkout, config, tmp_path):
         "passes": [{"layers": [2, 8], "tokens": ["cls", "patches"]}],
         "shards": {"train": 16, "eval": 1},
         # Small, so that the job lasts for seconds, of which each victim is given a small part.
-        "batch_size": 2,
+        "batch_size": 4,
         "threads": 2,
     }
 
