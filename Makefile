@@ -62,8 +62,8 @@ tree: $(VENV)/synced ## the taxonomy of CONFIG=..., with the ids of its nodes; i
 verify: $(VENV)/synced ## read every activation of CONFIG=... again; REPAIR=1 makes damaged shards again
 	$(BIN)/cladescope verify $(CONFIG) $(if $(REPAIR),--repair)
 
-status: $(VENV)/synced ## what of CONFIG=... exists, what is missing or stale, and why
-	@$(BIN)/cladescope status $(CONFIG)
+status: $(VENV)/synced ## what of CONFIG=... exists, what is missing or stale, and why; WATCH=1: until all is done
+	@$(BIN)/cladescope status $(CONFIG) $(if $(WATCH),--watch)
 
 reproduce: $(VENV)/synced ## run CONFIG=... again into AGAIN=... and compare every byte
 	@$(BIN)/cladescope check $(CONFIG)

@@ -3,8 +3,10 @@
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -157,6 +159,20 @@ def test_status_says_what_is_there_what_is_missing_and_why(checkout, config):
     assert "params changed" in " ".join(stages["score_dictionary"])
     assert stages["train_sae"][1:3] == ["6", "6"]
     assert "job-hours left" in told.stdout
+
+
+def test_watched_status_ends_when_all_is_there(checkout):
+    (checkout.folder / "results" / "small" / "tables" / "skipped_images.csv").unlink()
+    command = [Path(sys.executable).with_name("cladescope"), "status", "--watch", "0.1"]
+    with subprocess.Popen(
+        [*command, checkout.config.name], cwd=checkout.folder, stdout=subprocess.PIPE, text=True
+    ) as watching:
+        lines = iter(watching.stdout.readline, "")
+        assert any("missing (1)" in line for line in lines)
+        assert any("missing (1)" in line for line in lines), "it is shown again"
+        assert checkout.run().returncode == 0
+        assert [*lines][-1] == "everything is there and up to date\n"
+    assert watching.returncode == 0
 
 
 def test_status_counts_jobs_that_never_ran_and_shows_those_that_run(checkout, config):

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     tree.add_argument("--dataset", help="of several")
     status = command("status", _status, "what exists, what is missing or stale, and why")
     status.add_argument("config", type=Path)
+    again = "show it anew every so many seconds, until nothing is left to do (default: 30)"
+    status.add_argument("--watch", type=float, nargs="?", const=30.0, metavar="SECONDS", help=again)
     verify = command("verify", _verify, "read all activations and results, list what is damaged")
     verify.add_argument("config", type=Path)
     verify.add_argument("--repair", action="store_true", help="make damaged shards again")
@@ -154,9 +157,15 @@ def _tree(arguments: argparse.Namespace) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    from cladescope.operations.status import describe_status
+    from cladescope.operations.status import watch_status
 
-    print(describe_status(arguments.config, Path(_load(arguments.config)["results"])))
+    results = Path(_load(arguments.config)["results"])
+    with suppress(KeyboardInterrupt):
+        for table in watch_status(arguments.config, results, arguments.watch):
+            if arguments.watch is not None and sys.stdout.isatty():
+                # Clear the screen.
+                print("\x1b[H\x1b[2J", end="")
+            print(table, flush=True)
 
 
 def _verify(arguments: argparse.Namespace) -> int:

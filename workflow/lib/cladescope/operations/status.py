@@ -4,12 +4,15 @@ import csv
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cladescope.jobs import DONE, FAILED
+
+FINISHED = "everything is there and up to date"
 
 _GENERATED = re.compile(
     r"(extract_activations|extract_shards|join_shards|train_sae|encode|score_dictionary|score_pairs|chart_dictionary)_.*"
@@ -43,6 +46,19 @@ def describe_status(config: Path, results: Path) -> str:
         With Snakemake's message, if it cannot read the configuration.
     """
     return "\n".join(_table(_summarise(config), results))
+
+
+def watch_status(config: Path, results: Path, seconds: float | None) -> Iterator[str]:
+    """Yield `describe_status` again and again, so many seconds apart, until nothing is left to do.
+
+    None: once, whatever is left.
+    """
+    while True:
+        table = describe_status(config, results)
+        yield table
+        if seconds is None or table.endswith(FINISHED):
+            return
+        time.sleep(seconds)
 
 
 def unfinished_stages(config: Path) -> list[str]:
@@ -103,7 +119,7 @@ def _table(stages: Mapping[str, _Stage], results: Path) -> Iterator[str]:
             f"{len(left) - begun - len(failed):>6} {time:>6}  {why}"
         ).rstrip()
     if not any(stage.reasons for stage in stages.values()):
-        yield "everything is there and up to date"
+        yield FINISHED
         return
     more = ", and stages that were never measured" if unknown else ""
     yield f"{hours:.1f} job-hours left by the jobs measured so far{more}"
