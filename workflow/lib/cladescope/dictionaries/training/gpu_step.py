@@ -35,9 +35,14 @@ LEAST_DEAD = 256
 
 
 def begin_on_device(
-    kind: type[Autoencoder], beginning: Beginning, spec: FitSpec, steps: int
+    kind: type[Autoencoder], beginning: Beginning, spec: FitSpec, steps: int, threads: int = 1
 ) -> "SparseLearner | Stepwise":
     """Return an autoencoder before its first step: sparse on a GPU, plain elsewhere.
+
+    Parameters
+    ----------
+    threads
+        Any number: torch has its own.
 
     Raises
     ------

@@ -15,18 +15,7 @@ from torch import Tensor
 
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.gpu_step import begin_on_device
-from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.loop import Learner
 from cladescope.dictionaries.training.plain_step import TopK
-from cladescope.dictionaries.training.spec import FitSpec
-
-
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
-    """Return the autoencoder before the first of so many steps."""
-    return begin_on_device(Aligned, beginning, spec, steps)
-
-
-train = partial(fit_trained, begin)
 
 
 class Aligned(TopK):
@@ -38,3 +27,7 @@ class Aligned(TopK):
         """Return e."""
         product = (self.encoder * self.decoder).sum(1, keepdim=True)
         return self.encoder + (1 - product) * self.decoder
+
+
+begin = partial(begin_on_device, Aligned)
+train = partial(fit_trained, begin)

@@ -22,18 +22,7 @@ from torch import Tensor
 
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.gpu_step import begin_on_device
-from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.loop import Learner
 from cladescope.dictionaries.training.plain_step import Autoencoder, Keeping
-from cladescope.dictionaries.training.spec import FitSpec
-
-
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
-    """Return the autoencoder before the first of so many steps."""
-    return begin_on_device(BatchTopK, beginning, spec, steps)
-
-
-train = partial(fit_trained, begin)
 
 
 class BatchTopK(Autoencoder):
@@ -55,6 +44,10 @@ class BatchTopK(Autoencoder):
             rows += len(x)
         kept = torch.cat(candidates).topk(k * rows, sorted=False)[0]
         return {"threshold": np.array([kept.min().clamp(min=0).item()], np.float32)}
+
+
+begin = partial(begin_on_device, BatchTopK)
+train = partial(fit_trained, begin)
 
 
 def largest(pre: Float[Tensor, "batch width"], k: int) -> Float[Tensor, " n"]:

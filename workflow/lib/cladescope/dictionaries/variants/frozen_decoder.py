@@ -10,18 +10,7 @@ from functools import partial
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.gpu_step import begin_on_device
-from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.loop import Learner
 from cladescope.dictionaries.training.plain_step import TopK
-from cladescope.dictionaries.training.spec import FitSpec
-
-
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
-    """Return the autoencoder before the first of so many steps."""
-    return begin_on_device(FrozenDecoder, beginning, spec, steps)
-
-
-train = partial(fit_trained, begin)
 
 
 class FrozenDecoder(TopK):
@@ -36,3 +25,7 @@ class FrozenDecoder(TopK):
 
     def constrain(self) -> None:
         """Do nothing: the rows have unit norm, and another division would change their bits."""
+
+
+begin = partial(begin_on_device, FrozenDecoder)
+train = partial(fit_trained, begin)

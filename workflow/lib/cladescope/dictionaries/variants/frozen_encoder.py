@@ -9,18 +9,7 @@ from functools import partial
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.gpu_step import begin_on_device
-from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.loop import Learner
 from cladescope.dictionaries.training.plain_step import TopK
-from cladescope.dictionaries.training.spec import FitSpec
-
-
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
-    """Return the autoencoder before the first of so many steps."""
-    return begin_on_device(FrozenEncoder, beginning, spec, steps)
-
-
-train = partial(fit_trained, begin)
 
 
 class FrozenEncoder(TopK):
@@ -32,3 +21,7 @@ class FrozenEncoder(TopK):
     def __init__(self, start: Dictionary, sparsity: float):
         super().__init__(start, sparsity)
         self.encoder.requires_grad_(False)
+
+
+begin = partial(begin_on_device, FrozenEncoder)
+train = partial(fit_trained, begin)

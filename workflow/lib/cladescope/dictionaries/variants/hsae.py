@@ -29,7 +29,6 @@ from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.gpu_step import begin_on_device
 from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.loop import Learner
 from cladescope.dictionaries.training.plain_step import Autoencoder, keep_largest
 from cladescope.dictionaries.training.spec import FitSpec
 
@@ -39,14 +38,6 @@ SUBSPACE = 4
 """Dimensions of a parent's subspace, as in the paper's code."""
 PARENT_LOSS = 0.1
 """Weight of what the parents alone leave over, as in the paper's code."""
-
-
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
-    """Return the autoencoder before the first of so many steps."""
-    return begin_on_device(HSAE, beginning, spec, steps)
-
-
-train = partial(fit_trained, begin)
 
 
 class HSAE(Autoencoder):
@@ -112,3 +103,7 @@ class HSAE(Autoencoder):
         """Return the normalised squared error, and a tenth of that of the parents alone."""
         parents = z[:, : self.parents] @ self.decoder + self.decoder_bias
         return super().loss(x, z) + PARENT_LOSS * (x - parents).square().mean()
+
+
+begin = partial(begin_on_device, HSAE)
+train = partial(fit_trained, begin)

@@ -23,10 +23,7 @@ from torch import Tensor
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.gpu_step import begin_on_device
-from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.loop import Learner
 from cladescope.dictionaries.training.plain_step import Autoencoder
-from cladescope.dictionaries.training.spec import FitSpec
 
 THRESHOLD = 0.03
 """First θ, as a share of a normalised activation's norm √d.
@@ -36,14 +33,6 @@ from there to where L0 meets its target.
 """
 BANDWIDTH = 0.5
 """ε, in the units of x' (variance 1 per dimension). From 0.1 to 1 FVE differs by .002."""
-
-
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
-    """Return the autoencoder before the first of so many steps."""
-    return begin_on_device(JumpRelu, beginning, spec, steps)
-
-
-train = partial(fit_trained, begin)
 
 
 class JumpRelu(Autoencoder):
@@ -66,6 +55,10 @@ class JumpRelu(Autoencoder):
     def inference(self, sample: Iterable[Float[Tensor, "batch d"]]) -> dict[str, Any]:
         """Return the thresholds θ."""
         return {"threshold": self.threshold.detach().clamp(min=0).cpu().numpy()}
+
+
+begin = partial(begin_on_device, JumpRelu)
+train = partial(fit_trained, begin)
 
 
 class Step(torch.autograd.Function):

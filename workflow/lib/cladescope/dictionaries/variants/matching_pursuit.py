@@ -22,17 +22,8 @@ from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.gpu_step import begin_on_device
 from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.loop import Learner
 from cladescope.dictionaries.training.plain_step import Autoencoder
 from cladescope.dictionaries.training.spec import FitSpec
-
-
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
-    """Return the autoencoder before the first of so many steps."""
-    return begin_on_device(MatchingPursuit, beginning, spec, steps)
-
-
-train = partial(fit_trained, begin)
 
 
 class MatchingPursuit(Autoencoder):
@@ -67,3 +58,7 @@ class MatchingPursuit(Autoencoder):
     def activate(self, pre: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
         """Return what `pre_activations` returned."""
         return pre
+
+
+begin = partial(begin_on_device, MatchingPursuit)
+train = partial(fit_trained, begin)

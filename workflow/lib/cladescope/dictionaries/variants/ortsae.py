@@ -16,21 +16,10 @@ from torch import Tensor
 
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.gpu_step import begin_on_device
-from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.loop import Learner
 from cladescope.dictionaries.training.plain_step import TopK
-from cladescope.dictionaries.training.spec import FitSpec
 
 PENALTY = 0.25
 """γ, the paper's."""
-
-
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
-    """Return the autoencoder before the first of so many steps."""
-    return begin_on_device(OrtSAE, beginning, spec, steps)
-
-
-train = partial(fit_trained, begin)
 
 
 class OrtSAE(TopK):
@@ -42,3 +31,7 @@ class OrtSAE(TopK):
         """Return γ times the mean over the rows of the squared cosine with the nearest other."""
         cosine = self.decoder @ self.decoder.T
         return PENALTY * cosine.fill_diagonal_(0).square().amax(1).mean()
+
+
+begin = partial(begin_on_device, OrtSAE)
+train = partial(fit_trained, begin)

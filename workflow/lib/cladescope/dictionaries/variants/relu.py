@@ -17,18 +17,7 @@ from torch import Tensor
 
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.gpu_step import begin_on_device
-from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.loop import Learner
 from cladescope.dictionaries.training.plain_step import Autoencoder
-from cladescope.dictionaries.training.spec import FitSpec
-
-
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
-    """Return the autoencoder before the first of so many steps."""
-    return begin_on_device(Relu, beginning, spec, steps)
-
-
-train = partial(fit_trained, begin)
 
 
 class Relu(Autoencoder):
@@ -44,3 +33,7 @@ class Relu(Autoencoder):
         """Return λ Σ_j z_j ‖d_j‖ / d, averaged over rows."""
         d = self.decoder.shape[1]
         return self.sparsity * (z * self.decoder.norm(dim=1)).sum(1).mean() / d
+
+
+begin = partial(begin_on_device, Relu)
+train = partial(fit_trained, begin)

@@ -17,21 +17,10 @@ from torch import Tensor
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.gpu_step import begin_on_device
-from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.loop import Learner
 from cladescope.dictionaries.training.plain_step import TopK
-from cladescope.dictionaries.training.spec import FitSpec
 
 LEAST_COSINE = 0.8
 """c, the paper's."""
-
-
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
-    """Return the autoencoder before the first of so many steps."""
-    return begin_on_device(SoftFrozen, beginning, spec, steps)
-
-
-train = partial(fit_trained, begin)
 
 
 class SoftFrozen(TopK):
@@ -55,3 +44,7 @@ class SoftFrozen(TopK):
         across /= across.norm(dim=1, keepdim=True).clamp(min=1e-12)
         edge = LEAST_COSINE * self.first + (1 - LEAST_COSINE**2) ** 0.5 * across
         self.decoder.copy_(torch.where(cosine < LEAST_COSINE, edge, self.decoder))
+
+
+begin = partial(begin_on_device, SoftFrozen)
+train = partial(fit_trained, begin)

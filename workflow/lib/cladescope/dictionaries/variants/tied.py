@@ -16,18 +16,7 @@ from torch import Tensor
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.gpu_step import begin_on_device
-from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.loop import Learner
 from cladescope.dictionaries.training.plain_step import TopK
-from cladescope.dictionaries.training.spec import FitSpec
-
-
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
-    """Return the autoencoder before the first of so many steps."""
-    return begin_on_device(Tied, beginning, spec, steps)
-
-
-train = partial(fit_trained, begin)
 
 
 class Tied(TopK):
@@ -42,3 +31,7 @@ class Tied(TopK):
     def encoder_rows(self) -> Float[Tensor, "width d"]:
         """Return the decoder."""
         return self.decoder
+
+
+begin = partial(begin_on_device, Tied)
+train = partial(fit_trained, begin)

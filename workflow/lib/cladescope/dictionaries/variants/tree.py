@@ -33,7 +33,6 @@ from cladescope.dictionaries.paths import LEAST, Walk
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.gpu_step import begin_on_device
 from cladescope.dictionaries.training.initial import Beginning, initial_dictionary, normalised
-from cladescope.dictionaries.training.loop import Learner
 from cladescope.dictionaries.training.plain_step import Autoencoder, keep_largest
 from cladescope.dictionaries.training.spec import FitSpec
 from cladescope.dictionaries.training.trees import grow
@@ -45,14 +44,6 @@ LEAVES = 2
 """Leaves of a tree, in widths."""
 TREE_LOSS = 0.5
 """Weight of what the paths alone leave over."""
-
-
-def begin(beginning: Beginning, spec: FitSpec, steps: int, threads: int) -> Learner:
-    """Return the autoencoder before the first of so many steps."""
-    return begin_on_device(Tree, beginning, spec, steps)
-
-
-train = partial(fit_trained, begin)
 
 
 class Tree(Autoencoder):
@@ -126,3 +117,7 @@ class Tree(Autoencoder):
         others = latents.clone()
         others[: self.nodes] = False
         super().lift(others, by)
+
+
+begin = partial(begin_on_device, Tree)
+train = partial(fit_trained, begin)
