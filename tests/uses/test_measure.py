@@ -10,7 +10,8 @@ from scipy.sparse import issparse
 
 from cladescope.codes.codes import Codes
 from cladescope.summary.figures.uses import plot_uses
-from cladescope.summary.uses import read_uses, summarise, uses_section
+from cladescope.summary.tables import read_about
+from cladescope.summary.uses import summarise, uses_section
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 from cladescope.uses.measure import Place, UsesSpec, measure_uses
 from cladescope.uses.rows import code_rows, equal_components, principal_axes, unit
@@ -145,7 +146,7 @@ def test_a_taxonomy_without_internal_nodes_has_levels_that_are_the_classes(tmp_p
     x = np.random.default_rng(5).standard_normal((len(labels), 3))
     place = Place(x - x.mean(0), labels, None, flat, SPEC)
     measure_uses(codes_of(np.eye(2)[labels]), place, tmp_path / "uses.parquet")
-    rows, about = read_uses(tmp_path / "uses.parquet")
+    rows, about = read_about(tmp_path / "uses.parquet")
     assert set(rows["task"]) == {"retrieval", "few_shots"}
     few = rows[rows["task"] == "few_shots"].groupby("level")["wnid"].unique()
     assert set(few.index) == {"leaf", "family", "domain"}

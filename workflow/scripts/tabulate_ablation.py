@@ -1,14 +1,14 @@
 from cladescope.jobs import job
 from cladescope.provenance.record import read_records
-from cladescope.summary.ablation import tabulate_ablation
+from cladescope.summary.ablation import summarise
+from cladescope.summary.tables import read_about, tabulate_summaries
 
 with job(snakemake):
-    spec = snakemake.params.spec
-    tabulate_ablation(
+    inputs, spec = snakemake.input, snakemake.params.spec
+    draws, seed = spec["draws"], spec["seed"]
+    tabulate_summaries(
         spec["dictionaries"],
-        snakemake.input.ablations,
-        spec["draws"],
-        spec["seed"],
-        read_records(snakemake.input.records),
+        (summarise(*read_about(file), draws, seed) for file in inputs.ablations),
+        read_records(inputs.records),
         snakemake.output[0],
     )

@@ -1,14 +1,16 @@
+import pandas as pd
+
 from cladescope.jobs import job
 from cladescope.provenance.record import read_records
-from cladescope.summary.relevancy import tabulate_relevancy
+from cladescope.summary.relevancy import summarise
+from cladescope.summary.tables import tabulate_summaries
 
 with job(snakemake):
-    spec = snakemake.params.spec
-    tabulate_relevancy(
+    inputs, spec = snakemake.input, snakemake.params.spec
+    draws, seed = spec["draws"], spec["seed"]
+    tabulate_summaries(
         spec["dictionaries"],
-        snakemake.input.maps,
-        spec["draws"],
-        spec["seed"],
-        read_records(snakemake.input.records),
+        (summarise(pd.read_parquet(file), draws, seed) for file in inputs.maps),
+        read_records(inputs.records),
         snakemake.output[0],
     )

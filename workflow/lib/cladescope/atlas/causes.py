@@ -28,7 +28,7 @@ from cladescope.causes.kinds import CHOSEN
 from cladescope.codes.encode import ImageBlocks, encoder_of
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.scores.contrasts import Contrasts
-from cladescope.summary.ablation import read_ablation
+from cladescope.summary.tables import read_about
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +183,7 @@ def ablation_chunk(
 
     A permuted kind is averaged over its draws.
     """
-    table, about = read_ablation(path)
+    table, about = read_about(path)
     key = ["wnid", "n_latents"]
     means = table.groupby([*key, "kind"], sort=False)[list(ABLATION_MEASURES)].mean()
     chosen = table[table["kind"] == CHOSEN]

@@ -1,13 +1,10 @@
 """What ablating the latents of nodes does, over nodes: one row for each dictionary and size."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from cladescope.causes.kinds import (
     CHOSEN,
@@ -19,10 +16,8 @@ from cladescope.causes.kinds import (
     PROJECTED_PERMUTED,
     SHRUNK,
 )
-from cladescope.files import reading
 from cladescope.scores.by_size import SIZES
-from cladescope.scores.nulls import INTERVAL
-from cladescope.summary.tables import tabulate_summaries
+from cladescope.summary.intervals import interval_of_mean
 
 NULLS = (MATCHED, DIRECTIONS, SHRUNK, PERMUTED)
 COMPARED = ("delta_in", "selectivity", "within", "evenness")
@@ -30,42 +25,10 @@ COMPARED = ("delta_in", "selectivity", "within", "evenness")
 ABOUT = ("readout", "accuracy", "n_images", "n_copies")
 
 
-def tabulate_ablation(
-    identities: Sequence[Mapping[str, Any]],
-    files: Sequence[str],
-    draws: int,
-    seed: int,
-    made: pd.DataFrame,
-    path: str | Path,
-) -> None:
-    """Average over nodes into a CSV table; docs/causes.md has the columns.
-
-    Parameters
-    ----------
-    identities
-        For each dictionary, the columns that say which it is.
-    files
-        For each dictionary, in the same order, the file of `ablate`.
-    draws
-        Bootstrap resamples over the nodes.
-    made
-        Provenance of each dictionary, by its name; every row ends with it.
-    """
-    summaries = (summarise(*read_ablation(file), draws, seed) for file in files)
-    tabulate_summaries(identities, summaries, made, path)
-
-
-def read_ablation(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return what `ablate` wrote: the rows, and what holds for the whole dictionary."""
-    with reading(path):
-        table = pq.read_table(path)
-    return table.to_pandas(), json.loads(table.schema.metadata[b"about"])
-
-
 def summarise(
     table: pd.DataFrame, about: Mapping[str, Any], draws: int, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each number of latents and each size of the nodes.
+    """Yield a row for each number of latents and each size of the nodes; columns in docs/causes.md.
 
     Intervals resample nodes. Nodes have classes in common, so that they are not independent: an
     interval says how much hangs on which nodes there are, not how sure the mean is.
@@ -97,7 +60,8 @@ def _means(rows: Mapping[str, pd.DataFrame], draws: int, seed: int) -> dict[str,
     excess = chosen["selectivity"] - nodes[DIRECTIONS]["selectivity"]
     found["selectivity_excess"] = excess.mean()
     for name, values in (("selectivity", chosen["selectivity"]), ("selectivity_excess", excess)):
-        found |= _interval(name, values.dropna().to_numpy(), draws, seed)
+        low, high = interval_of_mean(values.dropna().to_numpy(), draws, seed)
+        found |= {f"{name}_low": low, f"{name}_high": high}
     for null in NULLS:
         found |= {f"{name}_null_{null}": nodes[null][name].mean() for name in COMPARED}
     found[f"steered_null_{DIRECTIONS}"] = nodes[DIRECTIONS]["steered"].mean()
@@ -107,11 +71,3 @@ def _means(rows: Mapping[str, pd.DataFrame], draws: int, seed: int) -> dict[str,
         of_draws = rows[kind].groupby("draw")["selectivity"].mean()
         found[f"{name}_null_{PERMUTED}_sd"] = of_draws.std(ddof=1)
     return {name: None if pd.isna(value) else value for name, value in found.items()}
-
-
-def _interval(name: str, values: np.ndarray, draws: int, seed: int) -> dict[str, float]:
-    if not len(values):
-        return dict.fromkeys((f"{name}_low", f"{name}_high"), np.nan)
-    picks = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
-    low, high = np.percentile(values[picks].mean(1), INTERVAL)
-    return {f"{name}_low": low, f"{name}_high": high}

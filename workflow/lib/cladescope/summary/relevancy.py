@@ -1,6 +1,6 @@
 """How right the maps are, over latents: one row for each dictionary, choice and method."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from cladescope.scores.nulls import INTERVAL
-from cladescope.summary.tables import tabulate_summaries
 
 MEASURES = (
     "object_share",
@@ -18,31 +17,6 @@ MEASURES = (
     "deletion_area",
     "insertion_area",
 )
-
-
-def tabulate_relevancy(
-    identities: Sequence[Mapping[str, Any]],
-    maps: Sequence[str],
-    draws: int,
-    seed: int,
-    made: pd.DataFrame,
-    path: str | Path,
-) -> None:
-    """Average what was measured on each map into a CSV table; docs/relevancy.md has the columns.
-
-    Parameters
-    ----------
-    identities
-        For each dictionary, the columns that say which it is.
-    maps
-        For each dictionary, in the same order, the file of `map_relevancy`.
-    draws
-        Bootstrap resamples over the latents.
-    made
-        Provenance of each dictionary, by its name; every row ends with it.
-    """
-    summaries = (summarise(pd.read_parquet(file), draws, seed) for file in maps)
-    tabulate_summaries(identities, summaries, made, path)
 
 
 class Maps(NamedTuple):
@@ -64,7 +38,8 @@ class Maps(NamedTuple):
 def summarise(maps: pd.DataFrame, draws: int, seed: int) -> Iterator[dict[str, Any]]:
     """Yield a row for each choice of latents and each method: means over latents, 95% intervals.
 
-    An interval resamples latents, not maps: maps of one latent are alike.
+    docs/relevancy.md has the columns. An interval resamples latents, not maps: maps of one latent
+    are alike.
     """
     maps = maps.assign(
         object_excess=maps["object_share"] - maps["object_area"],

@@ -1,19 +1,14 @@
 """What codes are good for, over classes and nodes: rows for each dictionary."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
-from cladescope.files import reading
 from cladescope.scores.by_size import SIZES
-from cladescope.scores.nulls import INTERVAL
 from cladescope.summary.cells import span, table_of, with_null
-from cladescope.summary.tables import tabulate_summaries
+from cladescope.summary.intervals import interval_of_mean
 from cladescope.uses.table import (
     ACCURACY,
     AUROC,
@@ -35,45 +30,14 @@ COLUMNS = ("codes", *COMPARED, "chance", "codes_null_permuted")
 ALL = "all"
 
 
-def tabulate_uses(
-    identities: Sequence[Mapping[str, Any]],
-    files: Sequence[str],
-    draws: int,
-    seed: int,
-    made: pd.DataFrame,
-    path: str | Path,
-) -> None:
-    """Average over classes and nodes into a CSV table; docs/uses.md has the columns.
-
-    Parameters
-    ----------
-    identities
-        For each dictionary, the columns that say which it is.
-    files
-        For each dictionary, in the same order, the file of `measure_uses`.
-    draws
-        Bootstrap resamples over the classes, groups or nodes.
-    made
-        Provenance of each dictionary, by its name; every row ends with it.
-    """
-    summaries = (summarise(*read_uses(file), draws, seed) for file in files)
-    tabulate_summaries(identities, summaries, made, path)
-
-
-def read_uses(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return what `measure_uses` wrote: the rows, and what holds for the whole dictionary."""
-    with reading(path):
-        table = pq.read_table(path)
-    return table.to_pandas(), json.loads(table.schema.metadata[b"about"])
-
-
 def summarise(
     table: pd.DataFrame, about: Mapping[str, Any], draws: int, seed: int
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each measure, level and number, of nodes for each size too.
 
-    A value is averaged over the draws of examples first. Intervals resample classes, groups of
-    classes or nodes, the same for all columns; the images stay as they are.
+    docs/uses.md has the columns. A value is averaged over the draws of examples first. Intervals
+    resample classes, groups of classes or nodes, the same for all columns; the images stay as they
+    are.
     """
     keys = ["task", "measure", "level", "n"]
     for key, part in table.groupby(keys, sort=False, dropna=False):
@@ -93,13 +57,11 @@ def _means(part: pd.DataFrame, draws: int, seed: int) -> dict[str, Any]:
     unit = part.groupby("draw", dropna=False).cumcount()
     units = part[list(COLUMNS)].groupby(unit).mean()
     units = units[units["codes"].notna()]
-    picks = np.random.default_rng(seed).integers(len(units), size=(draws, len(units)))
     found: dict[str, Any] = {"n_units": len(units)}
     values = {name: units[name] for name in ("codes", *COMPARED)}
     values |= {f"over_{name}": units["codes"] - units[name] for name in COMPARED}
     for name, column in values.items():
-        means = column.to_numpy()[picks].mean(1) if len(units) else np.array([np.nan])
-        low, high = np.percentile(means, INTERVAL)
+        low, high = interval_of_mean(column.to_numpy(), draws, seed)
         found |= {name: column.mean(), f"{name}_low": low, f"{name}_high": high}
     found |= {name: units[name].mean() for name in ("chance", "codes_null_permuted")}
     of_draws = part.groupby("draw")[["codes", RAW]].mean()
