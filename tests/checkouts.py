@@ -18,6 +18,7 @@ from pathlib import Path
 import yaml
 
 import fork_client
+from cladescope.sweep import PACKED
 
 SERVERS: list[tuple[tempfile.TemporaryDirectory, subprocess.Popen]] = []
 """Fork servers and the folders of their sockets."""
@@ -28,7 +29,7 @@ IMPORTED = (
     *("pyarrow.parquet", "seaborn", "PIL.Image"),
 )
 """What Snakemake, the command and the scripts of jobs import."""
-SHARED = re.compile(r"(train_sae|encode|score_dictionary|score_pairs|chart_dictionary)_\w+")
+SHARED = re.compile(rf"({'|'.join(PACKED)})_\w+")
 """Rules of jobs for several dictionaries."""
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 PARTS = ("Snakefile", "workflow", "profiles", "envs", "resources")

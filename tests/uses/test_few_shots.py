@@ -7,8 +7,8 @@ from scipy.sparse import csr_array
 from cladescope import uses
 from cladescope.scores.held_out import Folds
 from cladescope.scores.probes import class_levels
+from cladescope.scores.splitting import places_in_group
 from cladescope.uses.few_shots import _STREAM, Shots, few_shots, transfer
-from cladescope.uses.rows import places_in_group
 from families import TAXONOMY, TREE, images_of, one_hot
 
 LABELS = np.repeat(np.arange(8), 24)

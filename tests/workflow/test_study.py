@@ -179,6 +179,7 @@ def test_status_counts_jobs_that_never_ran_and_shows_those_that_run(checkout, co
     config["results"] = "results/none"
     # Several outputs of a job, and jobs of several dictionaries, are one job each.
     config["experiments"]["trained"]["sweep"]["dictionaries_per_job"] = 2
+    config |= {"ablation": {}, "uses": {"dictionaries": ["*/topk/*"]}, "atlas": {}}
     checkout.write(config)
     planned = checkout.planned()
     # Jobs that have begun, have failed, and are of an earlier run whose files are gone.
@@ -205,6 +206,8 @@ def test_status_counts_jobs_that_never_ran_and_shows_those_that_run(checkout, co
     assert counts["extract_activations"] == [2, 0, 1, 1, 0]
     assert counts["index_images"] == [2, 0, 0, 0, 2]
     assert counts["train_sae"] == [4, 0, 0, 0, 4]
+    # Two dictionaries of either layer, a job for them.
+    assert counts["measure_uses"] == [2, 0, 0, 0, 2]
 
 
 def test_costs_add_up_what_snakemake_measured(finished):

@@ -33,6 +33,16 @@ SUPERVISED = {"class_means": ("index",), "node_means": ("index", "taxonomy")}
 """Baselines that are told the classes of the training images, and the files that tell them."""
 SPARSITY = {"relu": "l1_", "jumprelu": "l0_"}
 """How names write a variant's sparsity, where it is not k."""
+PACKED = (
+    "train_sae",
+    "encode",
+    "score_dictionary",
+    "score_pairs",
+    "ablate",
+    "measure_uses",
+    "chart_dictionary",
+)
+"""Rules whose jobs may be for several dictionaries."""
 AXES = ("width", "sparsity", "seed")
 """Keys of a variant's grid that list what its dictionaries differ in; others are options of all."""
 

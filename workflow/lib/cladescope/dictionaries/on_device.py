@@ -17,6 +17,7 @@ class OnDevice:
         make_deterministic()
         self.in_trees = dictionary.paths.nodes if dictionary.paths else 0
         self.pursuit, self.parents = dictionary.pursuit, dictionary.parents
+        self.children = dictionary.children
         others = dictionary.width - self.in_trees
         self.k = dictionary.k if dictionary.k and dictionary.k < others else None
         self.device = device
@@ -47,7 +48,7 @@ class OnDevice:
         if self.parents:
             pre = torch.addmm(bias, rest, encoder.T)
             z = self._kept(pre[:, : self.parents])
-            numbers = torch.arange(width // self.parents - 1, device=self.device)
+            numbers = torch.arange(self.children, device=self.device)
             return torch.cat([z, children_of(z, pre[:, self.parents :], numbers)], 1)
         if not n:
             return self._kept(torch.addmm(bias, rest, encoder.T))

@@ -24,6 +24,7 @@ from cladescope.images.pairs import read_pairs
 from cladescope.layout import PAIRS, SPLITS
 from cladescope.operations.models import describe_models
 from cladescope.sweep import (
+    PACKED,
     SPARSE,
     TRAINED,
     DictionarySpec,
@@ -41,16 +42,6 @@ from cladescope.sweep import (
 
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 PLANTED_CLASSES = 64
-PACKED = (
-    "train_sae",
-    "encode",
-    "score_dictionary",
-    "score_pairs",
-    "ablate",
-    "measure_uses",
-    "chart_dictionary",
-)
-"""Rules whose jobs may be for several dictionaries."""
 COPIES = 2
 """Copies of an image, by latents that fire on it and numbers of latents: 12 to 16 on the planted
 world where 8 fire and leaves are permuted once."""

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cladescope.jobs import DONE, FAILED
-
-FINISHED = "everything is there and up to date"
+from cladescope.sweep import PACKED
 
 _GENERATED = re.compile(
-    r"(extract_activations|extract_shards|join_shards|train_sae|encode|score_dictionary|score_pairs|chart_dictionary)_.*"
+    rf"({'|'.join(('extract_activations', 'extract_shards', 'join_shards', *PACKED))})_.*"
 )
 """Rules that the workflow generates, for each pass or pack; each kind is shown as one stage."""
 
@@ -30,8 +29,8 @@ class _Stage:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-def describe_status(config: Path, results: Path) -> str:
-    """Return a table of the stages: jobs done, begun, failed and left, and why those are left.
+def watch_status(config: Path, results: Path, seconds: float | None) -> Iterator[str]:
+    """Yield a table of the stages: jobs done, begun, failed and left, and why those are left.
 
     Parameters
     ----------
@@ -39,31 +38,28 @@ def describe_status(config: Path, results: Path) -> str:
         The configuration's file.
     results
         The results folder, where measured times and logs lie.
+    seconds
+        After so many the next table, until nothing is left to do; None: one table.
 
     Raises
     ------
     ValueError
         With Snakemake's message, if it cannot read the configuration.
     """
-    return "\n".join(_table(_summarise(config), results))
-
-
-def watch_status(config: Path, results: Path, seconds: float | None) -> Iterator[str]:
-    """Yield `describe_status` again and again, so many seconds apart, until nothing is left to do.
-
-    None: once, whatever is left.
-    """
     while True:
-        table = describe_status(config, results)
-        yield table
-        if seconds is None or table.endswith(FINISHED):
+        stages = _summarise(config)
+        yield "\n".join(_table(stages, results))
+        if seconds is None or not _left(stages):
             return
         time.sleep(seconds)
 
 
 def unfinished_stages(config: Path) -> list[str]:
-    """Return the stages that have jobs left, missing or stale; raises as `describe_status` does."""
-    stages = _summarise(config)
+    """Return the stages that have jobs left, missing or stale; raises as `watch_status` does."""
+    return _left(_summarise(config))
+
+
+def _left(stages: Mapping[str, _Stage]) -> list[str]:
     return [name for name, stage in stages.items() if not all(stage.jobs.values())]
 
 
@@ -118,8 +114,8 @@ def _table(stages: Mapping[str, _Stage], results: Path) -> Iterator[str]:
             f"{name:<24} {len(stage.jobs):>6} {n_done:>6} {begun:>6} {len(failed):>6} "
             f"{len(left) - begun - len(failed):>6} {time:>6}  {why}"
         ).rstrip()
-    if not any(stage.reasons for stage in stages.values()):
-        yield FINISHED
+    if not _left(stages):
+        yield "everything is there and up to date"
         return
     more = ", and stages that were never measured" if unknown else ""
     yield f"{hours:.1f} job-hours left by the jobs measured so far{more}"

@@ -61,27 +61,46 @@ def split_halves(
     >>> int(choose.sum()), int(score.sum()), bool((choose & score).any())
     (2, 2, False)
     """
+    random = np.random.default_rng((seed, _SPLIT_STREAM))
     if groups is not None and separate:
-        first = _split_groups(labels, groups, seed)
+        first = _split_groups(labels, groups, random)
         return first, ~first
-    draw = np.random.default_rng((seed, _SPLIT_STREAM)).random(len(labels))
-    order = np.lexsort((draw, labels))
-    size = np.bincount(labels)
-    rank = np.empty(len(labels), np.int64)
-    rank[order] = np.arange(len(labels)) - (np.cumsum(size) - size)[labels[order]]
+    size, rank = np.bincount(labels), places_in_group(labels, random)
     kept = np.full(len(size), size.min()) if level else size
     taken, half = rank < kept[labels], rank < kept[labels] // 2
     return (taken & half, taken & ~half) if separate else (taken, taken)
 
 
-def _split_groups(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+def places_in_group(member: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Put the images of each group in a random order.
+
+    Parameters
+    ----------
+    member
+        Int (n_images,), from 0; −1 for none.
+
+    Returns
+    -------
+    The place of each image in its group, from 0; −1 for those of none.
+    """
+    order = np.lexsort((random.random(len(member)), member))
+    of = member[order]
+    place = np.empty(len(member), np.int64)
+    place[order] = np.arange(len(member)) - np.searchsorted(of, of)
+    place[member < 0] = -1
+    return place
+
+
+def _split_groups(
+    labels: np.ndarray, groups: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
     size = np.bincount(groups)
     if np.count_nonzero(size) < 2:
         raise ValueError(
             "all evaluation images are of one group, which cannot be split into halves; remove the "
             "dataset's `group`, or set scores.split_selection: false"
         )
-    draw, coin = np.random.default_rng((seed, _SPLIT_STREAM)).random((2, len(size)))
+    draw, coin = random.random((2, len(size)))
     members = np.split(np.argsort(groups, kind="stable"), np.cumsum(size)[:-1])
     first = np.zeros(len(labels), bool)
     # Images of each class in the half of choices, less those in the other.

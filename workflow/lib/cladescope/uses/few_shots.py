@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.stats import rankdata
 
 from cladescope.scores.held_out import Folds
 from cladescope.scores.probes import class_levels
-from cladescope.uses.rows import DECIMALS, Rows, places_in_group, sums, unit
+from cladescope.scores.splitting import places_in_group
+from cladescope.uses.rows import DECIMALS, Rows, sums, unit
 from cladescope.uses.table import (
     ACCURACY,
     AUROC,
@@ -117,9 +119,7 @@ def auroc(score: Float[np.ndarray, " images"], truth: Bool[np.ndarray, " images"
     n_members = int(truth.sum())
     if not 0 < n_members < len(truth):
         return np.nan
-    _, value, count = np.unique(score, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(count) - (count - 1) / 2)[value]  # the mean rank of equal scores
-    wins = rank[truth].sum() - n_members * (n_members + 1) / 2
+    wins = rankdata(score)[truth].sum() - n_members * (n_members + 1) / 2
     return float(wins / (n_members * (len(truth) - n_members)))
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from cladescope.codes.codes import Codes
 from cladescope.files import write_aside
 from cladescope.scores.nulls import leaf_permutations
-from cladescope.scores.splitting import can_level, split_halves
+from cladescope.scores.splitting import can_level, places_in_group, split_halves
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import Tree
 from cladescope.uses.few_shots import Shots, few_shots, transfer
@@ -23,7 +23,6 @@ from cladescope.uses.rows import (
     code_rows,
     equal_components,
     nonzeros,
-    places_in_group,
     principal_axes,
 )
 from cladescope.uses.sparse_probes import sparse_probes

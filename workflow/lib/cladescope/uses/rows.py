@@ -75,15 +75,3 @@ def sums(
     shape = (n, rows.shape[0])
     added = csr_array((np.ones(len(images)), (member[images], images)), shape) @ rows
     return added if isinstance(added, np.ndarray) else added.toarray()
-
-
-def places_in_group(
-    member: Int[np.ndarray, " images"], random: np.random.Generator
-) -> Int[np.ndarray, " images"]:
-    """Put the images of each group in a random order: the place of each, from 0; −1 stays −1."""
-    order = np.lexsort((random.random(len(member)), member))
-    of = member[order]
-    place = np.empty(len(member), np.int64)
-    place[order] = np.arange(len(member)) - np.searchsorted(of, of)
-    place[member < 0] = -1
-    return place
