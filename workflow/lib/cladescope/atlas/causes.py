@@ -25,7 +25,7 @@ from cladescope.atlas.wire import (
     PAIRED,
 )
 from cladescope.causes.kinds import CHOSEN
-from cladescope.codes.encode import ImageBlocks, encoder_of
+from cladescope.codes.encode import ImageBlocks, codes_of_images
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.scores.contrasts import Contrasts
 from cladescope.summary.tables import read_about
@@ -145,12 +145,10 @@ def activations_on(
         Groups of sorted images and of latents: for each a matrix, so that not all latents are kept
         for all images.
     """
-    encode = encoder_of(dictionary)
     found = [np.zeros((len(images), len(latents)), np.float32) for images, latents in wanted]
     start = 0
-    for x in blocks:
-        n, tokens, d = x.shape
-        z = encode(dictionary.normalise(x.reshape(-1, d))).reshape(n, tokens, -1).max(1)
+    for z in codes_of_images(dictionary, blocks):
+        n = len(z)
         for part, (images, latents) in zip(found, wanted, strict=True):
             first, end = np.searchsorted(images, [start, start + n])
             part[first:end] = z[np.ix_(images[first:end] - start, latents)]

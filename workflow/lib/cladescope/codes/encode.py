@@ -82,13 +82,26 @@ def firing(
     blocks
         As for `encode`.
     """
+    nothing = np.empty((0, len(latents)), bool)
+    return np.concatenate(
+        [nothing, *(z[:, latents] > 0 for z in codes_of_images(dictionary, blocks))]
+    )
+
+
+def codes_of_images(
+    dictionary: Dictionary, blocks: Iterable[Float[np.ndarray, "images tokens d"]]
+) -> Iterator[Float[np.ndarray, "images width"]]:
+    """Yield, for each block, the activations of each image's latents, the largest over its tokens.
+
+    Parameters
+    ----------
+    blocks
+        As for `encode`.
+    """
     encode_rows = encoder_of(dictionary)
-    parts: list[np.ndarray] = [np.empty((0, len(latents)), bool)]
     for x in blocks:
-        _, tokens, d = x.shape
-        z = encode_rows(dictionary.normalise(x.reshape(-1, d)))[:, latents]
-        parts.append((z > 0).reshape(-1, tokens, len(latents)).max(1))
-    return np.concatenate(parts)
+        n, tokens, d = x.shape
+        yield encode_rows(dictionary.normalise(x.reshape(-1, d))).reshape(n, tokens, -1).max(1)
 
 
 def encoder_of(dictionary: Dictionary) -> Callable[[np.ndarray], np.ndarray]:
