@@ -8,8 +8,8 @@ import pytest
 
 from cladescope.dictionaries.train import (
     Target,
-    fit_dictionaries,
     fit_dictionary,
+    fit_together,
     open_source,
     train_dictionaries,
 )
@@ -261,8 +261,7 @@ def test_interrupted_runs_end_with_the_same_bits(tmp_path, monkeypatch, caplog, 
 def test_dictionaries_of_a_job_have_cones_of_their_own(source):
     recipe = dataclasses.replace(RECIPE, images=2560)
     specs = [FitSpec(32, 3, seed, recipe) for seed in (0, 1)]
-    together = {}
-    fit_dictionaries("soft_frozen", source, specs, lambda n, fit: together.update({n: fit}))
-    for number, spec in enumerate(specs):
+    together = fit_together("soft_frozen", source, specs)
+    for spec, fit in zip(specs, together, strict=True):
         alone = fit_dictionary("soft_frozen", source, spec).dictionary
-        assert alone.decoder.tobytes() == together[number].dictionary.decoder.tobytes()
+        assert alone.decoder.tobytes() == fit.dictionary.decoder.tobytes()

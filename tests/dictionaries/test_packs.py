@@ -8,9 +8,10 @@ import pytest
 
 from checkouts import SMALL
 from cladescope.config import complete_config
-from cladescope.dictionaries.train import Target, fit_dictionaries, train_dictionaries
+from cladescope.dictionaries.train import Target, train_dictionaries
 from cladescope.dictionaries.training import loop
 from cladescope.dictionaries.training.spec import FitSpec, Recipe
+from cladescope.dictionaries.variants import variant_module
 from cladescope.sweep import DictionarySpec, expand_packs
 
 RECIPE = Recipe(9000, 128, 1e-3, 0.05, 0.2, 0.01, 0.02, 0.1)
@@ -102,7 +103,9 @@ def test_a_run_that_diverges_lets_the_others_finish(variant):
     ]
     finished = []
     with pytest.raises(FloatingPointError, match="diverged"):
-        fit_dictionaries(variant, Counted(), specs, lambda number, fit: finished.append(number))
+        variant_module(variant).train(
+            Counted(), specs, lambda number, fit: finished.append(number), 1, ()
+        )
     assert finished == [0, 2]
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from cladescope.activations.store import ActivationStore
 from cladescope.codes.encode import ImageBlocks, encode
-from cladescope.dictionaries.train import fit_dictionaries, fit_dictionary, open_source
+from cladescope.dictionaries.train import fit_dictionary, fit_together, open_source
 from cladescope.dictionaries.training import schedule
 from cladescope.dictionaries.training.batches import Batches, Block, InMemory, batches
 from cladescope.dictionaries.training.checkpoint import load_checkpoint, save_checkpoint
@@ -232,9 +232,7 @@ def test_calibration_has_no_shard_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr("cladescope.activations.store.BLOCK_BYTES", 320)
     monkeypatch.setattr("cladescope.activations.store.WINDOW_BYTES", 640)
     specs = [FitSpec(16, 2, seed, recipe) for seed in (0, 1, 2)]
-    fits = []
-    fit_dictionaries("batchtopk", source, specs, lambda number, fit: fits.append(fit))
-    assert len(fits) == 3
+    assert len(fit_together("batchtopk", source, specs)) == 3
     assert checked and len(checked) == len(set(checked))
 
 

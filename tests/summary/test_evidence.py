@@ -6,7 +6,7 @@ import pytest
 
 from cladescope.scores.by_size import BY_SIZE
 from cladescope.summary.cells import between, number
-from cladescope.summary.evidence import SCORES, evidence_page
+from cladescope.summary.evidence import SCORES, Evidence, evidence_page
 from cladescope.summary.trends import ARM, DIRECTED, over_start
 
 
@@ -56,7 +56,7 @@ def cells(page: str, start: str) -> list[list[str]]:
 
 
 def test_page_holds_the_deepest_layer_and_what_it_is_compared_with(tables) -> None:
-    page = evidence_page(**tables)
+    page = evidence_page(Evidence(**tables))
     short = cells(page, "TopK SAE")[0]
     # .1 · 2 + .2 and, of the second seed, .01 more.
     assert short[1:4] == ["2", ".41 (.40 to .41) null .00", ".41 (.40 to .41)"]
@@ -86,8 +86,8 @@ def test_page_says_what_the_model_loses_where_latents_are_ablated(tables) -> Non
         *("projected_null_permuted", "removed", "evenness", "within", "tpp"),
     )
     ablation = ablation.assign(**dict.fromkeys(rest, 0.5))
-    assert "Does the model use it?" not in evidence_page(**tables)
-    page = evidence_page(**tables, ablation=ablation)
+    assert "Does the model use it?" not in evidence_page(Evidence(**tables))
+    page = evidence_page(Evidence(**tables, ablation=ablation))
     # In the headline the smallest number of latents, over all nodes.
     assert cells(page, "TopK SAE")[0][-2:] == [".10 null .04", ".50 null .50"]
     assert cells(page, "start of topk SAE")[0][-2:] == ["", ""]
@@ -109,7 +109,7 @@ def test_three_seeds_have_an_interval_and_three_widths_a_range(tables) -> None:
     gains = tables["gains"].assign(low=0.15)
     tables |= {"metrics": pd.concat([metrics, third], ignore_index=True), "gains": gains}
     tables |= {"sizes": pd.concat([sizes, more.assign(dictionary=more["dictionary"] + "'")])}
-    page = evidence_page(**tables)
+    page = evidence_page(Evidence(**tables))
     # .40, .41 and .42: 4.303 · .01 / √3. By size all have .75.
     assert cells(page, "TopK SAE")[0][1:3] == ["3", ".41 ± .02 null .00"]
     assert cells(page, "topk w8 k2")[0][2] == ".41 ± .02 null .00"
@@ -117,13 +117,15 @@ def test_three_seeds_have_an_interval_and_three_widths_a_range(tables) -> None:
     assert cells(page[page.index("What training adds") :], "topk w8 k2")[0][1] == ".20 ± .05"
     wider = metrics[metrics["seed"] == 1].assign(width=16, seed=2, held_out=0.43)
     wider["dictionary"] += "w"
-    page = evidence_page(**{**tables, "metrics": pd.concat([metrics, wider], ignore_index=True)})
+    page = evidence_page(
+        Evidence(**{**tables, "metrics": pd.concat([metrics, wider], ignore_index=True)})
+    )
     assert cells(page, "TopK SAE")[0][2] == ".41 (.40 to .43) null .00"
 
 
 def test_page_without_a_start_says_nothing_of_gains(tables) -> None:
     metrics = tables["metrics"][tables["metrics"]["variant"] != "start"]
-    page = evidence_page(**{**tables, "metrics": metrics, "gains": over_start(metrics)})
+    page = evidence_page(Evidence(**{**tables, "metrics": metrics, "gains": over_start(metrics)}))
     assert "What training adds" not in page
 
 
@@ -135,7 +137,7 @@ def test_numbers_as_they_are_written() -> None:
 
 
 def test_latents_on_pairs_have_a_section_where_there_are_pairs(tables) -> None:
-    assert "Does a latent follow" not in evidence_page(**tables)
+    assert "Does a latent follow" not in evidence_page(Evidence(**tables))
     identity = [*tables["metrics"].columns[:11]]
     pairs = pd.concat(
         tables["metrics"][identity].assign(
@@ -153,7 +155,7 @@ def test_latents_on_pairs_have_a_section_where_there_are_pairs(tables) -> None:
             ("coalition", "shared", 0.9),
         )
     )
-    page = evidence_page(**tables, pairs=pairs)
+    page = evidence_page(Evidence(**tables, pairs=pairs))
     section = page[page.index("## Does a latent follow the concept? mine, cls") :]
     row = cells(section, "topk w8 k2")[0]
     assert row[1:4] == [".50", ".41 (.40 to .42) null .00", ".11 (.10 to .12) null .00"]

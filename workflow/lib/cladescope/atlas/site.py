@@ -172,7 +172,7 @@ def describe_tree(
     depth = taxonomy.depth[tree.node]
     parents = [sorted(nodes, key=lambda p: (-depth[p], tree.n_leaves[p], p)) for nodes in above]
     members = [np.flatnonzero(column) for column in tree.covers.T]
-    wnids = [taxonomy.nodes[node] for node in tree.node]
+    wnids = tree.wnids.tolist()
     own = [taxonomy.nodes.index(leaf) for leaf in taxonomy.leaves]
     at_class = [position[int(taxonomy.representative[node])] for node in own]
     size = np.bincount(labels, minlength=len(taxonomy.leaves))
@@ -200,12 +200,11 @@ def _probe_matrix(
     table: pd.DataFrame, probes: pd.DataFrame, column: str, taxonomy: Taxonomy
 ) -> np.ndarray:
     """float32 (dictionaries, nodes): a column of the probe at the dictionary's layer, or NaN."""
-    wnids = [taxonomy.nodes[node] for node in Tree.of(taxonomy).node]
     by_layer = probes.pivot_table(
         index=["experiment", "token", "layer"], columns="wnid", values=column
     )
     layers = pd.MultiIndex.from_frame(table[["experiment", "token", "layer"]])
-    return by_layer.reindex(index=layers, columns=wnids).to_numpy(np.float32)
+    return by_layer.reindex(index=layers, columns=Tree.of(taxonomy).wnids).to_numpy(np.float32)
 
 
 def _write_depth(

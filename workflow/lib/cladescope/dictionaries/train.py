@@ -1,6 +1,6 @@
 """From activations to saved dictionaries of any variant."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,16 +82,14 @@ def train_dictionaries(
         saved(target)
         target.checkpoint.path.unlink(missing_ok=True)
 
+    specs = [target.spec for target in targets]
     with own_gpu() if variant in (*TRAINED, "kmeans") else nullcontext():
-        fit_dictionaries(
-            variant,
-            source,
-            [target.spec for target in targets],
-            save,
-            threads,
-            [target.checkpoint for target in targets],
-            told,
-        )
+        if variant in TRAINED:
+            checkpoints = [target.checkpoint for target in targets]
+            variant_module(variant).train(source, specs, save, threads, checkpoints)
+        else:
+            for number, fit in enumerate(_untrained(variant, source, specs, told)):
+                save(number, fit)
 
 
 def fit_dictionary(
@@ -101,42 +99,33 @@ def fit_dictionary(
     threads: int = 1,
     told: Mapping[str, Path] | None = None,
 ) -> Fit:
-    """Return one dictionary of a variant, as `fit_dictionaries` fits it."""
-    fits: list[Fit] = []
-    fit_dictionaries(
-        variant, source, [spec], lambda number, fit: fits.append(fit), threads, told=told
-    )
-    return fits[0]
+    """Return one dictionary of a variant, as `train_dictionaries` makes it."""
+    if variant in TRAINED:
+        return fit_together(variant, source, [spec], threads)[0]
+    return next(_untrained(variant, source, [spec], told))
 
 
-def fit_dictionaries(
-    variant: str,
-    source: Source,
-    specs: Sequence[FitSpec],
-    done: Callable[[int, Fit], None],
-    threads: int = 1,
-    checkpoints: Sequence[Checkpoint] = (),
-    told: Mapping[str, Path] | None = None,
-) -> None:
-    """Fit dictionaries of a variant with one reading of the source; report each by its number.
+def fit_together(
+    variant: str, source: Source, specs: Sequence[FitSpec], threads: int = 1
+) -> list[Fit]:
+    """Return dictionaries of a trained variant, from one reading of the source.
 
     The seed of a spec fixes its initialisation and the order of the rows.
-
-    Parameters
-    ----------
-    checkpoints
-        One for each, or none at all.
-    told
-        The files that a supervised baseline reads, by the names that `SUPERVISED` has for them.
     """
+    fits: dict[int, Fit] = {}
+    variant_module(variant).train(source, specs, fits.__setitem__, threads, ())
+    return [fits[number] for number in range(len(specs))]
+
+
+def _untrained(
+    variant: str, source: Source, specs: Sequence[FitSpec], told: Mapping[str, Path] | None
+) -> Iterator[Fit]:
+    """Yield what is made without training: from a few rows, or the files of `SUPERVISED`."""
     module = variant_module(variant)
-    if variant in TRAINED:
-        module.train(source, specs, done, threads, checkpoints)
-        return
     beginning = Beginning.of(next(source.blocks()))
     learnt = [module.directions(source, **(told or {}))] if variant in SUPERVISED else []
-    for number, spec in enumerate(specs):
-        done(number, Fit(module.fit(beginning, spec, *learnt), {}))
+    for spec in specs:
+        yield Fit(module.fit(beginning, spec, *learnt), {})
 
 
 def open_source(manifest: str | Path, threads: int = 1) -> Source:

@@ -9,6 +9,7 @@ classes sit in the tree at random.
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -98,6 +99,29 @@ class Folds:
         return replace(self, first=1 - self.first, seen=1 - self.seen)
 
 
+class Half(NamedTuple):
+    """The classes of folds on which a latent is chosen or measured, as loops take them."""
+
+    start: np.ndarray
+    node: np.ndarray
+    first: np.ndarray
+    seen: np.ndarray
+    """These four as in `Folds`."""
+    under: np.ndarray
+    every: np.ndarray
+    """float64 (n_nodes, n_folds): images of these classes, under the node and all."""
+
+    @classmethod
+    def of(cls, folds: Folds, class_size: np.ndarray) -> "Half":
+        """Take the seen classes, of which there are so many images each."""
+        return cls(folds.start, folds.node, folds.first, folds.seen, *folds.sizes(class_size))
+
+    @property
+    def known(self) -> np.ndarray:
+        """bool (n_nodes, n_folds): there are images both under the node and outside."""
+        return (self.under > 0) & (self.under < self.every)
+
+
 def held_out(
     halves: Halves,
     folds: Folds,
@@ -142,32 +166,12 @@ def held_out(
     choose, score = halves.choose, halves.score
     if allowed is None:
         allowed = np.ones((len(halves.scored), folds.seen.shape[1]), np.bool_)
-    lists = (folds.start, folds.node)
-    under, every = folds.sizes(choose.class_size)
-    latent, images = _choose(
-        choose.cut_counts(cutoffs, tied=True),
-        lists,
-        folds.first,
-        folds.seen,
-        under,
-        every,
-        allowed,
-    )
-    threshold = _thresholds(choose, latent, images)
-    rest = folds.others()
-    under_rest, every_rest = rest.sizes(score.class_size)
-    found = _score(
-        (score.start, score.image, score.activation, score.labels),
-        lists,
-        rest.first,
-        rest.seen,
-        under_rest,
-        every_rest,
-        latent,
-        threshold,
-    )
-    known = (under > 0) & (under < every) & (under_rest > 0) & (under_rest < every_rest)
-    return np.where(known, found, np.nan)
+    seen = Half.of(folds, choose.class_size)
+    latent, images = _choose(choose.cut_counts(cutoffs, tied=True), seen, allowed)
+    rest = Half.of(folds.others(), score.class_size)
+    firings = (score.start, score.image, score.activation, score.labels)
+    found = _score(firings, rest, latent, _thresholds(choose, latent, images))
+    return np.where(seen.known & rest.known, found, np.nan)
 
 
 def mean_over(values: np.ndarray, axis: int) -> np.ndarray:
@@ -199,18 +203,10 @@ def _thresholds(choose: Firings, latent: np.ndarray, images: np.ndarray) -> np.n
 
 
 @compiled
-def _choose(
-    counts: CutCounts,
-    lists: tuple[np.ndarray, np.ndarray],
-    first: np.ndarray,
-    seen: np.ndarray,
-    under: np.ndarray,
-    every: np.ndarray,
-    allowed: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+def _choose(counts: CutCounts, half: Half, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the best latent of each node and fold, or -1, and how many of its images are taken."""
     end, start, label, images = counts
-    up_start, up_node = lists
+    up_start, up_node, first, seen, under, every = half
     (n_nodes, n_folds), n_parts = under.shape, end.shape[1]
     latent, taken = (
         np.full((n_nodes, n_folds), -1, np.int32),
@@ -258,17 +254,13 @@ def _choose(
 @compiled
 def _score(
     firings: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    lists: tuple[np.ndarray, np.ndarray],
-    first: np.ndarray,
-    seen: np.ndarray,
-    under: np.ndarray,
-    every: np.ndarray,
+    half: Half,
     latent: np.ndarray,
     threshold: np.ndarray,
 ) -> np.ndarray:
     """Return the MCC of each node's and fold's latent."""
     start, image, activation, labels = firings
-    up_start, up_node = lists
+    up_start, up_node, first, seen, under, every = half
     n_nodes, n_folds = under.shape
     # For each node and class: the pair's position, or -1 outside of the node.
     pair = np.full((n_nodes, len(first)), -1, np.int64)

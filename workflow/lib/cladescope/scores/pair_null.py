@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,17 @@ TABLE_BYTES = 2**25
 """Of the heights of all pairs in a block of draws, as long as that is one draw or more."""
 BLOCK = 256
 """Draws in a block, at most: their sums stay in the processor's first cache."""
+
+
+class Tally(NamedTuple):
+    """What is known of each latent while draws go on, each array (n_latents,)."""
+
+    observed: np.ndarray
+    """float64: sum over the pairs of its top set."""
+    low: np.ndarray
+    """int64: draws at or below it."""
+    p_value: np.ndarray
+    """float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +104,9 @@ class PairNull:
         going = np.flatnonzero(tested & (low < ENOUGH))
         while len(going) and not (benjamini_hochberg(p_value)[going] < fdr).all():
             further = np.array([*islice(permutations, FURTHER)], np.int32)
-            draw = partial(_draw_further, top, heights, observed, further, draws, low, p_value)
+            draw = partial(
+                _draw_further, top, heights, Tally(observed, low, p_value), draws, further
+            )
             for _ in in_order(draw, np.array_split(going, threads), threads):
                 pass
             draws += FURTHER
@@ -216,15 +230,14 @@ def _add_up(top: ClassCounts, slot: np.ndarray, table: np.ndarray) -> np.ndarray
 def _draw_further(
     top: ClassCounts,
     heights: np.ndarray,
-    observed: np.ndarray,
-    permutations: np.ndarray,
+    tally: Tally,
     draws: int,
-    low: np.ndarray,
-    p_value: np.ndarray,
+    permutations: np.ndarray,
     latents: np.ndarray,
 ) -> None:
-    """Go on with the draws of some latents: changes `low` and `p_value` in place."""
+    """Go on after so many draws with some latents: changes `low` and `p_value` in place."""
     start, label, count = top
+    observed, low, p_value = tally
     for j in latents:
         for draw in range(len(permutations)):
             place, total = permutations[draw], 0.0

@@ -146,12 +146,12 @@ def score_dictionary(
     at_random = soft_absorption_at_random(halves.score, observed.edges, tree, spec.seed)
     return DictionaryScores(
         latents=latent_table(codes, labels, halves, _columns(observed, scorer, null), taxonomy),
-        nodes=node_table(observed, permuted, together, halves.scored, size, tree, taxonomy),
+        nodes=node_table(observed, permuted, together, halves.scored, size, tree),
         sizes=size_table(scores_by_size(observed, permuted, beyond, tree)),
         relations=relation_table(
-            scorer.relations, halves.scored, observed.found.alignment.best.node, tree, taxonomy
+            scorer.relations, halves.scored, observed.found.alignment.best.node, tree
         ),
-        edges=edge_table(observed.edges, at_random, halves.scored, tree, taxonomy),
+        edges=edge_table(observed.edges, at_random, halves.scored, tree),
         sensitivity=sensitivity_table(
             sensitivity(halve_at, tree, spec.sensitivity, rearranged, threads)
         ),

@@ -190,7 +190,6 @@ def node_table(
     scored: np.ndarray,
     class_size: np.ndarray,
     tree: Tree,
-    taxonomy: Taxonomy,
 ) -> pa.Table:
     """Write one row per internal node, in node order.
 
@@ -204,10 +203,8 @@ def node_table(
         Int (n_scored,): the scored latents.
     class_size
         Int (n_classes,): images of each class in the split.
-    tree, taxonomy
-        Describe the nodes.
     """
-    inner = tree.internal
+    inner, taxonomy = tree.internal, tree.taxonomy
     node = tree.node[inner]
     alignment, values = observed.found.alignment, node_values(observed, tree)
     null = {name: np.full(len(inner), np.nan) for name in NODE_SCHEMA.names[-5:]}
@@ -227,7 +224,7 @@ def node_table(
     latent = alignment.node_latent[inner]
     return _table(
         {
-            "wnid": np.array(taxonomy.nodes, object)[node],
+            "wnid": tree.wnids[inner],
             "name": np.array(taxonomy.names, object)[node],
             "depth": taxonomy.depth[node],
             "height": taxonomy.height[node],
@@ -252,7 +249,7 @@ def node_table(
 
 
 def relation_table(
-    relations: Relations, scored: np.ndarray, best: np.ndarray, tree: Tree, taxonomy: Taxonomy
+    relations: Relations, scored: np.ndarray, best: np.ndarray, tree: Tree
 ) -> pa.Table:
     """Write the pairs of latents of which one fires within the other; `best` are their nodes."""
     child, parent = best[relations.child], best[relations.parent]
@@ -262,23 +259,20 @@ def relation_table(
             "child": scored[relations.child],
             "parent": scored[relations.parent],
             "containment": relations.containment,
-            "child_wnid": _masked(_wnids(tree, taxonomy)[child], child >= 0),
-            "parent_wnid": _masked(_wnids(tree, taxonomy)[parent], parent >= 0),
+            "child_wnid": _masked(tree.wnids[child], child >= 0),
+            "parent_wnid": _masked(tree.wnids[parent], parent >= 0),
             "consistent": tree.below[child, parent] & known,
         },
         RELATION_SCHEMA,
     )
 
 
-def edge_table(
-    edges: Edges, at_random: np.ndarray, scored: np.ndarray, tree: Tree, taxonomy: Taxonomy
-) -> pa.Table:
+def edge_table(edges: Edges, at_random: np.ndarray, scored: np.ndarray, tree: Tree) -> pa.Table:
     """Write the parent–child pairs of recovered nodes."""
-    wnids = _wnids(tree, taxonomy)
     return _table(
         {
-            "parent_wnid": wnids[edges.parent],
-            "child_wnid": wnids[edges.child],
+            "parent_wnid": tree.wnids[edges.parent],
+            "child_wnid": tree.wnids[edges.child],
             "parent_latent": scored[edges.parent_latent],
             "child_latent": scored[edges.child_latent],
             "absorption": edges.absorption,
@@ -317,10 +311,6 @@ def _node_columns(taxonomy: Taxonomy, class_size: np.ndarray) -> dict[str, np.nd
         "ic": taxonomy.ic,
         "ic_images": ic_images,
     }
-
-
-def _wnids(tree: Tree, taxonomy: Taxonomy) -> np.ndarray:
-    return np.array(taxonomy.nodes, object)[tree.node]
 
 
 def _table(columns: Mapping[str, np.ndarray], schema: pa.Schema) -> pa.Table:

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -47,28 +48,27 @@ PAIR_CELLS = {
 NAMES = {"topk": "TopK SAE", "tree": "tree SAE", **BASELINES}
 
 
-def evidence_page(
-    metrics: pd.DataFrame,
-    sizes: pd.DataFrame,
-    probes: pd.DataFrame,
-    gains: pd.DataFrame,
-    pairs: pd.DataFrame | None = None,
-    ablation: pd.DataFrame | None = None,
-    uses: pd.DataFrame | None = None,
-) -> str:
-    """Return the page: the backbone's own hierarchy, the dictionaries', what the model uses.
+@dataclass(frozen=True)
+class Evidence:
+    """The tables of a study that the page is made of."""
 
-    Parameters
-    ----------
-    metrics, sizes, probes, gains
-        The tables `metrics.csv`, `sizes.csv.gz`, `probe_nodes.csv` and `gains.csv`.
-    pairs, ablation, uses
-        The tables `pairs.csv`, `ablation.csv` and `uses.csv`, where there are pairs, something is
-        ablated and uses are measured.
-    """
-    short = headline(metrics, probes, ablation)
-    metrics = metrics.assign(kind=_kinds(across_layers(metrics)))
-    gains = gains.assign(kind=_kinds(gains))
+    metrics: pd.DataFrame
+    sizes: pd.DataFrame
+    probes: pd.DataFrame
+    """`probe_nodes.csv`."""
+    gains: pd.DataFrame
+    pairs: pd.DataFrame | None = None
+    """Where there are pairs; the next two where something is ablated and uses are measured."""
+    ablation: pd.DataFrame | None = None
+    uses: pd.DataFrame | None = None
+
+
+def evidence_page(tables: Evidence) -> str:
+    """Return the page: the backbone's own hierarchy, the dictionaries', what the model uses."""
+    probes, ablation = tables.probes, tables.ablation
+    short = headline(tables.metrics, probes, ablation)
+    metrics = tables.metrics.assign(kind=_kinds(across_layers(tables.metrics)))
+    gains = tables.gains.assign(kind=_kinds(tables.gains))
     parts = [
         "# What this study shows\n\nA number is a mean over dictionaries that differ in the seed "
         "(below, “In short”: also in width and sparsity). After “±” half of the 95% interval over "
@@ -88,19 +88,19 @@ def evidence_page(
             f"Layer {layer}.",
             _by_kind(deepest, SCORES, labels(*SCORES)),
             f"By the classes under a node, layer {layer}:",
-            _by_size(deepest, sizes),
+            _by_size(deepest, tables.sizes),
         ]
         if rows["layer"].nunique() > 1:
             parts += [f"By layer, {labels('held_out')['held_out']}:", _by_layer(rows, "held_out")]
         added = gains[gains["experiment"].eq(experiment) & gains["token"].eq(token)]
         if len(added):
             parts += [f"What training adds to its own start, layer {layer}:", _gains(added, layer)]
-    if pairs is not None:
-        parts += _pairs(pairs)
+    if tables.pairs is not None:
+        parts += _pairs(tables.pairs)
     if ablation is not None:
         parts += _ablation(ablation.assign(kind=_kinds(ablation)))
-    if uses is not None:
-        parts += uses_section(uses.assign(kind=_kinds(uses)))
+    if tables.uses is not None:
+        parts += uses_section(tables.uses.assign(kind=_kinds(tables.uses)))
     return "\n\n".join(parts) + "\n"
 
 

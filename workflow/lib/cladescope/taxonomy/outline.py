@@ -12,7 +12,7 @@ def classes_under(taxonomy: Taxonomy) -> dict[str, list[str]]:
     """Return the classes at or under each internal node, by its id."""
     tree = Tree.of(taxonomy)
     return {
-        taxonomy.nodes[tree.node[position]]: [
+        tree.wnids[position]: [
             taxonomy.leaves[label] for label in np.flatnonzero(tree.covers[:, position])
         ]
         for position in tree.internal
@@ -62,7 +62,7 @@ def outline(taxonomy: Taxonomy) -> Iterator[str]:
         count = tree.n_leaves[position]
         about = f"{count} classes" if count > 1 else "class"
         again = position in listed and bool(children.get(position))
-        line = f"{'  ' * level}{taxonomy.names[node]}  {taxonomy.nodes[node]}  {about}"
+        line = f"{'  ' * level}{taxonomy.names[node]}  {tree.wnids[position]}  {about}"
         yield line + ("  (above)" if again else "")
         if not again:
             below = sorted(children.get(position, []), key=lambda p: taxonomy.names[tree.node[p]])

@@ -19,6 +19,7 @@ class Tree:
     unless other classes lie under it.
     """
 
+    taxonomy: Taxonomy
     node: np.ndarray
     """int32 (n_nodes,): index of each node in the taxonomy."""
     covers: np.ndarray
@@ -50,6 +51,7 @@ class Tree:
         for position in np.flatnonzero(kind == LEAF):
             leaf[covers[:, position].argmax()] = position
         return cls(
+            taxonomy=taxonomy,
             node=node,
             covers=covers,
             kind=kind,
@@ -59,6 +61,11 @@ class Tree:
             below=_hypernymy(taxonomy, n_leaves),
             ic=taxonomy.ic[node],
         )
+
+    @cached_property
+    def wnids(self) -> np.ndarray:
+        """str objects (n_nodes,): the nodes' ids."""
+        return np.array(self.taxonomy.nodes, object)[self.node]
 
     @cached_property
     def n_leaves(self) -> np.ndarray:

@@ -44,7 +44,7 @@ def plot_recovered_nodes(
         return remark("no trained dictionary on a trained backbone")
     if table.empty:
         return remark("no internal node below the root")
-    order = _in_tree_order(Tree.of(taxonomy), taxonomy)
+    order = _in_tree_order(Tree.of(taxonomy))
     order = order[order["wnid"].isin(table["wnid"])]
     largest = order.nlargest(SHOWN_NODES, "n_leaves", keep="all").index[:SHOWN_NODES]
     order = order.loc[order.index.isin(largest)]
@@ -103,7 +103,7 @@ def _shares(table: pd.DataFrame, column: str, order: pd.DataFrame) -> pd.DataFra
     return means.reindex(order["wnid"])
 
 
-def _in_tree_order(tree: Tree, taxonomy: Taxonomy) -> pd.DataFrame:
+def _in_tree_order(tree: Tree) -> pd.DataFrame:
     """Return wnid, name, level and n_leaves of the internal nodes, children below their parents."""
     parents, children = tree.edges
     below: dict[int, list[int]] = {}
@@ -116,9 +116,8 @@ def _in_tree_order(tree: Tree, taxonomy: Taxonomy) -> pd.DataFrame:
         for node in sorted(nodes, key=lambda node: (-tree.n_leaves[node], node)):
             if node not in seen:
                 seen.add(node)
-                real = tree.node[node]
-                name = short_name(taxonomy.names[real])
-                rows.append((taxonomy.nodes[real], name, level, tree.n_leaves[node]))
+                name = short_name(tree.taxonomy.names[tree.node[node]])
+                rows.append((tree.wnids[node], name, level, tree.n_leaves[node]))
                 visit(below.get(node, []), level + 1)
 
     visit(np.setdiff1d(tree.internal, children).tolist(), 0)
