@@ -11,8 +11,11 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from atlas_study import HARM, LAYERS, make_atlas
+from atlas_study import HARM, LAYERS, make_atlas, make_codes, make_index, make_taxonomy
 from cladescope.atlas.chunks import read_chunk
+from cladescope.operations.atlas_given import index_given, write_atlas
+from cladescope.operations.score_given import Given
+from cladescope.scores.spec import ScoreSpec
 
 TIMEOUT = 10_000  # milliseconds
 SHOWN = f"trained/cls/L{LAYERS[-1]}/topk/w20_k4_s0"
@@ -130,25 +133,53 @@ def page(browser, atlas) -> Iterator[Page]:
         yield page
 
 
+@pytest.fixture(scope="module")
+def given(tmp_path_factory) -> Path:
+    """The atlas of codes of which nothing but images and classes is known."""
+    folder = tmp_path_factory.mktemp("given")
+    taxonomy, index = make_taxonomy(), make_index(folder / "images")
+    codes = make_codes(taxonomy, index.labels, 0.1, seed=0)
+    given = Given(codes, index.labels, taxonomy, [*index.paths])
+    spec = ScoreSpec(top_n=8, null_draws=4, p_draws=40, shuffle_draws=0, bootstrap_draws=0)
+    found = index_given(given, folder / "images")
+    assert (found.sha256 == index.sha256).all()
+    site = write_atlas(given, given.score(spec), spec, found, folder / "images", folder)
+    return site.parent
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [375, 1280])
 def test_every_view_is_readable(browser, atlas, scheme, width):
     size = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
     with opened(browser, atlas, **size) as page:
         for view, address in VIEWS.items():
-            with redrawn(page):
-                page.evaluate("address => { location.hash = address + '&m=relevancy' }", address)
-            assert heading(page) != "This page cannot be shown", page.inner_text("main")
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, view
-            # On a phone, which shows no scroll bar, no table is cut off at its right.
-            assert width > 375 or page.locator(".wide").evaluate_all(
-                "all => all.every((table) => table.scrollWidth <= table.clientWidth)"
-            ), view
-            seen, poor = page.evaluate(CONTRAST)
-            assert seen > 20 and not poor, view
-            assert page.locator("img:visible").evaluate_all(
-                "all => all.every((image) => !image.complete || image.naturalWidth > 0)"
-            )
+            look_at(page, view, address)
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_every_view_of_given_codes_is_readable(browser, given, width):
+    with opened(browser, given, viewport={"width": width, "height": 800}) as page:
+        for view, address in VIEWS.items():
+            look_at(page, view, re.sub(r"[de]=[^&]*", "", address).replace("?&", "?"))
+            assert not re.search(r"(layer|of) null\b|undefined|NaN", page.inner_text("body")), view
+
+
+def look_at(page: Page, view: str, address: str) -> None:
+    """Go to a view; it has to be there, to fit and to be readable, with all its pictures."""
+    width = page.viewport_size["width"]
+    with redrawn(page):
+        page.evaluate("address => { location.hash = address + '&m=relevancy' }", address)
+    assert heading(page) != "This page cannot be shown", page.inner_text("main")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, view
+    # On a phone, which shows no scroll bar, no table is cut off at its right.
+    assert width > 375 or page.locator(".wide").evaluate_all(
+        "all => all.every((table) => table.scrollWidth <= table.clientWidth)"
+    ), view
+    seen, poor = page.evaluate(CONTRAST)
+    assert seen > 20 and not poor, view
+    assert page.locator("img:visible").evaluate_all(
+        "all => all.every((image) => !image.complete || image.naturalWidth > 0)"
+    )
 
 
 def test_a_newcomer_finds_butterfly(page):

@@ -1,11 +1,16 @@
 """`cladescope score`: codes from elsewhere, without a study."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from cladescope.atlas.chunks import read_chunk
 from cladescope.images.classes import read_wnid_map
-from cladescope.operations.score_given import score_given
+from cladescope.operations.atlas_given import index_given
+from cladescope.operations.score_given import read_given
+from cladescope.scores.score import DictionaryScores
 from cladescope.scores.spec import ScoreSpec
 
 CLASSES = ("n02085620", "n02088364", "n02110958", "n02123045", "n02123394", "n02124075")
@@ -28,7 +33,7 @@ def score(files, root):
 
     def run(taxonomy, labels="labels.txt"):
         wordnet = root / "resources" / "nltk_data"
-        return score_given(files / "z.npy", files / labels, str(taxonomy), spec, wordnet)
+        return read_given(files / "z.npy", files / labels, str(taxonomy), wordnet).score(spec)
 
     return run
 
@@ -49,6 +54,16 @@ def test_every_form_of_labels_and_taxonomy_gives_the_same_scores(files, score, t
     pd.DataFrame(edges, columns=["child", "parent"]).to_csv(files / "tree.csv", index=False)
     own = score(files / "tree.csv").nodes.to_pandas().set_index("wnid")["best_mcc"]
     assert own["dog"] == own["cat"] == 1
+
+
+def test_images_that_the_labels_do_not_find_are_refused(files, root):
+    wordnet = root / "resources" / "nltk_data"
+    given = read_given(files / "z.npy", files / "labels.txt", "wordnet", wordnet)
+    with pytest.raises(ValueError, match="a column `path`, or leave --images out"):
+        index_given(given, files)
+    paths = ["../labels.txt", "none.png", *["z.npy"] * (len(given.labels) - 2)]
+    with pytest.raises(ValueError, match=r"has 2 fault.*\n  \.\./labels.txt: no.*\n  none.png: no"):
+        index_given(dataclasses.replace(given, paths=paths), files / ".")
 
 
 def test_labels_that_do_not_fit_are_refused(files, score):
@@ -74,15 +89,23 @@ def test_codes_of_a_study_get_the_studys_numbers(finished, tmp_path):
         "taxonomy": data / "taxonomy.parquet",
         "config": finished.config,
         "out": tmp_path / "scores",
+        "images": data / "rendered" / "eval",
     }
     told = finished.command(
         "score", *(str(x) for name, value in options.items() for x in (f"--{name}", value))
     )
     assert told.returncode == 0, told.stderr
     assert "MCC on held-out classes" in told.stdout
-    for path in (tmp_path / "scores").glob("*.parquet"):
-        assert path.read_bytes() == (dictionary / path.name).read_bytes(), path.name
-    assert len([*(tmp_path / "scores").glob("*.parquet")]) == 6
+    for name in DictionaryScores._fields[:-1]:
+        written = tmp_path / "scores" / f"{name}.parquet"
+        assert written.read_bytes() == (dictionary / written.name).read_bytes(), name
+    pages = tmp_path / "scores" / "atlas" / "dictionaries" / "given" / "codes"
+    mine = read_chunk(pages / "latents_0.js")
+    codes = pd.read_parquet(options["codes"])
+    strongest = codes.groupby("latent")["activation"].max()
+    assert (mine["strongest"][strongest.index] == strongest).all()
+    assert len(mine["neighbours"]) == 0
+    assert (tmp_path / "scores" / "atlas" / "index.html").is_file()
     unknown = finished.command(
         *("score", "--codes", "none.npy", "--labels", "none.txt", "--taxonomy", "wordnet"),
         *("--out", "scores"),

@@ -9,7 +9,8 @@ const depthView = (() => {
     const layers = new Map();
     for (const row of rows) {
       const { dictionary: other } = row;
-      if (other.token !== d.token || !fits(other)) continue;
+      // Codes that were made elsewhere are of no layer that is known.
+      if (other.layer === null || other.token !== d.token || !fits(other)) continue;
       const gap = ["width", "sparsity", "seed"].filter((key) => other[key] !== d[key]).length;
       const best = layers.get(other.layer);
       if (!best || gap < best.gap) layers.set(other.layer, { gap, row });

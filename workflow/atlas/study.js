@@ -235,9 +235,9 @@ const study = (() => {
     const seed = dictionary.seed === null ? "" : `, seed ${dictionary.seed}`;
     return `${dictionary.variant}, width ${dictionary.width}${size}${seed}`;
   };
-  /** Where a dictionary's activations come from. */
-  const origin = (dictionary) =>
-    `${dictionary.experiment}, ${dictionary.token}, layer ${dictionary.layer}`;
+  /** Where a dictionary's activations come from; of codes made elsewhere only a name is known. */
+  const origin = ({ experiment, token, layer }) =>
+    layer === null ? experiment : `${experiment}, ${token}, layer ${layer}`;
 
   /** The dictionary that has the wanted value of one attribute and shares most others. */
   function nearest(dictionary, name, value) {

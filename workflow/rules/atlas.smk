@@ -1,6 +1,5 @@
 ATLAS = [f"<results>/{layout.ATLAS}/index.html"] if "atlas" in config else []
 PAGES = CHECKOUT / "workflow" / "atlas"
-ATLAS_SETTINGS = ("top_n", "tau", "rho", "mcc_threshold", "null_draws", "p_draws", "fdr")
 # Evaluation images, and those of pairs; a dataset's name has no dot.
 IMAGES_SHOWN = [*used_datasets(), *(f"{dataset}.{PAIRS}" for dataset in PAIRED_DATASETS)]
 PAGE_OPTIONS = ("images", "classes", "neighbours", "latents")
@@ -95,7 +94,7 @@ if ATLAS:
             spec={
                 "datasets": used_datasets(),
                 "settings": {
-                    **{key: config["scores"][key] for key in ATLAS_SETTINGS},
+                    **{key: config["scores"][key] for key in SETTINGS},
                     "shown": SHOWN.folder,
                 },
             },

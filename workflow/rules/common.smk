@@ -18,6 +18,7 @@ from cladescope.config import ConfigError, check_keys, complete_config
 from cladescope.dictionaries.exchange import FILES
 from cladescope.kept import FOLDER as KEPT
 from cladescope.layout import PAIRS, SPLITS
+from cladescope.names import SETTINGS
 from cladescope.operations.models import check_models, check_pairs
 from cladescope.operations.snakemake_internals import (
     has_module_prefix,

@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     score.add_argument("--out", type=Path, required=True, help="folder for the tables")
     score.add_argument("--config", type=Path, help="whose `scores` are used; else their defaults")
+    score.add_argument("--images", type=Path, help="folder of the images: write the atlas, too")
     enter = command("import", _import, "make a dictionary of another library's files")
     enter.add_argument("format", choices=[*FILES])
     enter.add_argument("folder", type=Path)
@@ -237,7 +238,8 @@ def _score(arguments: argparse.Namespace) -> None:
     import logging
 
     from cladescope.checkout import find_checkout
-    from cladescope.operations.score_given import leading_scores, save_scores, score_given
+    from cladescope.operations.atlas_given import index_given, write_atlas
+    from cladescope.operations.score_given import leading_scores, read_given, save_scores
     from cladescope.scores.spec import ScoreSpec
 
     logging.basicConfig(format="%(levelname)s: %(message)s")
@@ -245,10 +247,14 @@ def _score(arguments: argparse.Namespace) -> None:
     if arguments.config:
         spec = ScoreSpec.from_config(_load(arguments.config)["scores"])
     codes, label_file, taxonomy = arguments.codes, arguments.labels, arguments.taxonomy
-    nltk_data = find_checkout() / "resources" / "nltk_data"
-    scores = score_given(codes, label_file, taxonomy, spec, nltk_data)
+    given = read_given(codes, label_file, taxonomy, find_checkout() / "resources" / "nltk_data")
+    index = index_given(given, arguments.images) if arguments.images else None
+    scores = given.score(spec)
     made_from = {"codes": str(codes), "labels": str(label_file), "taxonomy": taxonomy}
     save_scores(scores, arguments.out, made_from)
+    if index:
+        site = write_atlas(given, scores, spec, index, arguments.images, arguments.out)
+        print(f"{site}: the atlas, for a browser")
     for line in leading_scores(scores):
         print(line)
     print(f"{arguments.out}: all scores and tables; docs/scores.md says what each is")

@@ -17,6 +17,8 @@ SUFFIXES = {
 """Columns of a score's null, each behind `{score}_null_{null}`."""
 INTERVAL = ("_low", "_high")
 MORE, LESS = 1, -1
+SETTINGS = ("top_n", "tau", "rho", "mcc_threshold", "null_draws", "p_draws", "fdr")
+"""Options of the scores that the atlas names."""
 
 _ALL = (PERMUTED, SHUFFLED, RANDOM)
 # Permuting leaves cannot change how one class is found.

@@ -53,17 +53,17 @@ NOTHING_KNOWN = Causes()
 class PageSpec:
     """How much a dictionary's pages show; this bounds the atlas's size on disk."""
 
-    images: int
+    images: int = 8
     """Images of each band of a latent's activation, misses and false alarms."""
-    classes: int
+    classes: int = 32
     """Classes of a latent's profile."""
-    neighbours: int
+    neighbours: int = 8
     """Decoder neighbours, parents and children of a latent, each."""
-    latents: int
+    latents: int = 12
     """Latents listed for a node."""
-    mcc_threshold: float
+    mcc_threshold: float = 0.5
     """MCC from which on a class counts as found."""
-    seed: int
+    seed: int = 0
     """Of the scores: it decides in which order images of equal activation are shown."""
 
 
@@ -75,7 +75,8 @@ class DictionaryPages:
     labels: np.ndarray
     """Int (n_images,): class of each image."""
     taxonomy: Taxonomy
-    dictionary: Dictionary
+    dictionary: Dictionary | None
+    """None if only its codes are known: its latents have no neighbours then."""
     tables: Mapping[str, pa.Table]
     """`latents`, `nodes` and `relations` of `score_dictionary`."""
     spec: PageSpec
@@ -101,6 +102,7 @@ class DictionaryPages:
         width = self.codes.width
         rows, lists = self._latent_rows(), self._latent_lists()
         if causes.pairs:
+            assert self.dictionary
             wnids = self.tables["latents"]["best_internal_wnid"].to_pylist()
             rows |= pair_examples(causes.pairs, self.dictionary, wnids)
         with write_aside(folder) as aside:
@@ -186,7 +188,9 @@ class DictionaryPages:
     def _latent_lists(self) -> dict[str, Lists]:
         """What has a list for each latent."""
         width, n = self.codes.width, self.spec.neighbours
-        near, cosine = neighbours(self.dictionary.decoder, n)
+        near, cosine = np.empty((width, 0), int), np.empty((width, 0))
+        if self.dictionary:
+            near, cosine = neighbours(self.dictionary.decoder, n)
         relations = self.tables["relations"]
         child, parent = (relations[name].to_numpy() for name in ("child", "parent"))
         # Written before they are sorted: equal per cents are in the order of the latents.

@@ -62,8 +62,8 @@ class Study:
 
     metrics: str | Path
     """`tables/metrics.csv`."""
-    probes: str | Path
-    """`tables/probe_nodes.csv`."""
+    probes: str | Path | None
+    """`tables/probe_nodes.csv`; None where nothing is probed."""
     recurrence: Sequence[str]
     """Files of `match_seeds`."""
     datasets: Mapping[str, Mapping[str, str | None]]
@@ -81,7 +81,7 @@ def build_atlas(
     Parameters
     ----------
     settings
-        Options of the scores that the pages name.
+        `names.SETTINGS` by name, and the name of the dictionary that is `shown` first.
     pages
         Folder of the site's own HTML, CSS and JavaScript.
     outputs
@@ -93,7 +93,7 @@ def build_atlas(
         aside.mkdir()
         write_chunk(aside / "catalogue.js", settings=dict(settings), **_catalogue(table))
         _write_recurrence(table, study.recurrence, aside / "recurrence")
-        probed = read_csv(study.probes)
+        probed = read_csv(study.probes) if study.probes else None
         for name, files in study.datasets.items():
             taxonomy = Taxonomy.load(str(files["taxonomy"]))
             labels = ImageIndex.load(str(files["index"])).labels
@@ -197,14 +197,17 @@ def describe_tree(
 
 
 def _probe_matrix(
-    table: pd.DataFrame, probes: pd.DataFrame, column: str, taxonomy: Taxonomy
+    table: pd.DataFrame, probes: pd.DataFrame | None, column: str, taxonomy: Taxonomy
 ) -> np.ndarray:
     """float32 (dictionaries, nodes): a column of the probe at the dictionary's layer, or NaN."""
+    wnids = Tree.of(taxonomy).wnids
+    if probes is None:
+        return np.full((len(table), len(wnids)), np.nan, np.float32)
     by_layer = probes.pivot_table(
         index=["experiment", "token", "layer"], columns="wnid", values=column
     )
     layers = pd.MultiIndex.from_frame(table[["experiment", "token", "layer"]])
-    return by_layer.reindex(index=layers, columns=Tree.of(taxonomy).wnids).to_numpy(np.float32)
+    return by_layer.reindex(index=layers, columns=wnids).to_numpy(np.float32)
 
 
 def _write_depth(

@@ -1,11 +1,13 @@
 """Scores of codes that were made elsewhere, without a study around them."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cladescope.codes.codes import Codes
 from cladescope.codes.given import read_codes
 from cladescope.files import write_json
 from cladescope.images.classes import IMAGENET_1K, read_wnid_map
@@ -33,10 +35,26 @@ LEADING = (
 """What is printed: the held-out classes first."""
 
 
-def score_given(
-    codes: str | Path, label_file: str | Path, taxonomy: str, spec: ScoreSpec, nltk_data: str | Path
-) -> DictionaryScores:
-    """Score the codes of a file.
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Codes, and what they are scored against."""
+
+    codes: Codes
+    labels: np.ndarray
+    """Int (n_images,): class of each image, in the order of the taxonomy's leaves."""
+    taxonomy: Taxonomy
+    paths: list[str] | None
+    """Of the images, where the labels name them."""
+
+    def score(self, spec: ScoreSpec) -> DictionaryScores:
+        """Score them as the workflow scores its own."""
+        return score_dictionary(self.codes, self.labels, self.taxonomy, spec)
+
+
+def read_given(
+    codes: str | Path, label_file: str | Path, taxonomy: str, nltk_data: str | Path
+) -> Given:
+    """Read the codes of a file, their labels and the taxonomy.
 
     Parameters
     ----------
@@ -63,7 +81,7 @@ def score_given(
     if len(classes) < 2:
         raise ValueError(f"{label_file}: all images are of one class; a hierarchy needs several")
     tree = _taxonomy([*map(str, classes)], taxonomy, nltk_data)
-    return score_dictionary(read_codes(codes, len(names), paths or ()), of_image, tree, spec)
+    return Given(read_codes(codes, len(names), paths or ()), of_image, tree, paths)
 
 
 def save_scores(scores: DictionaryScores, folder: Path, made_from: dict[str, Any]) -> None:
