@@ -24,7 +24,7 @@ PACKAGES := 5.6 GB, silent for two minutes on a fast connection, longer on a slo
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real run bench-gpu plan layers tree verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-peers peers lint format lock wheels planted-backbone clean
+.PHONY: help demo demo-real run bench-gpu plan layers tree verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-peers formats peers lint format lock wheels planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -96,6 +96,9 @@ fuzz: $(VENV)/synced-dev ## try random configurations, faults and kills for an h
 
 test-peers: $(VENV)/synced-dev $(PEERS)/synced ## test the exchange with other libraries by the libraries themselves
 	PEERS_PYTHON=$(PEERS)/bin/python $(BIN)/pytest tests/dictionaries/test_saelens.py tests/dictionaries/test_imports.py tests/dictionaries/test_chosen.py
+
+formats: $(PEERS)/synced ## measure the codes of other libraries' dictionaries for docs/elsewhere.md
+	$(PEERS)/bin/python benchmarks/formats.py docs/elsewhere.md
 
 peers: $(PEERS)/synced ## make .venv-peers, for benchmarks/sae.py: other libraries for autoencoders
 

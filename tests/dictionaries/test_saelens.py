@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from cladescope.dictionaries.dictionary import Dictionary
+from cladescope.dictionaries.exchange import Source
 from cladescope.dictionaries.exchange.importing import import_dictionary
 from cladescope.dictionaries.exchange.saelens import export_saelens
 from cladescope.files import read_json, write_json
@@ -67,7 +68,7 @@ def test_exported_weights_reconstruct_by_saelens_formula(exported, x, tmp_path):
 
 @pytest.mark.parametrize("exported", KINDS, indirect=True)
 def test_round_trip_reconstructs_the_same(exported, x, tmp_path):
-    import_dictionary("saelens", tmp_path / "lens", tmp_path / "back.safetensors")
+    import_dictionary(Source("saelens", tmp_path / "lens"), tmp_path / "back.safetensors")
     back = Dictionary.load(tmp_path / "back.safetensors")
     assert reconstruction(back, x) == pytest.approx(reconstruction(exported, x), abs=1e-4)
 
@@ -83,7 +84,7 @@ def test_import_folds_what_saelens_leaves_to_the_run(exported, x, tmp_path):
     save_file(w, folder / "sae_weights.safetensors")
     config |= {"rescale_acts_by_decoder_norm": True, "apply_b_dec_to_input": False}
     write_json(folder / "cfg.json", config)
-    import_dictionary("saelens", folder, tmp_path / "back.safetensors")
+    import_dictionary(Source("saelens", folder), tmp_path / "back.safetensors")
     back = Dictionary.load(tmp_path / "back.safetensors")
     assert reconstruction(back, x) == pytest.approx(reconstruction(exported, x), abs=1e-3)
 
@@ -91,13 +92,35 @@ def test_import_folds_what_saelens_leaves_to_the_run(exported, x, tmp_path):
 @pytest.mark.parametrize("exported", ["topk"], indirect=True)
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("architecture", "gated"), ("normalize_activations", "layer_norm"), ("dtype", "bfloat16")],
+    [
+        ("architecture", "temporal"),
+        ("normalize_activations", "constant_norm_rescale"),
+        ("dtype", "float8"),
+    ],
 )
 def test_what_cannot_be_expressed_is_refused(exported, tmp_path, key, value):
     config = read_json(tmp_path / "lens" / "cfg.json")
     write_json(tmp_path / "lens" / "cfg.json", {**config, key: value})
     with pytest.raises(ValueError, match=rf"cfg.json: {key} '{value}' has no counterpart"):
-        import_dictionary("saelens", tmp_path / "lens", tmp_path / "back.safetensors")
+        import_dictionary(Source("saelens", tmp_path / "lens"), tmp_path / "back.safetensors")
+
+
+@pytest.mark.parametrize("exported", ["standard"], indirect=True)
+def test_matching_pursuit_is_read_if_it_takes_a_number_of_steps(exported, tmp_path):
+    config = read_json(tmp_path / "lens" / "cfg.json") | {"architecture": "matching_pursuit"}
+    write_json(tmp_path / "lens" / "cfg.json", {**config, "max_iterations": 4})
+    with pytest.raises(ValueError, match=r"matching pursuit that stops by residual_threshold or"):
+        import_dictionary(Source("saelens", tmp_path / "lens"), tmp_path / "back.safetensors")
+    steps = {"residual_threshold": 0, "stop_on_duplicate_support": False}
+    write_json(tmp_path / "lens" / "cfg.json", {**config, **steps})
+    with pytest.raises(ValueError, match=r"max_iterations is None, it must be a number"):
+        import_dictionary(Source("saelens", tmp_path / "lens"), tmp_path / "back.safetensors")
+    write_json(tmp_path / "lens" / "cfg.json", {**config, **steps, "max_iterations": 4})
+    import_dictionary(Source("saelens", tmp_path / "lens"), tmp_path / "back.safetensors")
+    back = Dictionary.load(tmp_path / "back.safetensors")
+    assert back.pursuit
+    assert back.k == 4
+    assert np.array_equal(back.encoder, exported.decoder)
 
 
 WEIGHTS = "sae_weights.safetensors"
@@ -121,7 +144,7 @@ WEIGHTS = "sae_weights.safetensors"
 def test_damaged_files_are_named(exported, tmp_path, change, said):
     change(tmp_path / "lens")
     with pytest.raises(ValueError, match=said):
-        import_dictionary("saelens", tmp_path / "lens", tmp_path / "back.safetensors")
+        import_dictionary(Source("saelens", tmp_path / "lens"), tmp_path / "back.safetensors")
     assert not (tmp_path / "back.safetensors").exists()
 
 
@@ -157,6 +180,6 @@ def test_the_package_reads_ours_and_writes_what_we_read(exported, x, tmp_path):
     subprocess.run([*command, *paths], check=True, env=environment)
     expected = reconstruction(exported, x)
     assert np.load(tmp_path / "theirs.npy") == pytest.approx(expected, abs=1e-4)
-    import_dictionary("saelens", tmp_path / "saved", tmp_path / "back.safetensors")
+    import_dictionary(Source("saelens", tmp_path / "saved"), tmp_path / "back.safetensors")
     back = Dictionary.load(tmp_path / "back.safetensors")
     assert reconstruction(back, x) == pytest.approx(expected, abs=1e-4)

@@ -19,7 +19,7 @@ rule import_dictionary:
     conda:
         ENVIRONMENT
     params:
-        spec=imported_format,
+        spec=imported_spec,
         code=importing_code,
     script:
         "../scripts/import_dictionary.py"

@@ -299,19 +299,22 @@ def imported_source(wildcards):
 
 
 def imported_files(wildcards):
-    """An input: the two files of another library's dictionary."""
+    """An input: the files of another library's dictionary."""
     source = imported_source(wildcards)
-    return [f"{source['folder']}/{name}" for name in FILES[source["format"]]]
+    return Source(source["format"], Path(source["folder"]), source.get("weights")).files
 
 
-def imported_format(wildcards):
-    """A parameter: the format of another library's dictionary."""
-    return imported_source(wildcards)["format"]
+def imported_spec(wildcards):
+    """A parameter: what the configuration says of another library's dictionary, but its place."""
+    source = imported_source(wildcards)
+    told = {key: source[key] for key in ("settings", "layer", "token") if key in source}
+    return {"form": source["format"], **told}
 
 
 def importing_code(wildcards):
     """A parameter: the fingerprint of the code that reads another library's dictionary."""
-    return code_of("import_dictionary", f"dictionaries/exchange/{imported_format(wildcards)}.py")
+    form = imported_source(wildcards)["format"]
+    return code_of("import_dictionary", f"dictionaries/exchange/{form}.py")
 
 
 def shown_dataset():

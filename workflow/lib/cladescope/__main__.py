@@ -82,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     enter.add_argument("format", choices=[*FILES])
     enter.add_argument("folder", type=Path)
     enter.add_argument("weights", type=Path, help="sae.safetensors to write, its JSON beside it")
+    enter.add_argument("--file", help="name of the weights, if it is not that of the format")
+    enter.add_argument("--settings", type=yaml.safe_load, default={}, help="what the files lack")
     leave = command("export", _export, "write a dictionary in another library's format")
     leave.add_argument("format", choices=EXPORTED)
     leave.add_argument("weights", type=Path, help="sae.safetensors, with its JSON beside it")
@@ -261,10 +263,14 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _import(arguments: argparse.Namespace) -> None:
+    from cladescope.dictionaries.exchange import Source
     from cladescope.dictionaries.exchange.importing import import_dictionary
     from cladescope.seals import seal
 
-    import_dictionary(arguments.format, arguments.folder, arguments.weights)
+    if not isinstance(arguments.settings, dict):
+        raise ValueError("--settings: give them as YAML, '{name: value}'")
+    where = (arguments.folder, arguments.file, arguments.settings)
+    import_dictionary(Source(arguments.format, *where), arguments.weights)
     for path in (arguments.weights, arguments.weights.with_suffix(".json")):
         seal(path)
 

@@ -212,7 +212,7 @@ class Changes:
         if (projected := self._how[sets] == PROJECTED).any():
             own = target[copied[projected]] - dictionary.decoder_bias
             added[projected] = -_along(own, rows[projected])
-        return np.float32(dictionary.scale) * added
+        return dictionary.unit(x)[copied] * added
 
 
 def _shortened(

@@ -10,6 +10,7 @@ class's images and among the others), the cut halfway between the mean scores of
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +59,9 @@ def targeted_perturbation(
     truth = labels[kept][:, None] == np.arange(n_classes)
     weights = truth / np.maximum(truth.sum(0), 1) / 2 + ~truth / np.maximum((~truth).sum(0), 1) / 2
     right = (scores[kept] > cut) == truth
+    if dictionary.per_token:
+        unit = dictionary.unit(tokens.x)[:, 0] / dictionary.scale
+        codes = replace(codes, activation=codes.activation * unit[codes.image])
     # What each latent adds to the scores, for every unit of its activation.
     effect = dictionary.scale * dictionary.decoder.astype(np.float64) @ ridge.weight
     ranked = np.argsort(-_lead(codes, labels, choose, n_classes) * effect.T, 1, kind="stable")

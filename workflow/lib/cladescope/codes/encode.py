@@ -36,7 +36,7 @@ def encode(
     Raises
     ------
     ValueError
-        If the dictionary is of activations of another width.
+        As `Dictionary.normalise` does.
     """
     quality, reconstruct = Reconstruction(dictionary.width), _reconstruction(dictionary)
     parts = []
@@ -44,14 +44,13 @@ def encode(
     start = 0
     for x in blocks:
         _, tokens, d = x.shape
-        if d != len(dictionary.mean):
-            raise ValueError(
-                f"activations of {d} dimensions, but the dictionary is of {len(dictionary.mean)}: "
-                "it belongs to another layer or model; correct what is imported"
-            )
         images = slice(start, start + len(x))
-        target = dictionary.normalise(x.reshape(-1, d))
+        rows = x.reshape(-1, d)
+        target = dictionary.normalise(rows)
         z, guess = reconstruct(target)
+        if dictionary.per_token:
+            # One unit for all tokens, else those of a small σ would count as much as the others.
+            target, guess = rows, rows + (guess - target) * dictionary.unit(rows)
         quality.add(target, guess, z)
         original[images] = target.reshape(-1, tokens, d).mean(1)
         reconstruction[images] = guess.reshape(-1, tokens, d).mean(1)

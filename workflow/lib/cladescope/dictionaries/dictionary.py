@@ -11,7 +11,7 @@ trees (`paths.py`), these are gated by paths, and the others read what is left:
     z_j = TopK_k(ReLU(W_enc r + b_enc))_j     for the others.
 
 Or the k latents are chosen one after another, or the first latents are parents and the others fire
-below them (`chosen.py`).
+below them (`chosen.py`). Or each token is first brought to mean 0 and standard deviation 1.
 
 docs/dictionaries.md describes the files, so that other code can encode, too.
 """
@@ -34,7 +34,7 @@ FORMAT_WITH_PATHS = "cladescope-dictionary-3"
 """Of dictionaries with trees; readers that know none of trees must not read these."""
 FORMAT_WITH_RULE = "cladescope-dictionary-4"
 """Of dictionaries with a rule; the same holds."""
-RULES = ("pursuit", "parents")
+RULES = ("pursuit", "parents", "per_token")
 TENSORS = ("encoder", "encoder_bias", "decoder", "decoder_bias", "mean", "threshold")
 
 
@@ -62,6 +62,9 @@ class Dictionary:
     parents: int | None = None
     """So many first latents, of which k fire, are parents; the others are their children, equally
     many each, of which the largest fires where its parent does. None: there are no parents."""
+    per_token: bool = False
+    """Whether x' is made of (x − μ) / σ instead of x, with μ and σ those of the token's d numbers
+    (`moments`)."""
 
     @property
     def width(self) -> int:
@@ -74,10 +77,29 @@ class Dictionary:
         return self.width // self.parents - 1 if self.parents else 0
 
     def normalise(self, x: Float[np.ndarray, "tokens d"]) -> Float[np.ndarray, "tokens d"]:
-        """Return x' = (x − mean) / scale as float32."""
+        """Return x' = (x − mean) / scale as float32.
+
+        Raises
+        ------
+        ValueError
+            If the dictionary is of activations of another width.
+        """
+        if x.shape[-1] != len(self.mean):
+            raise ValueError(
+                f"activations of {x.shape[-1]} dimensions, but the dictionary is of "
+                f"{len(self.mean)}: it belongs to another layer or model; correct what is imported"
+            )
+        if self.per_token:
+            middle, spread = moments(x)
+            x = (x - middle) / spread
         centred = np.subtract(x, self.mean, dtype=np.float32)
         centred /= np.float32(self.scale)
         return centred
+
+    def unit(self, x: Float[np.ndarray, "*tokens d"]) -> Float[np.ndarray, "*tokens 1"]:
+        """Return how many units of x are one of x', for each token, as float32."""
+        spread = moments(x)[1] if self.per_token else np.ones((*x.shape[:-1], 1), np.float32)
+        return spread * np.float32(self.scale)
 
     def encode(self, x: Float[np.ndarray, "tokens d"]) -> Float[np.ndarray, "tokens width"]:
         """Return the activations z ≥ 0 of normalised activations x'."""
@@ -185,6 +207,8 @@ class Dictionary:
             self.paths.check(path, self.width, self.decoder.shape[1])
         if self.pursuit or self.parents is not None:
             self._check_rule(path)
+        if self.per_token and self.paths:
+            raise ValueError(f"{path}: per_token has no meaning beside trees; leave it out")
 
     def _check_rule(self, path: str | Path) -> None:
         """Refuse a rule that does not fit the rest; raises ValueError."""
@@ -201,6 +225,17 @@ class Dictionary:
                 f"{path}: parents is {self.parents}; it must be {self.k}, which is k, or more, "
                 f"below the width {self.width}, and divide it"
             )
+
+
+def moments(
+    x: Float[np.ndarray, "*tokens d"],
+) -> tuple[Float[np.ndarray, "*tokens 1"], Float[np.ndarray, "*tokens 1"]]:
+    """Return μ and σ of each token's d numbers: σ from d − 1 of them, plus 1e-5.
+
+    As openai/sparse_autoencoder (`model.py`, `LN`), SAELens and Prisma have it (`layer_norm`).
+    """
+    x = np.asarray(x, np.float32)
+    return x.mean(-1, keepdims=True), x.std(-1, ddof=1, keepdims=True) + np.float32(1e-5)
 
 
 def with_unit_rows(

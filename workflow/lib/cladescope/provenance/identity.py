@@ -66,7 +66,11 @@ def plan_record(config: dict[str, Any], name: str) -> dict[str, Any]:
                 **{key: getattr(entry, key) for key in ("variant", "width", "sparsity", "seed")},
                 **({"options": options} if options else {}),
                 **(
-                    {"format": experiment["sweep"]["imported"][entry.variant]["format"]}
+                    {
+                        key: value
+                        for key, value in experiment["sweep"]["imported"][entry.variant].items()
+                        if key in ("format", "settings")
+                    }
                     if entry.imported
                     else {}
                 ),

@@ -53,7 +53,18 @@ class Target:
     def of(
         cls, dictionary: Dictionary, latents: Int[np.ndarray, " images"], device: str = "cpu"
     ) -> "Target":
-        """Fold the dictionary's normalisation into the encoder rows of some latents."""
+        """Fold the dictionary's normalisation into the encoder rows of some latents.
+
+        Raises
+        ------
+        ValueError
+            If the dictionary brings each token to one scale, so that p is not linear in tokens.
+        """
+        if dictionary.per_token:
+            raise ValueError(
+                "an imported dictionary brings each token to standard deviation 1, and maps are of "
+                "latents that are linear in tokens; leave relevancy out, or the dictionary"
+            )
         parts = (
             dictionary.encoder[latents] / dictionary.scale,
             dictionary.mean + dictionary.scale * dictionary.decoder_bias,

@@ -1,13 +1,55 @@
-"""Dictionaries from other libraries: a short file for each says what its files hold."""
+"""Dictionaries from other libraries: a short file for each says what its files hold.
 
-FILES = {
+Each has `read(source)`, which returns the dictionary and what the files say of its making.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FILES: dict[str, tuple[str, ...]] = {
     "cladescope": ("sae.json", "sae.safetensors"),
     "saelens": ("cfg.json", "sae_weights.safetensors"),
     "sparsify": ("cfg.json", "sae.safetensors"),
     "dictionary_learning": ("config.json", "ae.pt"),
+    "saev": ("sae.pt",),
+    "overcomplete": ("sae.pt",),
+    "prisma": ("config.json", "weights.pt"),
+    "openai": ("sae.pt",),
 }
-"""What a folder of each format holds: settings, then weights."""
+"""What a folder of each format holds: settings where they have a file of their own, then weights.
+
+The weights may have another name, which is then given.
+"""
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "saev": ("scale_mean", "scale_norm", "subtract_b_dec"),
+    "overcomplete": ("class", "k", "threshold", "normalization"),
+}
+"""What the files of a format may leave open, so that it has to be given."""
 AGAIN = "copy it again"
 """What to do about a damaged file, which is not ours to delete."""
 EXPORTED = ("saelens",)
 """Formats that are written, too."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a dictionary of another library is, and what is said of it."""
+
+    form: str
+    """A key of `FILES`."""
+    folder: Path
+    weights: str | None = None
+    """Name of the file of weights, if it is not the last one of `FILES`."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Values of `SETTINGS`."""
+    layer: int | None = None
+    """The layer that it is to read, counted from 1; None: not said."""
+    token: str | None = None
+    """The token that it is to read; None: not said."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of the format: settings where they have one, then weights."""
+        *settings, weights = FILES[self.form]
+        return tuple(self.folder / name for name in (*settings, self.weights or weights))

@@ -1,11 +1,13 @@
 """Dictionaries that this workflow trained, in another study."""
 
-from pathlib import Path
+from typing import Any
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.exchange import FILES
+from cladescope.dictionaries.exchange import AGAIN, Source
+from cladescope.files import read_json
 
 
-def read(folder: Path) -> Dictionary:
-    """Return the dictionary in `folder`; raises as `Dictionary.load` does."""
-    return Dictionary.load(folder / FILES["cladescope"][1])
+def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
+    """Return the dictionary and its JSON; raises as `Dictionary.load` does."""
+    about, weights = source.files
+    return Dictionary.load(weights), read_json(about, AGAIN)

@@ -11,15 +11,17 @@ when they are saved:
 - `JumpReluAutoEncoder`: the same with a threshold for each latent, and W x + c.
 - `AutoEncoder`: S keeps all; columns of D are brought to unit norm, as its `from_pretrained` does.
 - `AutoEncoderNew`: the same with W x + c, and columns as they are.
+- `GatedAutoEncoder`: S keeps what its gate lets through, which is a threshold for each latent.
 """
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cladescope.dictionaries.dictionary import Dictionary, with_unit_rows
-from cladescope.dictionaries.exchange import AGAIN, FILES
-from cladescope.files import read_json, reading
+from cladescope.dictionaries.exchange import AGAIN, Source
+from cladescope.dictionaries.exchange.tensors import read_tensors, without_gate
+from cladescope.files import read_json
 
 UNSHIFTED = ("JumpReluAutoEncoder", "AutoEncoderNew")
 """Classes whose encoder sees x, not x − b."""
@@ -28,36 +30,44 @@ CLASSES = (
     "AutoEncoderTopK",
     "BatchTopKSAE",
     "MatryoshkaBatchTopKSAE",
+    "GatedAutoEncoder",
     *UNSHIFTED,
 )
 
 
-def read(folder: Path) -> Dictionary:
-    """Return the dictionary in `folder`.
+def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
+    """Return the dictionary in the folder, and its settings.
 
     Raises
     ------
     ValueError
-        For other classes (`GatedAutoEncoder`), and for a file that is no plain state of one.
+        For other classes, and for a file that is no plain state of one.
     """
-    settings, weights = (folder / name for name in FILES["dictionary_learning"])
-    trainer = read_json(settings, AGAIN).get("trainer", {})
+    settings, weights = source.files
+    config = read_json(settings, AGAIN)
+    trainer = config.get("trainer", {})
     kind = trainer.get("dict_class")
     if kind not in CLASSES:
         raise ValueError(
             f"{settings}: trainer.dict_class {kind!r} has no counterpart here; only "
             f"{', '.join(CLASSES)} can be imported"
         )
-    state = _state(weights)
+    state = read_tensors(weights)
+    threshold = _threshold(state) if kind != "AutoEncoderTopK" else None
     try:
-        encoder, encoder_bias, decoder, centre = _matrices(state)
+        if kind == "GatedAutoEncoder":
+            gated = (state[name] for name in ("encoder.weight", "r_mag", "mag_bias", "gate_bias"))
+            encoder, encoder_bias, threshold = without_gate(*gated)
+            decoder, centre = state["decoder.weight"].T, state["decoder_bias"]
+        else:
+            encoder, encoder_bias, decoder, centre = _matrices(state)
     except KeyError as error:
         raise ValueError(f"{weights} has no {error}, which a {kind} has") from error
     if kind in UNSHIFTED:
         encoder_bias = encoder_bias + encoder @ centre
     if kind == "AutoEncoder":
         encoder, encoder_bias, decoder = with_unit_rows(encoder, encoder_bias, decoder)
-    return Dictionary(
+    dictionary = Dictionary(
         encoder=encoder,
         encoder_bias=encoder_bias,
         decoder=decoder,
@@ -65,16 +75,9 @@ def read(folder: Path) -> Dictionary:
         mean=np.zeros_like(centre),
         scale=1.0,
         k=int(state["k"]) if kind == "AutoEncoderTopK" else None,
-        threshold=_threshold(state) if kind != "AutoEncoderTopK" else None,
+        threshold=threshold,
     )
-
-
-def _state(weights: Path) -> dict[str, np.ndarray]:
-    import torch
-
-    with reading(weights, AGAIN):
-        found = torch.load(weights, map_location="cpu", weights_only=True)
-        return {name: value.float().numpy() for name, value in found.items()}
+    return dictionary, config
 
 
 def _matrices(state: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:

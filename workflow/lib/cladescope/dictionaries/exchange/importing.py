@@ -3,40 +3,41 @@
 import hashlib
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.exchange import AGAIN, FILES
-from cladescope.files import read_json
+from cladescope.dictionaries.exchange import SETTINGS, Source
 from cladescope.machines import machine
 
 
-def import_dictionary(form: str, folder: str | Path, weights: str | Path) -> None:
+def import_dictionary(source: Source, weights: str | Path) -> None:
     """Write a dictionary at `weights`, its JSON beside it, from the files of another library.
-
-    Parameters
-    ----------
-    form
-        A key of `FILES`.
-    folder
-        With the two files of this format.
 
     Raises
     ------
     FileNotFoundError
         Names the files that the folder lacks.
     ValueError
-        If the files hold something that a dictionary cannot express; names it.
+        If the files hold something that a dictionary cannot express, or leave open what has to be
+        known; names it.
     """
-    folder = Path(folder)
-    if missing := [name for name in FILES[form] if not (folder / name).is_file()]:
-        raise FileNotFoundError(
-            f"{folder} has no {' and no '.join(missing)}; a dictionary of the format {form} is a "
-            f"folder with {' and '.join(FILES[form])}"
+    known = SETTINGS.get(source.form, ())
+    if unknown := [name for name in source.settings if name not in known]:
+        raise ValueError(
+            f"settings: {source.form} has no {' and no '.join(unknown)}; it has "
+            f"{', '.join(known) or 'none'}"
         )
-    settings, weights_read = (folder / name for name in FILES[form])
-    module = import_module(f"{__package__}.{form}")
-    dictionary: Dictionary = module.read(folder)
-    digest = hashlib.sha256(weights_read.read_bytes()).hexdigest()
-    made_from = {"settings": read_json(settings, AGAIN), "sha256": digest}
-    identity = {"variant": form, "made_from": made_from, "machine": machine(1)}
+    if missing := [path.name for path in source.files if not path.is_file()]:
+        names = [path.name for path in source.files]
+        raise FileNotFoundError(
+            f"{source.folder} has no {' and no '.join(missing)}; a dictionary of the format "
+            f"{source.form} is a folder with {' and '.join(names)}"
+        )
+    module = import_module(f"{__package__}.{source.form}")
+    dictionary: Dictionary
+    about: dict[str, Any]
+    dictionary, about = module.read(source)
+    digest = hashlib.sha256(source.files[-1].read_bytes()).hexdigest()
+    made_from = {"settings": about, "given": source.settings, "sha256": digest}
+    identity = {"variant": source.form, "made_from": made_from, "machine": machine(1)}
     dictionary.save(weights, identity)

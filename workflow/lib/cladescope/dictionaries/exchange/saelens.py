@@ -7,21 +7,29 @@ SAELens takes raw activations. With b = mean + scale · b_dec ours is, in units 
 
 and `apply_b_dec_to_input`, so that W_enc sees x − b. A dictionary with k becomes architecture
 `topk`, one with thresholds `jumprelu` (as SAELens itself saves BatchTopK), any other `standard`.
+Of `gated` the gate becomes a threshold, and `layer_norm` brings each token to mean 0 and standard
+deviation 1 first. `matching_pursuit` is read where it takes a fixed number of steps.
 """
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from cladescope.dictionaries.dictionary import Dictionary, with_unit_rows
-from cladescope.dictionaries.exchange import AGAIN, FILES
-from cladescope.files import read_json, reading, write_aside, write_json
+from cladescope.dictionaries.exchange import AGAIN, FILES, Source
+from cladescope.dictionaries.exchange.tensors import need, read_tensors, without_gate
+from cladescope.files import read_json, write_aside, write_json
 
 CONFIG, WEIGHTS = FILES["saelens"]
-ARCHITECTURES = ("standard", "topk", "jumprelu")
-NEEDED = ("W_enc", "W_dec", "b_enc", "b_dec")
+ALLOWED = {
+    "architecture": ("standard", "topk", "jumprelu", "gated", "matching_pursuit"),
+    "normalize_activations": ("none", "layer_norm"),
+    "reshape_activations": ("none",),
+    "dtype": ("float32", "float16", "bfloat16"),
+}
+"""What can be read, by the key of `cfg.json`; first what a missing key means."""
 
 
 def export_saelens(weights: str | Path, folder: str | Path) -> None:
@@ -36,7 +44,7 @@ def export_saelens(weights: str | Path, folder: str | Path) -> None:
     dictionary = Dictionary.load(weights)
     if dictionary.paths:
         raise ValueError(f"{weights}: latents stand in trees, which SAELens cannot express")
-    if dictionary.parents or dictionary.pursuit:
+    if dictionary.parents or dictionary.pursuit or dictionary.per_token:
         raise ValueError(f"{weights}: latents fire by a rule, which is not exported to SAELens")
     about = read_json(Path(weights).with_suffix(".json"))
     scale = np.float32(dictionary.scale)
@@ -68,8 +76,8 @@ def export_saelens(weights: str | Path, folder: str | Path) -> None:
     write_json(Path(folder) / CONFIG, config)
 
 
-def read(folder: Path) -> Dictionary:
-    """Return the dictionary in `folder`.
+def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
+    """Return the dictionary in the folder, and its configuration.
 
     Raises
     ------
@@ -77,48 +85,66 @@ def read(folder: Path) -> Dictionary:
         If a file cannot be read, lacks something or holds what a dictionary cannot express; names
         the file and what it is.
     """
-    path, stored = folder / CONFIG, folder / WEIGHTS
+    path, stored = source.files
     config = read_json(path, AGAIN)
     if not isinstance(config, dict):
         raise ValueError(f"{path} is not what SAELens writes: no keys and values; {AGAIN}")
-    allowed = {
-        "architecture": ARCHITECTURES,
-        "normalize_activations": ("none",),
-        "reshape_activations": ("none",),
-        "dtype": ("float32", "float16"),
-    }
-    for key, values in allowed.items():
+    architecture = config.get("architecture", "standard")
+    pursuit = architecture == "matching_pursuit"
+    for key, values in ALLOWED.items():
         if config.get(key, values[0]) not in values:
             raise ValueError(
                 f"{path}: {key} {config[key]!r} has no counterpart here; only "
-                f"{', '.join(values)} can be imported"
+                f"{', '.join(map(str, values))} can be imported"
             )
-    architecture = config.get("architecture")
-    is_topk = architecture == "topk"
-    if is_topk and not (isinstance(config.get("k"), int) and config["k"] > 0):
-        raise ValueError(f"{path}: k is {config.get('k')!r}, it must be a number of latents")
-    with reading(stored, AGAIN):
-        tensors = {name: value.astype(np.float32) for name, value in load_file(stored).items()}
-    needed = (*NEEDED, "threshold") if architecture == "jumprelu" else NEEDED
-    if missing := [name for name in needed if name not in tensors]:
-        raise ValueError(f"{stored} lacks {', '.join(missing)}; {AGAIN}")
-    encoder, decoder = tensors["W_enc"].T, tensors["W_dec"]
-    bias, centre = tensors["b_enc"], tensors["b_dec"]
+    stops = config.get("residual_threshold", 1) > 0 or config.get("stop_on_duplicate_support", True)
+    if pursuit and stops:
+        raise ValueError(
+            f"{path}: matching pursuit that stops by residual_threshold or "
+            "stop_on_duplicate_support has no counterpart here; only a fixed number of steps has"
+        )
+    name = {"topk": "k", "matching_pursuit": "max_iterations"}.get(architecture)
+    k = config.get(name) if name else None
+    if name and not (isinstance(k, int) and k > 0):
+        raise ValueError(f"{path}: {name} is {k!r}, it must be a number of latents")
+    encoder, bias, decoder, centre, threshold = _tensors(stored, architecture)
     if decoder.shape != encoder.shape or len(centre) != encoder.shape[1]:
         shapes = f"W_enc {encoder.T.shape}, W_dec {decoder.shape}, b_dec {centre.shape}"
         raise ValueError(f"{stored}: {shapes} do not fit; {AGAIN}")
     if not config.get("apply_b_dec_to_input", True):
+        if pursuit:
+            # Its decoder then leaves b_dec out, too.
+            centre = np.zeros_like(centre)
         bias = bias + encoder @ centre
-    if is_topk and config.get("rescale_acts_by_decoder_norm"):
+    if architecture == "topk" and config.get("rescale_acts_by_decoder_norm"):
         # It then ranks latents by activation times norm, and decodes with rows of norm 1.
         encoder, bias, decoder = with_unit_rows(encoder, bias, decoder)
-    return Dictionary(
+    dictionary = Dictionary(
         encoder=encoder,
         encoder_bias=bias,
         decoder=decoder,
         decoder_bias=centre,
         mean=np.zeros_like(centre),
         scale=1.0,
-        k=config["k"] if is_topk else None,
-        threshold=tensors.get("threshold"),
+        k=k,
+        threshold=threshold,
+        pursuit=pursuit,
+        per_token=config.get("normalize_activations") == "layer_norm",
     )
+    return dictionary, config
+
+
+def _tensors(stored: Path, architecture: str) -> tuple[Any, ...]:
+    """Return encoder (width, d), its bias, decoder (width, d), b_dec and θ, if there is one."""
+    tensors = read_tensors(stored)
+    decoder, centre = need(stored, tensors, ("W_dec", "b_dec"))
+    if architecture == "matching_pursuit":
+        return decoder, np.zeros(len(decoder), np.float32), decoder, centre, None
+    if architecture == "gated":
+        names = ("W_enc", "r_mag", "b_mag", "b_gate")
+        weight, *rest = need(stored, tensors, names)
+        encoder, bias, threshold = without_gate(weight.T, *rest)
+        return encoder, bias, decoder, centre, threshold
+    names = ("W_enc", "b_enc", *(("threshold",) if architecture == "jumprelu" else ()))
+    weight, bias, *others = need(stored, tensors, names)
+    return weight.T, bias, decoder, centre, others[0] if others else None

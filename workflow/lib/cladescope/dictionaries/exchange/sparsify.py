@@ -8,29 +8,27 @@ with `encoder.weight` W and `W_dec` of width × d. Its tokens are those of a mod
 normalisation; which module, the folder's name says and nothing here checks.
 """
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.exchange import AGAIN, FILES
-from cladescope.files import read_json, reading
+from cladescope.dictionaries.exchange import AGAIN, Source
+from cladescope.dictionaries.exchange.tensors import read_tensors
+from cladescope.files import read_json
 
 TENSORS = {"encoder.weight", "encoder.bias", "W_dec", "b_dec"}
 
 
-def read(folder: Path) -> Dictionary:
-    """Return the dictionary in `folder`.
+def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
+    """Return the dictionary in the folder, and its settings.
 
     Raises
     ------
     ValueError
         For transcoders, skip connections and activations other than TopK; names the key.
     """
-    # Of the two readers only torch's knows bfloat16, in which published ones are.
-    from safetensors.torch import load_file
-
-    settings, weights = (folder / name for name in FILES["sparsify"])
+    settings, weights = source.files
     config = read_json(settings, AGAIN)
     for key, wanted in {"activation": "topk", "transcode": False, "skip_connection": False}.items():
         if config.get(key, wanted) != wanted:
@@ -38,11 +36,10 @@ def read(folder: Path) -> Dictionary:
                 f"{settings}: {key} {config[key]!r} has no counterpart here; only {wanted!r} can "
                 "be imported"
             )
-    with reading(weights, AGAIN):
-        tensors = {name: value.float().numpy() for name, value in load_file(weights).items()}
+    tensors = read_tensors(weights)
     if tensors.keys() != TENSORS:
         raise ValueError(f"{weights} holds {', '.join(sorted(tensors))}; not {sorted(TENSORS)}")
-    return Dictionary(
+    dictionary = Dictionary(
         encoder=tensors["encoder.weight"],
         encoder_bias=tensors["encoder.bias"],
         decoder=tensors["W_dec"],
@@ -51,3 +48,4 @@ def read(folder: Path) -> Dictionary:
         scale=1.0,
         k=config["k"],
     )
+    return dictionary, config
