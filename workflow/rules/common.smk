@@ -16,6 +16,7 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.gete
 from cladescope import layout
 from cladescope.config import ConfigError, check_keys, complete_config
 from cladescope.dictionaries.exchange import Source
+from cladescope.dictionaries.exchange.hub import located
 from cladescope.kept import FOLDER as KEPT
 from cladescope.layout import PAIRS, SPLITS
 from cladescope.names import SETTINGS

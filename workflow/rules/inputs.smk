@@ -298,17 +298,24 @@ def imported_source(wildcards):
     return EXPERIMENTS[wildcards.experiment]["sweep"]["imported"][wildcards.variant]
 
 
+def imported_entry(wildcards):
+    """Another library's dictionary, and where it is; of the hub, in the local cache."""
+    try:
+        return located(Source.from_config(imported_source(wildcards)))
+    except (OSError, ValueError) as error:
+        raise WorkflowError(str(error)) from error
+
+
 def imported_files(wildcards):
     """An input: the files of another library's dictionary."""
-    source = imported_source(wildcards)
-    return Source(source["format"], Path(source["folder"]), source.get("weights")).files
+    return imported_entry(wildcards).files
 
 
 def imported_spec(wildcards):
     """A parameter: what the configuration says of another library's dictionary, but its place."""
-    source = imported_source(wildcards)
-    told = {key: source[key] for key in ("settings", "layer", "token") if key in source}
-    return {"form": source["format"], **told}
+    source = imported_entry(wildcards)
+    told = {key: getattr(source, key) for key in ("settings", "layer", "token", "hub")}
+    return {"form": source.form, **told}
 
 
 def importing_code(wildcards):

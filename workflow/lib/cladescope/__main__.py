@@ -80,10 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--images", type=Path, help="folder of the images: write the atlas, too")
     enter = command("import", _import, "make a dictionary of another library's files")
     enter.add_argument("format", choices=[*FILES])
-    enter.add_argument("folder", type=Path)
+    enter.add_argument("folder", type=Path, help="with its files, or hub:owner/name")
     enter.add_argument("weights", type=Path, help="sae.safetensors to write, its JSON beside it")
     enter.add_argument("--file", help="name of the weights, if it is not that of the format")
     enter.add_argument("--settings", type=yaml.safe_load, default={}, help="what the files lack")
+    get = command("fetch", _fetch, "download the hub's dictionaries that a configuration imports")
+    get.add_argument("config", type=Path)
     leave = command("export", _export, "write a dictionary in another library's format")
     leave.add_argument("format", choices=EXPORTED)
     leave.add_argument("weights", type=Path, help="sae.safetensors, with its JSON beside it")
@@ -264,15 +266,26 @@ def _score(arguments: argparse.Namespace) -> None:
 
 def _import(arguments: argparse.Namespace) -> None:
     from cladescope.dictionaries.exchange import Source
+    from cladescope.dictionaries.exchange.hub import located
     from cladescope.dictionaries.exchange.importing import import_dictionary
     from cladescope.seals import seal
 
     if not isinstance(arguments.settings, dict):
         raise ValueError("--settings: give them as YAML, '{name: value}'")
     where = (arguments.folder, arguments.file, arguments.settings)
-    import_dictionary(Source(arguments.format, *where), arguments.weights)
+    import_dictionary(located(Source(arguments.format, *where)), arguments.weights)
     for path in (arguments.weights, arguments.weights.with_suffix(".json")):
         seal(path)
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    from cladescope.dictionaries.exchange import Source
+    from cladescope.dictionaries.exchange.hub import fetch
+
+    experiments = _load(arguments.config)["experiments"].values()
+    for said in (s for e in experiments for s in e["sweep"].get("imported", {}).values()):
+        source = fetch(Source.from_config(said))
+        print(f"{said['folder']}: {source.hub or 'a folder, nothing to fetch'}")
 
 
 def _export(arguments: argparse.Namespace) -> None:

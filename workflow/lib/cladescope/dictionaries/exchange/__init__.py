@@ -39,6 +39,7 @@ class Source:
     form: str
     """A key of `FILES`."""
     folder: Path
+    """Of the file system, or a place of the hub (`hub.py`)."""
     weights: str | None = None
     """Name of the file of weights, if it is not the last one of `FILES`."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -47,9 +48,23 @@ class Source:
     """The layer that it is to read, counted from 1; None: not said."""
     token: str | None = None
     """The token that it is to read; None: not said."""
+    hub: str | None = None
+    """Of the hub: owner/name@commit."""
+
+    @classmethod
+    def from_config(cls, said: dict[str, Any]) -> "Source":
+        """Return what an entry of `sweep.imported` says."""
+        told = {key: said[key] for key in ("weights", "settings", "layer", "token") if key in said}
+        return cls(said["format"], Path(said["folder"]), **told)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The files of the format: settings where they have one, then weights."""
         *settings, weights = FILES[self.form]
         return tuple(self.folder / name for name in (*settings, self.weights or weights))
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all files that are read: those of the format, and one that settings name."""
+        beside = self.settings.get("scale_mean")
+        return [path.name for path in self.files] + ([beside] if isinstance(beside, str) else [])

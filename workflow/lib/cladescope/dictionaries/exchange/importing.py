@@ -39,5 +39,7 @@ def import_dictionary(source: Source, weights: str | Path) -> None:
     dictionary, about = module.read(source)
     digest = hashlib.sha256(source.files[-1].read_bytes()).hexdigest()
     made_from = {"settings": about, "given": source.settings, "sha256": digest}
+    if source.hub:
+        made_from["hub"] = source.hub
     identity = {"variant": source.form, "made_from": made_from, "machine": machine(1)}
     dictionary.save(weights, identity)
