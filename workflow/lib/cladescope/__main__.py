@@ -86,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     enter.add_argument("--settings", type=yaml.safe_load, default={}, help="what the files lack")
     get = command("fetch", _fetch, "download the hub's dictionaries that a configuration imports")
     get.add_argument("config", type=Path)
+    out = command("publish", _publish, "write a dictionary, its scores and a card for the hub")
+    out.add_argument("dictionary", type=Path, help="its folder in the results")
+    out.add_argument("folder", type=Path, help="to write, and to upload")
+    out.add_argument("--push", metavar="OWNER/NAME", help="upload it to this repository of the hub")
     leave = command("export", _export, "write a dictionary in another library's format")
     leave.add_argument("format", choices=EXPORTED)
     leave.add_argument("weights", type=Path, help="sae.safetensors, with its JSON beside it")
@@ -292,6 +296,15 @@ def _export(arguments: argparse.Namespace) -> None:
     from cladescope.dictionaries.exchange.saelens import export_saelens
 
     export_saelens(arguments.weights, arguments.folder)
+
+
+def _publish(arguments: argparse.Namespace) -> None:
+    from cladescope.operations.publish import push, write_folder
+
+    write_folder(arguments.dictionary, arguments.folder)
+    print(f"{arguments.folder}: written; read its README.md before anyone else does")
+    if arguments.push:
+        print(f"{push(arguments.folder, arguments.push)}: uploaded")
 
 
 def _prepare_real(arguments: argparse.Namespace) -> None:
