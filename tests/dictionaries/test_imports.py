@@ -207,8 +207,23 @@ def test_a_study_scores_it_beside_its_own(checkout, config):
     assert checkout.planned("--", target) == dict.fromkeys(
         ("import_dictionary", "encode", "score_dictionary"), 1
     )
-    result = checkout.run("--", target)
+    # The same of the hub, which a run does not reach for.
+    source["folder"] = "hub:owner/lens"
+    checkout.write(edit(config, {"experiments.trained.sweep.imported": {"theirs": source}}))
+    cache = checkout.folder / "hub"
+    here = ("env", f"HF_HUB_CACHE={cache}")
+    result = checkout.run("-n", "--", target, prefix=here)
+    assert result.returncode != 0
+    said = "hub:owner/lens: cfg.json and sae_weights.safetensors not in the local cache"
+    assert said in result.stdout + result.stderr
+    (cache / "models--owner--lens" / "refs").mkdir(parents=True)
+    (cache / "models--owner--lens" / "refs" / "main").write_text("abc")
+    (cache / "models--owner--lens" / "snapshots").mkdir()
+    (checkout.folder / "lens").rename(cache / "models--owner--lens" / "snapshots" / "abc")
+    result = checkout.run("--", target, prefix=here)
     assert result.returncode == 0, result.stderr
+    about = read_json(checkout.folder / f"{point}/theirs/full/sae.json")
+    assert about["identity"]["made_from"]["hub"] == "owner/lens@abc"
     theirs = read_json(checkout.folder / target)
     for name, score in read_json(own / "scores.json").items():
         if isinstance(score, float):
