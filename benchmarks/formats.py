@@ -275,14 +275,7 @@ def saelens(kind: str, folder: Path) -> Made:
 
 
 KINDS: dict[Callable[[str, Path], Made], tuple[str, ...]] = {
-    saelens: (
-        "standard",
-        "topk",
-        "jumprelu",
-        "gated",
-        "matching_pursuit",
-        "topk, layer_norm",
-    ),
+    saelens: ("standard", "topk", "jumprelu", "gated", "matching_pursuit", "topk, layer_norm"),
     sparsify: ("topk",),
     dictionary_learning: (
         "AutoEncoder",
