@@ -6,8 +6,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# Of this file, not of the main Snakefile, which is another where this workflow is used as a module.
-WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+WORKFLOW = ROOT / "workflow"
 LIBRARY = WORKFLOW / "lib"
 sys.path.insert(0, str(LIBRARY))
 # Scripts run in processes of their own, which inherit the environment.
@@ -86,11 +85,17 @@ EARLY = 1
 """Priority of short jobs that fail if the data are not as they should be: before any extraction."""
 SCORE_TABLES = ("latents", "nodes", "sizes", "relations", "edges", "sensitivity")
 PAIR_TABLES = ("pairs", "pair_nodes")
-ENVIRONMENT = WORKFLOW.parent / "envs" / "cladescope.yaml"
+ENVIRONMENT = ROOT / "envs" / "cladescope.yaml"
 # Inputs are recorded by name: relative, so that a checkout that is moved with its results keeps them.
-CHECKOUT = Path(os.path.relpath(WORKFLOW.parent))
+CHECKOUT = Path(os.path.relpath(ROOT))
 DRAWN = CHECKOUT / "resources" / "planted" / "nodes.csv"
 """Nodes whose classes share a drawn part, in the planted world."""
+
+# The shipped backbone has the same name in every folder in which Snakemake runs.
+for experiment in EXPERIMENTS.values():
+    shipped = CHECKOUT / experiment["backbone"]["weights"]
+    if shipped.is_relative_to(CHECKOUT / "resources") and shipped.is_file():
+        experiment["backbone"]["weights"] = os.path.relpath(shipped)
 
 
 def one_of(names):
