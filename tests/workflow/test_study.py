@@ -112,6 +112,7 @@ def test_archive_holds_tables_figures_record_and_configuration(archive, finished
         "study/figures/scores.png",
         "study/trained/provenance.json",
         "study/config.yaml",
+        "study/ro-crate-metadata.json",
         "study/SHA256SUMS",
     } < {*names}
     assert not any("activations" in name for name in names)
