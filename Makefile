@@ -12,6 +12,10 @@ BIN := $(VENV)/bin
 PEERS := $(VENV)-peers
 # Packages that only the preparation of demo-real needs, in a folder, beside those of the environment.
 REAL := $(VENV)-real
+SITE := $(VENV)-docs
+# What the site is made from, in the tree that its links expect.
+PAGES := README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff LICENSE config docs profiles \
+	resources/nltk_data/WORDNET-LICENSE workflow/lib/cladescope/config.schema.yaml
 # A person at a terminal sees progress bars, a log file plain lines.
 SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) $(shell test -t 2 && echo --logger rich)
 # Compiled at once: hundreds of short jobs import these packages, also from folders they cannot write.
@@ -24,7 +28,7 @@ PACKAGES := 5.6 GB, silent for two minutes on a fast connection, longer on a slo
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real run bench-gpu plan layers tree verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-peers formats peers lint format lock wheels planted-backbone clean
+.PHONY: help demo demo-real run bench-gpu plan layers tree verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-peers formats peers docs lint format lock wheels planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -105,6 +109,12 @@ peers: $(PEERS)/synced ## make .venv-peers, for benchmarks/sae.py: other librari
 bench-gpu: $(VENV)/synced ## print the figures of docs/performance.md on this machine's GPU
 	$(BIN)/python benchmarks/gpu.py
 
+docs: $(SITE)/synced ## make the documentation as a site in build/site; a link that leads nowhere is an error
+	rm -rf build/docs && mkdir -p build/docs
+	tar -c $(PAGES) | tar -x -C build/docs
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build
+	@echo "Site:    build/site/index.html"
+
 lint: $(VENV)/synced-dev ## check style, types and the workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -125,6 +135,7 @@ lock: $(VENV)/uv ## resolve the requirements again and write the locks
 	cd envs && ../$(LOCK) uv.in -o uv.txt
 	cd envs && ../$(LOCK) requirements-dev.in -o requirements-dev.txt
 	cd envs && ../$(LOCK) requirements.in -c requirements-dev.txt -o requirements.txt
+	cd envs && ../$(LOCK) docs.in -o docs.txt
 	cd envs && ../$(LOCK) --no-deps real.in -o real.txt
 	cd envs && ../$(LOCK) peers.in -c requirements-dev.txt -o peers.txt
 	$(BIN)/python envs/pin_conda.py
@@ -141,7 +152,7 @@ wheels: $(VENV)/uv ## check that the locks install on every system that README n
 	done; done; done
 
 clean: ## remove the environments (results stay)
-	rm -rf $(VENV) $(PEERS) $(REAL)
+	rm -rf $(VENV) $(PEERS) $(REAL) $(SITE)
 
 $(VENV)/uv: envs/uv.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Cladescope needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + "; name another with make PYTHON=...")'
@@ -168,6 +179,11 @@ $(PEERS)/synced: $(VENV)/uv envs/peers.txt pyproject.toml
 	$(BIN)/python -m venv $(PEERS)
 	$(SYNC) $(PEERS)/bin/python envs/peers.txt
 	$(INSTALL) $(PEERS)/bin/python
+	touch $@
+
+$(SITE)/synced: $(VENV)/uv envs/docs.txt
+	$(BIN)/python -m venv $(SITE)
+	$(SYNC) $(SITE)/bin/python envs/docs.txt
 	touch $@
 
 $(REAL)/synced: $(VENV)/uv envs/real.txt

@@ -49,7 +49,7 @@ def test_development_lock_extends_the_runtime_lock(root):
 
 
 def test_locks_are_hashed_and_name_no_index(root):
-    for lock in ("requirements.txt", "requirements-dev.txt", "peers.txt", "uv.txt"):
+    for lock in ("requirements.txt", "requirements-dev.txt", "peers.txt", "docs.txt", "uv.txt"):
         text = (root / "envs" / lock).read_text()
         assert "--hash=sha256:" in text
         assert "index-url" not in text
