@@ -28,7 +28,7 @@ PACKAGES := 5.6 GB, silent for two minutes on a fast connection, longer on a slo
 PLANTED_BACKBONE := results/demo/backbones/planted/s0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real run bench-gpu plan layers tree verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-peers formats peers docs lint format lock wheels planted-backbone clean
+.PHONY: help demo demo-real run bench-gpu plan layers tree verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-peers formats peers docs wheel lint format lock wheels planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -114,6 +114,10 @@ docs: $(SITE)/synced ## make the documentation as a site in build/site; a link t
 	tar -c $(PAGES) | tar -x -C build/docs
 	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build
 	@echo "Site:    build/site/index.html"
+
+wheel: $(VENV)/synced ## build the package of the library in build/dist
+	rm -rf build/lib build/bdist.*
+	$(BIN)/uv build --quiet --offline --no-build-isolation --wheel --python $(BIN)/python --out-dir build/dist
 
 lint: $(VENV)/synced-dev ## check style, types and the workflow
 	$(BIN)/ruff check .

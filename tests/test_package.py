@@ -1,12 +1,15 @@
 """The library as a package, installed away from any checkout."""
 
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+import yaml
 
 PARTS = ("pyproject.toml", "README.md", "LICENSE", "envs/requirements.in", "workflow/lib")
 
@@ -72,3 +75,11 @@ def test_dependencies_are_what_the_locks_are_made_of(installed, root):
     assert sorted(package.requires) == sorted(named)
     (command,) = package.entry_points
     assert (command.name, command.value) == ("cladescope", "cladescope.__main__:main")
+
+
+def test_version_is_the_same_in_every_place(root):
+    version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    assert yaml.safe_load((root / "CITATION.cff").read_text())["version"] == version
+    # The newest version that the changelog names; before the first release it names none.
+    released = re.findall(r"^## (\d\S*)", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released[:1] in ([], [version])
