@@ -1,4 +1,4 @@
-"""Part of the small experiment through `--profile slurm` on a real Slurm, against a local run.
+"""Part of the small experiment through the profiles on a real Slurm, against a local run.
 
 Everything that is known to go wrong on a cluster goes wrong here; the tables must be those of the
 undisturbed local run, byte for byte.
@@ -58,14 +58,14 @@ def nothing_left_of_a_test_that_fails(cluster, submitted):
         submitted.run("--unlock")
 
 
-def submit(cluster, checkout, *arguments, command=(SNAKEMAKE,), path=None):
+def submit(cluster, checkout, *arguments, command=(SNAKEMAKE,), path=None, profile="slurm"):
     """Start `snakemake --profile slurm`, with short waits."""
     options = ["--slurm-init-seconds-before-status-checks=1", "--latency-wait=5"]
     environment = {k: v for k, v in cluster.environment.items() if k != "PYTHONPATH"}
     if path is not None:
         environment["PYTHONPATH"] = path
     run = subprocess.Popen(
-        [*command, "--profile", "slurm", "--configfile", checkout.config, *options, *arguments],
+        [*command, "--profile", profile, "--configfile", checkout.config, *options, *arguments],
         cwd=checkout.folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -318,6 +318,39 @@ def test_jobs_that_outlive_snakemake_are_waited_for(cluster, submitted, finished
     assert jobs_of(cluster, submitted, "train_sae") == [*earlier, *orphans], "none is doubled"
     assert_same_results(submitted, finished)
     assert_one_allocation(submitted, "tabulate*.log", "tabulate_trends.log")
+
+
+def test_generic_profile_submits_again_what_was_cancelled(cluster, submitted, finished):
+    pytest.importorskip("snakemake_executor_plugin_cluster_generic")
+    remove(submitted, "logs", f"{TOPK}/w48_k2_s0/sae.safetensors", f"{TOPK}/w48_k2_s0/scores.json")
+    cluster("scontrol", "update", "nodename=g1,g2", "state=drain", "reason=test")
+    # One partition has all nodes.
+    cluster("scontrol", "update", "partitionname=cpu", "nodes=n1,n2,g1,g2")
+    earlier = {job for (job,) in cluster.jobs("%i")}
+    scores = f"results/small/{TOPK}/w48_k2_s0/scores.json"
+    generic = {"profile": "profiles/cluster-generic", "path": os.pathsep.join(sys.path)}
+    run = submit(cluster, submitted, "--", WEIGHTS[0], scores, **generic)
+
+    def new(states="all"):
+        return [job for (job,) in cluster.jobs("%i", states=states) if job not in earlier]
+
+    cluster.wait(lambda: new("pending"), "the training is submitted")
+    (cancelled,) = new("pending")
+    assert cluster.field(cancelled, "MinMemoryNode") == "32000M"
+    assert cluster.field(cancelled, "TresPerNode") == "gres:gpu:1"
+    cluster("scancel", cancelled)
+    cluster("scontrol", "update", "nodename=g1,g2", "state=idle")
+    output, _ = run.communicate(timeout=600)
+    cluster("scontrol", "update", "partitionname=cpu", "nodes=n1,n2")
+    assert run.returncode == 0, output
+    assert_same_results(submitted, finished)
+    states = [cluster.field(job, "JobState") for job in sorted(new(), key=int)]
+    assert states[:2] == ["CANCELLED", "COMPLETED"]
+    assert {*states[2:]} == {"COMPLETED"}
+    (again,) = (cluster.field(job, "MinMemoryNode") for job in sorted(new(), key=int)[1:2])
+    assert again == "64000M"
+    (trained,) = allotted(submitted, "train_sae/*")
+    assert trained["CUDA_VISIBLE_DEVICES"] in ("0", "1")
 
 
 def test_partition_that_ends_jobs_too_early_stops_before_anything_is_submitted(cluster, submitted):
