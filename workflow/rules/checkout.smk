@@ -52,7 +52,7 @@ def fetch(source):
     clone = Repo(FETCHED)
     if clone.head.commit.hexsha != commit:
         clone.git.fetch(
-            repository.git_dir, "+refs/heads/*:refs/remotes/origin/*", "--tags", "--force"
+            repository.git_dir, "refs/heads/*:refs/remotes/origin/*", "--tags", "--force"
         )
         clone.git.checkout("--detach", commit)
 
