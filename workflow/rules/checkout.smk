@@ -47,7 +47,7 @@ def fetch(source):
             clone = Repo.clone_from(repository.git_dir, f"{aside}/clone", no_checkout=True)
             clone.git.checkout("--detach", commit)
             # Another process may have been faster.
-            with suppress(FileExistsError, OSError):
+            with suppress(OSError):
                 Path(clone.working_dir).rename(FETCHED)
     clone = Repo(FETCHED)
     if clone.head.commit.hexsha != commit:
