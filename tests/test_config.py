@@ -15,6 +15,7 @@ from cladescope.sweep import (
     expand_packs,
     expand_passes,
     expand_sweep,
+    segmented_dictionaries,
     used_dictionaries,
     variant_options,
 )
@@ -599,6 +600,45 @@ def test_uses_are_of_the_dictionaries_that_a_pattern_names_or_of_those_that_figu
     assert "uses.dictionaries: */L9/* is none of the sweep" in faults_of(default_config)
     del default_config["uses"]
     assert used_dictionaries(complete_config(default_config)) == []
+
+
+def test_segmentation_is_of_dictionaries_of_patches_with_masks(default_config) -> None:
+    assert segmented_dictionaries(complete_config(default_config)) == []
+    default_config["segmentation"] = {}
+    assert "segmentation: none of its dictionaries is of patches with masks" in faults_of(
+        default_config
+    )
+    for experiment in default_config["experiments"].values():
+        tokens = ["cls", "patches"]
+        experiment["extraction"]["passes"] = [{"layers": [4, 8], "tokens": tokens}]
+        experiment["sweep"] |= {"layers": [4, 8], "tokens": tokens}
+    completed = complete_config(default_config)
+    entries = segmented_dictionaries(completed)
+    assert {(e.layer, e.token) for e in entries} == {(8, "patches")}
+    variants = list(default_config["experiments"]["trained"]["sweep"]["variants"])
+    assert [(e.experiment, e.variant) for e in entries] == [
+        *(("trained", variant) for variant in variants),
+        ("random", "topk"),
+    ]
+    assert completed["segmentation"]["images"] == 20
+    default_config["segmentation"] = {"dictionaries": ["*/L4/topk/w128_k8_s0"], "images": 1}
+    assert "segmentation.images: 1 is out of range; the nearest valid value is 2" in faults_of(
+        default_config
+    )
+    del default_config["segmentation"]["images"]
+    # What is not of patches is not measured.
+    entries = segmented_dictionaries(complete_config(default_config))
+    assert {e.folder for e in entries} == {
+        "trained/dictionaries/patches/L4/topk/w128_k8_s0",
+    }
+    masks = {"folder": "masks", "table": "objects.csv"}
+    default_config["datasets"]["planted"]["masks"] = masks
+    assert "datasets.planted: masks: not for source planted; remove" in faults_of(default_config)
+    folders = {"source": "image_folder", "folders": {"train": "a", "eval": "b"}}
+    default_config["datasets"]["planted"] = folders
+    assert "none of its dictionaries is of patches with masks" in faults_of(default_config)
+    default_config["datasets"]["planted"] = {**folders, "masks": masks}
+    assert len(segmented_dictionaries(complete_config(default_config))) == 1
 
 
 def test_pairs_are_a_third_split_of_those_that_have_them(config) -> None:

@@ -18,7 +18,7 @@ FLOORS = [
     {"dictionaries"},
     {"codes"},
     {"scores", "relevancy"},
-    {"causes", "uses"},
+    {"causes", "uses", "segmentation"},
     {"summary"},
     {"atlas"},
     {"operations"},

@@ -213,6 +213,21 @@ def test_plan_counts_passes_and_maps_and_says_the_preprocessing(config, root):
     text = "\n".join(describe_plan(plan, "H100", grouping))
     assert "uses: 2 dictionaries, on the processor, at most 1,920 rankings" in text
     assert "and 72 draws of examples" in text
+    # Half of 64 × 5 images of 36 patches, on which 4 of 48 latents fire.
+    patched = copy.deepcopy(config)
+    experiment = patched["experiments"]["trained"]
+    experiment["extraction"]["passes"] = [{"layers": [2, 8], "tokens": ["patches"]}]
+    experiment["sweep"]["tokens"] = ["patches"]
+    del patched["uses"], patched["ablation"]
+    patched["segmentation"] = {"dictionaries": ["*/L8/topk/w48_k4_s0"], "images": 5}
+    plan = make_plan(complete_config(patched))
+    (segmentation,) = plan.segmentations
+    assert (segmentation.images, segmentation.patches) == (320, 320 * 36)
+    assert segmentation.nonzeros == 320 * 36 * 4 // 2 and segmentation.passes == 1
+    assert plan.jobs["segment"] == 1 and not plan.jobs["index_masks"]
+    text = "\n".join(describe_plan(plan, "H100", grouping))
+    assert "segmentation: 1 dictionaries, on 320 images at most, 11,520 patches" in text
+    assert "up to 276 kB, encoded 1 times" in text
     assert "images of trained: 48 × 48 pixels, bicubic, crop 1, mean 0.44, 0.44, 0.44" in text
     assert "is the checkpoint's the same?" in text
     config["training"]["images"] = 30_000

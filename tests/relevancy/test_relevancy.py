@@ -74,14 +74,14 @@ def test_coverage_is_that_of_the_object_after_preprocessing(root):
     checkpoint = str(root / "resources/planted_vit/s0.safetensors")
     backbone = load_backbone(BackboneSpec("vit_planted", checkpoint, 8))
     mask = render_image(LEAF_WNIDS[0], PlantedSpec(), "eval", 0).mask
-    coverage = object_coverage(backbone, mask[None], 36)[0]
+    coverage = object_coverage(backbone.transform, mask[None], 36)[0]
     expected = mask.reshape(6, 8, 6, 8).mean((1, 3))
     np.testing.assert_allclose(coverage.view(6, 6).numpy(), expected, atol=1e-6)
     # A backbone that sees only the middle of the image sees only the middle of the mask.
     steps = [v2.PILToTensor(), v2.CenterCrop(16), v2.ToDtype(torch.float32)]
     crop = v2.Compose([*steps, v2.Normalize([100.0] * 3, [510.0] * 3)])
     middle = Backbone("cropping", None, crop, [], "", {})
-    found = object_coverage(middle, mask[None], 4)[0]
+    found = object_coverage(middle.transform, mask[None], 4)[0]
     expected = mask[16:32, 16:32].reshape(2, 8, 2, 8).mean((1, 3))
     np.testing.assert_allclose(found.view(2, 2).numpy(), expected, atol=1e-6)
 

@@ -139,7 +139,11 @@ def test_report_shows_figures_and_tables_with_their_captions(finished):
 def test_groups_of_the_slurm_profile_do_not_wait_for_each_other(checkout, config, root):
     """Jobs of a group start together: two groups that need each other never do."""
     config["datasets"]["planted"]["pair_scenes"] = 1
-    checkout.write(config | {section: {} for section in ("ablation", "uses", "relevancy", "atlas")})
+    experiment, tokens = config["experiments"]["trained"], ["cls", "patches"]
+    experiment["extraction"]["passes"] = [{"layers": [2, 8], "tokens": tokens}]
+    experiment["sweep"]["tokens"] = tokens
+    sections = ("ablation", "uses", "segmentation", "relevancy", "atlas")
+    checkout.write(config | {section: {} for section in sections})
     profile = yaml.safe_load((root / "profiles" / "slurm" / "config.yaml").read_text())
     group = dict(entry.split("=") for entry in profile["groups"])
     result = checkout.run("--rulegraph")

@@ -47,6 +47,7 @@ from cladescope.sweep import (
     expand_sweep,
     has_pairs,
     mapped_dictionaries,
+    segmented_dictionaries,
     shown_dictionary,
     used_dictionaries,
     variant_options,
@@ -72,6 +73,7 @@ SHOWN = shown_dictionary(config)
 MAPPED = mapped_dictionaries(config)
 ABLATED = ablated_dictionaries(config)
 USED = used_dictionaries(config)
+SEGMENTED = segmented_dictionaries(config)
 # Jobs of several dictionaries; `None` is the rule for one, whichever is asked for.
 ALONE = alone_experiments(config)
 TRAINING_PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=True)]

@@ -129,7 +129,7 @@ def groups_of(split, pack=None):
 
 def final_output():
     """All that a run makes in the end, but the table of what it cost."""
-    return [*TABLES, *FIGURES, *RELEVANCY, *ABLATION, *USES, *ATLAS]
+    return [*TABLES, *FIGURES, *RELEVANCY, *ABLATION, *USES, *SEGMENTATION, *ATLAS]
 
 
 def identity_of(dictionary):
@@ -291,6 +291,42 @@ def uses_spec():
     options = ("queries", "shots", "draws", "latents", "null_draws", "seed")
     spec = {key: config["uses"][key] for key in options}
     return {**spec, **{key: sorted(spec[key]) for key in ("shots", "latents")}}
+
+
+def masks_of(pack):
+    """An input: what tells what patches show, and the taxonomy of that."""
+
+    def inputs(wildcards):
+        dataset = EXPERIMENTS[(pack or wildcards).experiment]["dataset"]
+        if DATASETS[dataset]["source"] == "planted":
+            files = {"factors": f"{layout.RENDERED}.parquet", "taxonomy": layout.TAXONOMY}
+        else:
+            files = {"masks": layout.MASKS, "taxonomy": layout.MASK_TAXONOMY}
+        return {
+            name: f"{RESULTS}/{path.format(dataset=dataset, split='eval')}"
+            for name, path in files.items()
+        }
+
+    return inputs
+
+
+def segmentation_spec(pack):
+    """A parameter: what finding patches depends on besides the dictionary."""
+
+    def spec(wildcards):
+        first = members_of(pack, wildcards)[0]
+        experiment = EXPERIMENTS[first.experiment]
+        sampled = {"patches": experiment["extraction"].get("patches")}
+        return {
+            "backbone": experiment["backbone"],
+            "layer": first.layer,
+            "segmentation": {
+                key: config["segmentation"][key] for key in ("images", "null_draws", "seed")
+            },
+            **{key: value for key, value in sampled.items() if value},
+        }
+
+    return spec
 
 
 def imported_source(wildcards):

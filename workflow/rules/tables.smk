@@ -333,3 +333,34 @@ if USED:
             code=code_of("tabulate_uses"),
         script:
             "../scripts/tabulate_uses.py"
+
+
+if SEGMENTED:
+
+    rule tabulate_segmentation:
+        input:
+            segmentation=[
+                f"<results>/{dictionary.folder}/segmentation.parquet" for dictionary in SEGMENTED
+            ],
+            records=RECORDS.values(),
+        output:
+            report(
+                SEGMENTATION[0],
+                caption="../report/segmentation.rst",
+                category="Tables",
+            ),
+        log:
+            "<logs>/tabulate_segmentation.log",
+        benchmark:
+            "<benchmarks>/tabulate_segmentation.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec={
+                "dictionaries": [identity_of(dictionary) for dictionary in SEGMENTED],
+                "draws": config["segmentation"]["bootstrap_draws"],
+                "seed": config["segmentation"]["seed"],
+            },
+            code=code_of("tabulate_segmentation"),
+        script:
+            "../scripts/tabulate_segmentation.py"

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 
 from cladescope import layout
 from cladescope.files import numbers_of
-from cladescope.sweep import expand_sweep
+from cladescope.sweep import expand_sweep, segmented_dictionaries
 
 SCHEMA_PATH = Path(__file__).with_name("config.schema.yaml")
 
@@ -313,7 +313,13 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
         if folder not in folders:
             close = difflib.get_close_matches(folder, folders, n=1, cutoff=0)[0]
             yield f"relevancy.dictionaries: {folder} is not in the sweep; did you mean {close}?"
-    for section in ("ablation", "uses"):
+    if "segmentation" in config and not segmented_dictionaries(config):
+        yield (
+            "segmentation: none of its dictionaries is of patches with masks; add the token "
+            "patches to a sweep on the planted world or on a dataset with `masks`, or correct "
+            "segmentation.dictionaries"
+        )
+    for section in ("ablation", "uses", "segmentation"):
         for pattern in config.get(section, {}).get("dictionaries", []):
             if not any(fnmatchcase(folder, pattern) for folder in folders):
                 close = difflib.get_close_matches(pattern, folders, n=1, cutoff=0)[0]

@@ -40,6 +40,7 @@ PACKED = (
     "score_pairs",
     "ablate",
     "measure_uses",
+    "segment",
     "chart_dictionary",
 )
 """Rules whose jobs may be for several dictionaries."""
@@ -225,6 +226,12 @@ def has_pairs(config: dict[str, Any], experiment: str) -> bool:
     return bool({"pairs", "pair_scenes"} & dataset.keys())
 
 
+def has_masks(config: dict[str, Any], experiment: str) -> bool:
+    """Say whether it is known what the patches of an experiment's evaluation images show."""
+    dataset = config["datasets"][config["experiments"][experiment]["dataset"]]
+    return dataset["source"] == "planted" or "masks" in dataset
+
+
 def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
     """Return every extraction pass of every experiment."""
     return [
@@ -308,14 +315,32 @@ def used_dictionaries(config: dict[str, Any]) -> list[DictionarySpec]:
     return _listed_or_shown(config, "uses")
 
 
-def _listed_or_shown(config: dict[str, Any], section: str) -> list[DictionarySpec]:
+def segmented_dictionaries(config: dict[str, Any]) -> list[DictionarySpec]:
+    """Return the dictionaries of patches that are held against masks, as for ablation.
+
+    Unless it lists patterns, the place is the deepest layer of the first experiment with patches.
+    """
+    patched = [
+        entry
+        for entry in expand_sweep(config)
+        if entry.token == "patches" and has_masks(config, entry.experiment)
+    ]
+    own = [entry for entry in patched if entry.experiment == patched[0].experiment]
+    shown = max(own, key=_preference, default=None)
+    return [entry for entry in _listed_or_shown(config, "segmentation", shown) if entry in patched]
+
+
+def _listed_or_shown(
+    config: dict[str, Any], section: str, shown: DictionarySpec | None = None
+) -> list[DictionarySpec]:
     """Return the dictionaries that a section lists, or one of each variant at the shown place."""
     if section not in config:
         return []
     if "dictionaries" in config[section]:
         patterns = config[section]["dictionaries"]
         return [e for e in expand_sweep(config) if any(fnmatchcase(e.folder, p) for p in patterns)]
-    found = sorted(_counterparts(config, shown_dictionary(config)), key=_preference)
+    shown = shown or shown_dictionary(config)
+    found = sorted(_counterparts(config, shown), key=_preference)
     preferred = {(entry.experiment, entry.variant): entry for entry in found}
     return [entry for entry in expand_sweep(config) if entry in preferred.values()]
 

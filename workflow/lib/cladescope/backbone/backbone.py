@@ -20,6 +20,7 @@ from cladescope.backbone.layers import (
     check_tokens,
     create_model,
     data_config,
+    describe_preprocessing,
     list_layers,
 )
 from cladescope.backbone.reading import has_tokens, read_layers
@@ -120,6 +121,12 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
         weights_sha256=hash_weights(model),
         preprocessing={**described, "transform": [str(step) for step in transform.transforms]},
     )
+
+
+def make_transform(spec: BackboneSpec) -> Callable[[Image.Image], Tensor]:
+    """Return what images go through before the model sees them, without making its weights."""
+    config = describe_preprocessing(spec.model, spec.image_size, spec.preprocessing)
+    return create_transform(**config, is_training=False)
 
 
 def load_classifier(spec: BackboneSpec, backbone: Backbone) -> "Classifier | None":

@@ -128,29 +128,33 @@ def _reconstruction(
 
 
 class ImageBlocks:
-    """A store's images in order, a few thousand tokens at a time.
+    """A store's images in order, all or some, a few thousand tokens at a time.
 
     Every shard is verified when it is first read, however often the images are gone through; raises
     DamagedError, which names it.
+
+    Parameters
+    ----------
+    images
+        Ids of those that are wanted, ascending; None for all.
     """
 
-    def __init__(self, store: ActivationStore):
+    def __init__(self, store: ActivationStore, images: Int[np.ndarray, " images"] | None = None):
         self._store = store
+        self._images = np.arange(store.shape[0]) if images is None else images
         # One token per image fits in memory.
         self._whole = store.read() if store.shape[1] == 1 else None
         self._verified: set[int] = set()
 
     def __iter__(self) -> Iterator[Shaped[np.ndarray, "images tokens d"]]:
-        n_images, tokens, _ = self._store.shape
-        per_block = max(1, ROWS // tokens)
-        for start in range(0, n_images, per_block):
-            images = np.arange(start, min(start + per_block, n_images))
+        per_block = max(1, ROWS // self._store.shape[1])
+        for start in range(0, len(self._images), per_block):
+            images = self._images[start : start + per_block]
             yield self._read(images) if self._whole is None else self._whole[images]
 
     def _read(self, images: np.ndarray) -> np.ndarray:
         store = self._store
-        first, last = (int(image) // store.plan.rows_per_shard for image in (images[0], images[-1]))
-        unread = {*range(first, last + 1)} - self._verified
+        unread = {*(images // store.plan.rows_per_shard).tolist()} - self._verified
         store.raise_faults(filter(None, map(store.fault, sorted(unread))))
         self._verified |= unread
         return store.gather(images)

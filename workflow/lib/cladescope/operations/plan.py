@@ -23,6 +23,7 @@ from cladescope.images.index import ImageIndex
 from cladescope.images.pairs import read_pairs
 from cladescope.layout import PAIRS, SPLITS
 from cladescope.operations.models import describe_models
+from cladescope.segmentation.columns import NONZEROS
 from cladescope.sweep import (
     PACKED,
     SPARSE,
@@ -36,6 +37,7 @@ from cladescope.sweep import (
     expand_sweep,
     has_pairs,
     mapped_dictionaries,
+    segmented_dictionaries,
     used_dictionaries,
     weights_kind,
 )
@@ -49,6 +51,8 @@ PERMUTED_COPIES = 0.075
 """More of them for each further permutation, which chooses much the same latents: .05 to .08."""
 PAIR_IMAGES = 7
 """Of a scene of the planted world in which pairs are drawn, on average."""
+BYTES_PER_CODE = 12
+"""Of a latent on a patch: its number, the patch's and the activation."""
 MAP_FORWARDS = {True: (6, 5), False: (2, 3)}
 """By whether the model is a transformer: forward passes for the maps of a pair, a backward pass
 counted as two, and the number of maps, controls among them, whose curves are measured."""
@@ -134,6 +138,26 @@ class UsesPlan:
 
 
 @dataclass(frozen=True)
+class SegmentationPlan:
+    """One dictionary's latents against masks."""
+
+    folder: str
+    images: int
+    """At most so many are looked at."""
+    patches: int
+    """Stored patches of these."""
+    nonzeros: int
+    """About how many codes they have."""
+    passes: int
+    """How often they are encoded."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the codes that are there at a time."""
+        return min(self.nonzeros, NONZEROS) * BYTES_PER_CODE
+
+
+@dataclass(frozen=True)
 class Repetition:
     """How often training sees its images."""
 
@@ -158,6 +182,7 @@ class Plan:
     maps: list[MapPlan]
     ablations: list[AblationPlan]
     uses: list[UsesPlan]
+    segmentations: list[SegmentationPlan]
     repetitions: list[Repetition]
     """Of each dataset that dictionaries are trained on."""
     preprocessing: dict[str, dict[str, Any]]
@@ -214,6 +239,10 @@ def make_plan(config: dict[str, Any]) -> Plan:
             for entry in ablated_dictionaries(config)
         ],
         [_plan_uses(config, entry, counts) for entry in used_dictionaries(config)],
+        [
+            _plan_segmentation(config, entry, described[entry.experiment][entry.layer - 1], counts)
+            for entry in segmented_dictionaries(config)
+        ],
         [Repetition(name, counts[name]["train"], asked) for name in sorted(datasets)],
         {
             name: describe_preprocessing(
@@ -262,10 +291,7 @@ def _plan_ablation(
     images = counts[dataset]["eval"] // 2
     if config["datasets"][dataset]["source"] == "planted":
         images = min(images, PLANTED_CLASSES * spec["images"])
-    # Of neurons and of a ReLU's latents about half fire.
-    firing = (entry.width or 2 * layer.width) / 2
-    if entry.sparsity and entry.variant != "relu":
-        firing = entry.sparsity
+    firing = _firing(entry, layer)
     of_latent = COPIES + PERMUTED_COPIES * (spec["permuted_draws"] - 1)
     copies = int(images * of_latent * firing * len(spec["latents"]))
     flops = float(whole) * images + float(whole - before) * copies
@@ -283,6 +309,30 @@ def _plan_uses(
     spec = config["uses"]
     examples = spec["draws"] * len(spec["shots"])
     return UsesPlan(entry.folder, queries, images, 1 + spec["null_draws"], examples)
+
+
+def _plan_segmentation(
+    config: dict[str, Any],
+    entry: DictionarySpec,
+    layer: Layer,
+    counts: Mapping[str, Mapping[str, int]],
+) -> SegmentationPlan:
+    """Count the patches of half of the images, which latents are chosen on, and their codes."""
+    experiment = config["experiments"][entry.experiment]
+    dataset = experiment["dataset"]
+    images = counts[dataset]["eval"]
+    if config["datasets"][dataset]["source"] == "planted":
+        images = min(images, PLANTED_CLASSES * config["segmentation"]["images"])
+    patches = images * _stored_tokens(layer, entry.token, experiment["extraction"])
+    nonzeros = int(patches / 2 * _firing(entry, layer))
+    return SegmentationPlan(entry.folder, images, patches, nonzeros, -(-nonzeros // NONZEROS))
+
+
+def _firing(entry: DictionarySpec, layer: Layer) -> float:
+    """Return about how many latents fire on a token: of neurons and of a ReLU's about half."""
+    if entry.sparsity and entry.variant != "relu":
+        return entry.sparsity
+    return (entry.width or 2 * layer.width) / 2
 
 
 def _plan_training(
@@ -326,6 +376,8 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
     backbones = {str(experiment["backbone"]["weights"]) for experiment in experiments}
     passes, sweep = expand_passes(config), expand_sweep(config)
     ablated, used = ablated_dictionaries(config), used_dictionaries(config)
+    segmented = segmented_dictionaries(config)
+    masked = {config["experiments"][entry.experiment]["dataset"] for entry in segmented}
     place_of = [(entry.experiment, entry.token, entry.layer) for entry in sweep]
     counts = Counter(
         render_planted=len(planted) * len(SPLITS),
@@ -353,11 +405,13 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
         map_relevancy=len(mapped_dictionaries(config)),
         ablate=len(ablated),
         measure_uses=len(used),
+        index_masks=sum("masks" in config["datasets"][name] for name in masked),
+        segment=len(segmented),
         draw_thumbnails=(len(datasets) + len(paired_datasets)) * ("atlas" in config),
         chart_dictionary=len(sweep) * ("atlas" in config),
     )
     for rule in PACKED:
-        among = {"ablate": ablated, "measure_uses": used}.get(rule)
+        among = {"ablate": ablated, "measure_uses": used, "segment": segmented}.get(rule)
         packs = expand_packs(config, by_variant=rule == "train_sae", among=among)
         if rule == "score_pairs":
             packs = [pack for pack in packs if has_pairs(config, pack.experiment)]

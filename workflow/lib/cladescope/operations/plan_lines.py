@@ -141,6 +141,14 @@ def _times(plan: Plan, card_name: str, card: Card) -> Iterator[str]:
             f"of the evaluation images and {draws:,} draws of examples; uses.queries, draws, shots "
             "and null_draws are factors"
         )
+    if plan.segmentations:
+        largest = max(plan.segmentations, key=lambda job: job.nonzeros)
+        yield (
+            f"segmentation: {len(plan.segmentations)} dictionaries, on {largest.images:,} images "
+            f"at most, {largest.patches:,} patches; codes in memory at a time: up to "
+            f"{_size(largest.memory)}, encoded {largest.passes} times; segmentation.images is a "
+            "factor"
+        )
 
 
 def _slurm(plan: Plan, card: Card, grouping: Grouping) -> Iterator[str]:

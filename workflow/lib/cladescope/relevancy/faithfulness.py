@@ -1,5 +1,6 @@
 """Whether a map is right: how the latent reacts to removed patches, and where the object is."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -71,13 +72,15 @@ def grid_of(n_patches: int, height: int, width: int) -> tuple[int, int]:
 
 
 def object_coverage(
-    backbone: Backbone, masks: Bool[np.ndarray, "images height width"], n_patches: int
+    transform: Callable[[Image.Image], Tensor],
+    masks: Bool[np.ndarray, "images height width"],
+    n_patches: int,
 ) -> Float[Tensor, "images patches"]:
     """Return the share of each patch that an object covers, after the backbone's preprocessing."""
 
     def preprocess(mask: np.ndarray) -> Tensor:
         pixels = np.repeat(mask[..., None] * np.uint8(255), 3, axis=2)
-        return backbone.transform(Image.fromarray(pixels))[:1]
+        return transform(Image.fromarray(pixels))[:1]
 
     black, white = (preprocess(np.full_like(masks[0], value)) for value in (False, True))
     scaled = torch.stack([(preprocess(mask) - black) / (white - black) for mask in masks])

@@ -126,7 +126,7 @@ def map_relevancy(
         coverage = None
         if masks is not None:
             found = np.stack([masks[str(index.paths[row])] for row in rows])
-            coverage = object_coverage(backbone, found, n_patches).to(device)
+            coverage = object_coverage(backbone.transform, found, n_patches).to(device)
         target = Target.of(reading.dictionary, part["latent"].to_numpy(), str(device))
         place = (reading.layer, reading.token)
         for method, maps in _maps(reading, images, part, spec.seed):

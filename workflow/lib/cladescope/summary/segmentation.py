@@ -1,0 +1,58 @@
+"""How well single latents find classes and nodes, over these: rows for each dictionary."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cladescope.segmentation.measure import CLASS, NODE, WHOLE
+from cladescope.summary.intervals import interval_of_mean
+
+COVERED = 0.3
+"""Average precision from which on a class or node counts as found (arXiv 2511.17735)."""
+MEASURES = {
+    "map": "precision",
+    "probe_r": "probe_r",
+    "purity_16": "purity_16",
+    "coverage_30": "covered",
+    "over_image_level": "over",
+}
+"""Columns that have an interval, and what they are means of."""
+MEANS = {
+    "chance": "chance",
+    "image_level": "image_level",
+    "map_null_permuted": "precision_null_permuted",
+}
+
+
+def summarise(
+    table: pd.DataFrame, about: Mapping[str, Any], draws: int, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for classes, internal nodes and the root, and for internal nodes of each height.
+
+    docs/segmentation.md has the columns. Intervals resample classes or nodes; images stay.
+    """
+    known = table[table["precision"].notna()]
+    known = known.assign(
+        covered=(known["precision"] >= COVERED).astype(float),
+        over=known["precision"] - known["image_level"],
+    )
+    for kind in (CLASS, NODE, WHOLE):
+        part = known[known["kind"].eq(kind)]
+        yield {"kind": kind, "height": None, **_means(part, draws, seed), **about}
+        if kind == NODE:
+            for height in sorted(map(int, part["height"].unique())):
+                of = part[part["height"].eq(height)]
+                yield {"kind": kind, "height": height, **_means(of, draws, seed), **about}
+
+
+def _means(part: pd.DataFrame, draws: int, seed: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"n_units": len(part)}
+    for name, column in MEASURES.items():
+        values = part[column].to_numpy(float)
+        low, high = interval_of_mean(values, draws, seed)
+        found |= {name: values.mean() if len(values) else np.nan}
+        found |= {f"{name}_low": low, f"{name}_high": high}
+    found |= {name: part[column].mean() for name, column in MEANS.items()}
+    return {name: None if pd.isna(value) else value for name, value in found.items()}
