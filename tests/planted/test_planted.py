@@ -20,6 +20,7 @@ from cladescope.planted.rendering import (
     Nuisance,
     PlantedSpec,
     read_masks,
+    render_beside,
     render_image,
     render_split,
     sample_grid,
@@ -263,3 +264,20 @@ def test_the_sample_grid_shows_every_leaf_twice(tmp_path):
     sample_grid(tmp_path / "figures" / "grid.png", enlarge=1)
     with Image.open(tmp_path / "figures" / "grid.png") as grid:
         assert grid.size == (8 * (2 * 48 + 6), 8 * (48 + 2))
+
+
+def test_objects_beside_each_other_do_not_change_the_rest() -> None:
+    pair = (LEAF_WNIDS[3], LEAF_WNIDS[40])
+    both, masks = render_beside(pair, SPEC, "pairs", 7)
+    left, of_left = render_beside((pair[0], None), SPEC, "pairs", 7)
+    right, of_right = render_beside((None, pair[1]), SPEC, "pairs", 7)
+    nothing, of_nothing = render_beside((None, None), SPEC, "pairs", 7)
+    assert not of_nothing.any() and not of_left[1].any() and not of_right[0].any()
+    assert (masks[1] == of_right[1]).all() and not (masks[0] & masks[1]).any()
+    assert masks[0].sum() > 50 and masks[1].sum() > 50
+    columns = [np.flatnonzero(mask.any(0)).mean() for mask in masks]
+    assert columns[0] < 20 and columns[1] > 28
+    # Where one of them is not, all is as without it.
+    for alone, other in ((left, right), (right, left)):
+        untouched = (other == nothing).all(2)
+        assert untouched.mean() > 0.5 and (both[untouched] == alone[untouched]).all()

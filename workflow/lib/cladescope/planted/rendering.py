@@ -8,7 +8,7 @@ differs only in the object. Nothing random happens inside an object.
 """
 
 import multiprocessing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -31,6 +31,7 @@ from cladescope.planted.scenes import (
     Scene,
     check_split,
     draw_scene,
+    placement_of,
     plain_scene,
 )
 
@@ -43,6 +44,7 @@ __all__ = [
     "PlantedSpec",
     "masks_by_path",
     "read_masks",
+    "render_beside",
     "render_image",
     "render_split",
     "sample_grid",
@@ -50,6 +52,9 @@ __all__ = [
 ]
 
 MASK_COVERAGE = 128  # of 255: a pixel is the object's if the object covers at least half of it
+
+BESIDE_SCALE = 0.5
+"""Of each of two objects beside each other: as small as a single one gets."""
 
 
 class PlantedImage(NamedTuple):
@@ -261,15 +266,60 @@ def write_png(path: Path, image: np.ndarray) -> None:
     path.write_bytes(png.getbuffer())
 
 
+def render_beside(
+    leaves: tuple[str | None, str | None], spec: PlantedSpec, split: str, scene: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Render two leaves beside each other in a scene, half as large as the image, in its colours.
+
+    Parameters
+    ----------
+    leaves
+        On the left and on the right; None leaves the place empty, and all else as it is.
+    spec, split, scene
+        As for `render_image`. The left object is as high as the scene's would be, the right one as
+        low.
+
+    Returns
+    -------
+    Image (size, size, 3) uint8; masks (2, size, size) bool, of which the left object's leaves out
+    what the right one covers.
+    """
+    drawn, size = draw_scene(spec, split, scene), spec.image_size
+    places = (0.25 * size, drawn.factors.y), (0.75 * size, size - drawn.factors.y)
+    masks = np.zeros((2, size, size), bool)
+    painted = []
+    for side, (leaf, (x, y)) in enumerate(zip(leaves, places, strict=True)):
+        if leaf is not None:
+            factors = drawn.factors._replace(scale=BESIDE_SCALE, x=x, y=y)
+            painted.append((side, DRAWINGS[leaf], placement_of(factors, size)))
+    image, found = _compose(drawn, [(drawing, placement) for _, drawing, placement in painted])
+    for (side, *_), mask in zip(painted, found, strict=True):
+        masks[side] = mask
+    masks[0] &= ~masks[1]
+    return image, masks
+
+
 def compose(scene: Scene, drawing: Drawing) -> tuple[np.ndarray, np.ndarray]:
     """Paint a drawing into a scene: image (size, size, 3) uint8, mask (size, size) bool."""
+    image, (mask,) = _compose(scene, [(drawing, scene.placement)])
+    return image, mask
+
+
+def _compose(
+    scene: Scene, drawings: Sequence[tuple[Drawing, np.ndarray]]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Paint drawings at their places into a scene, the last one in front."""
     side = len(scene.background) * SUPERSAMPLING
-    roles = drawing.paint(side, scene.placement)
-    coverage = np.asarray(roles.point([0] + [255] * 255).reduce(SUPERSAMPLING))
-    roles.putpalette(scene.palette)
-    # Black where nothing is drawn, so the average is already weighted by the coverage.
-    weighted = np.asarray(roles.convert("RGB").reduce(SUPERSAMPLING), np.float32)
-    uncovered = 1 - coverage[..., None].astype(np.float32) / 255
-    clean = scene.background * uncovered + weighted + scene.texture
+    clean, masks = scene.background, []
+    for drawing, placement in drawings:
+        roles = drawing.paint(side, placement)
+        coverage = np.asarray(roles.point([0] + [255] * 255).reduce(SUPERSAMPLING))
+        roles.putpalette(scene.palette)
+        # Black where nothing is drawn, so the average is already weighted by the coverage.
+        weighted = np.asarray(roles.convert("RGB").reduce(SUPERSAMPLING), np.float32)
+        uncovered = 1 - coverage[..., None].astype(np.float32) / 255
+        clean = clean * uncovered + weighted
+        masks.append(coverage >= MASK_COVERAGE)
+    clean = clean + scene.texture
     image = clean * np.float32(scene.factors.brightness) + scene.noise
-    return np.clip(image, 0, 255).astype(np.uint8), coverage >= MASK_COVERAGE
+    return np.clip(image, 0, 255).astype(np.uint8), masks
