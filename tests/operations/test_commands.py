@@ -184,11 +184,11 @@ def test_plan_counts_passes_and_maps_and_says_the_preprocessing(config, root):
     # 64 classes of 16 images.
     assert "training sees 8,192 images, 8 passes over the 1,024 of planted" in text
     assert "MANY PASSES" not in text
-    # Of 5 latents, 4 images; 3 maps and 2 controls with two curves of 7 points, and 6 passes more.
+    # Of 5 latents, 4 images; 4 maps and 2 controls with two curves of 7 points, and 9 passes more.
     (maps,) = plan.maps
     one_image = plan.passes[0].flops / plan.passes[0].images
     assert maps.pairs == 20
-    assert maps.flops == pytest.approx(20 * one_image * (6 + 5 * 2 * 7))
+    assert maps.flops == pytest.approx(20 * one_image * (9 + 6 * 2 * 7))
     assert "relevancy: 1 jobs, < 1 s together, for 20 maps" in text
     # Of the TopK dictionary with k = 4: 2 copies of each of 64 × 3 images by latent that fires.
     ablating = {"dictionaries": ["*/L8/topk/w48_k4_s0"], "images": 3, "latents": [1, 2]}

@@ -219,13 +219,14 @@ def test_relevancy_through_the_workflow(checkout, config):
         "relevancy",
         "attention",
         "rollout",
+        "contrast",
         "shuffled",
         "random",
     ]
     maps = pq.read_table(results / table["dictionary"][0] / "relevancy.parquet")
     assert maps.schema.metadata == {b"rows": b"6", b"columns": b"6"}
     rows = maps.to_pandas()
-    assert len(rows) == 5 * 5 * 2, "methods, latents, images"
+    assert len(rows) == 6 * 5 * 2, "methods, latents, images"
     assert rows["relevancy"].map(len).eq(36).all()
     assert (np.stack(rows["deletion"])[:, 0] == 1).all(), "the image is whole"
     assert rows["object_area"].between(0.02, 0.9).all()

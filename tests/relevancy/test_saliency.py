@@ -10,7 +10,7 @@ from timm.models.vision_transformer import ParallelThingsBlock, VisionTransforme
 from cladescope.backbone.attention import trace_attention
 from cladescope.backbone.backbone import Backbone, BackboneSpec, Layer, load_backbone
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.relevancy.methods import Target, map_saliency, methods_of
+from cladescope.relevancy.methods import Target, contrast, map_saliency, methods_of
 
 SIDE, PATCH, WIDTH, DEPTH, HEADS, REGISTERS = 24, 8, 16, 3, 2, 2
 PREFIX = 1 + REGISTERS
@@ -349,3 +349,23 @@ def test_family_with_two_attentions_a_block_is_refused():
     )
     with pytest.raises(ValueError, match=r"VisionTransformer.*ParallelThingsBlock has not one"):
         trace_attention(backbone, draw_images(1).float(), 1)
+
+
+def test_contrast_is_what_a_map_has_beyond_the_mean_latents() -> None:
+    maps = torch.tensor([[2.0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0], [4, 0, 0, 0]])
+    mean = torch.tensor([[1.0, 1, 1, 1], [5, 5, 5, 5], [1, 1, 0, 0], [0, 0, 0, 0]])
+    # Shares of 1/2, 1/4, 1/4 and 0 less a quarter each; nothing; nothing; all of the map.
+    expected = [[0.25, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]]
+    assert contrast(maps, mean).tolist() == expected
+
+
+def test_the_mean_latent_is_the_mean_of_all_pre_activations() -> None:
+    random = np.random.default_rng(0)
+    rows = random.standard_normal((5, 4)).astype(np.float32)
+    bias, mean = random.standard_normal((2, 5)).astype(np.float32)
+    dictionary = Dictionary(rows, bias, rows, rows[0], mean[:4], 2.0)
+    tokens = torch.tensor(random.standard_normal((3, 6, 4)).astype(np.float32))
+    each = [Target.of(dictionary, np.full(3, latent)) for latent in range(5)]
+    expected = torch.stack([target.pre_activation(tokens) for target in each]).mean(0)
+    found = Target.mean_of(dictionary, 3).pre_activation(tokens)
+    torch.testing.assert_close(found, expected)

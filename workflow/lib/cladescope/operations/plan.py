@@ -53,7 +53,7 @@ PAIR_IMAGES = 7
 """Of a scene of the planted world in which pairs are drawn, on average."""
 BYTES_PER_CODE = 12
 """Of a latent on a patch: its number, the patch's and the activation."""
-MAP_FORWARDS = {True: (6, 5), False: (2, 3)}
+MAP_FORWARDS = {True: (9, 6), False: (3, 4)}
 """By whether the model is a transformer: forward passes for the maps of a pair, a backward pass
 counted as two, and the number of maps, controls among them, whose curves are measured."""
 

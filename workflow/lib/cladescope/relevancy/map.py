@@ -32,8 +32,9 @@ from cladescope.relevancy.choose import (
     strongest_images,
 )
 from cladescope.relevancy.faithfulness import grid_of, measure_curves, object_coverage, share_inside
-from cladescope.relevancy.methods import Target, map_saliency, methods_of
+from cladescope.relevancy.methods import Target, contrast, map_saliency, methods_of
 
+CONTRAST = "contrast"
 SHUFFLED, RANDOM = "shuffled", "random"
 """Controls of the methods: the map of another latent on the same image; patches at random."""
 COLUMNS = pa.schema(
@@ -184,8 +185,11 @@ def _maps(
         for name in ("latent", "other")
     )
     methods = methods_of(backbone)
-    for method in methods:
-        yield method, map_saliency(backbone, images, target, *place, method)
+    maps = {name: map_saliency(backbone, images, target, *place, name) for name in methods}
+    yield from maps.items()
+    mean = Target.mean_of(reading.dictionary, len(images), device)
+    of_mean = map_saliency(backbone, images, mean, *place, methods[0])
+    yield CONTRAST, contrast(maps[methods[0]], of_mean)
     shuffled = map_saliency(backbone, images, other, *place, methods[0])
     yield SHUFFLED, shuffled
     drawn = [

@@ -26,6 +26,12 @@ and for every other model
 `gradient_x_activation`
     Σ_channels (∂y/∂x ⊙ x)⁺ on the map that the latent reads, x.
 
+Of the first method that fits a model there is also
+
+`contrast`
+    (m / Σ m − m̄ / Σ m̄)⁺, m the latent's map and m̄ that of the mean latent, whose encoder row and
+    bias are the means over all latents: what the latent has beyond what any would have there.
+
 A map holds the patches only: class token and registers are dropped.
 """
 
@@ -71,6 +77,13 @@ class Target:
             dictionary.encoder_bias[latents],
         )
         return cls(*(torch.tensor(part, device=device) for part in parts))
+
+    @classmethod
+    def mean_of(cls, dictionary: Dictionary, images: int, device: str = "cpu") -> "Target":
+        """Return the mean of all latents, as often as there are images."""
+        every = cls.of(dictionary, np.arange(dictionary.width), device)
+        weight, bias = (part.mean(0, keepdim=True) for part in (every.weight, every.bias))
+        return cls(weight.expand(images, -1), every.centre, bias.expand(images))
 
     def pre_activation(
         self, tokens: Float[Tensor, "images tokens width"]
@@ -139,6 +152,23 @@ def map_saliency(
     else:
         row = _rollout(trace, weights)
     return row[:, -n_patches:]
+
+
+def contrast(
+    maps: Float[Tensor, "images patches"], mean: Float[Tensor, "images patches"]
+) -> Float[Tensor, "images patches"]:
+    """Return by how much each patch's share of a map exceeds that of the mean latent's map.
+
+    A map of zeros, of which nothing is a share, counts as it is.
+    """
+    return (at_sum_1(maps) - at_sum_1(mean)).clamp(min=0)
+
+
+def at_sum_1(maps: Float[Tensor, "images patches"]) -> Float[Tensor, "images patches"]:
+    """Return the positive parts of maps over their sums; a map of zeros stays one."""
+    maps = maps.clamp(min=0)
+    total = maps.sum(1, keepdim=True)
+    return maps / total.masked_fill(total == 0, 1)
 
 
 def _relevancy(
