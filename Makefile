@@ -25,7 +25,9 @@ INSTALL := $(BIN)/uv pip install --quiet --offline --no-deps --no-build-isolatio
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 PACKAGES := 5.6 GB, silent for two minutes on a fast connection, longer on a slow one
-PLANTED_BACKBONE := results/demo/backbones/planted/s0
+# Of the planted world's backbones: vit, vit_unlabelled, convnext or swin, each by its recipe.
+planted-backbone: MODEL ?= vit
+PLANTED_BACKBONE = results/demo/backbones/planted/$(MODEL)/s0
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-real run bench-gpu plan layers tree verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-peers formats peers docs wheel lint format lock wheels planted-backbone clean
@@ -131,9 +133,9 @@ format: $(VENV)/synced-dev ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
-planted-backbone: $(VENV)/synced ## train the planted world's backbone again and ship the result
+planted-backbone: $(VENV)/synced ## train a backbone of the planted world again and ship it: MODEL=vit (default), vit_unlabelled, convnext, swin
 	$(SNAKEMAKE) --configfile config/config.yaml -- $(PLANTED_BACKBONE).safetensors
-	cp $(PLANTED_BACKBONE).safetensors $(PLANTED_BACKBONE).json resources/planted_vit/
+	cp $(PLANTED_BACKBONE).safetensors $(PLANTED_BACKBONE).json resources/planted_$(MODEL)/
 
 lock: $(VENV)/uv ## resolve the requirements again and write the locks
 	cd envs && ../$(LOCK) uv.in -o uv.txt

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from cladescope.planted import training
-from cladescope.planted.network import MODEL_NAME
+from cladescope.planted import objectives
+from cladescope.planted.labelled_images import normalise, read_images
+from cladescope.planted.recipes import VIT, Recipe, TrainingSpec
 from cladescope.planted.rendering import (
     LEAF_WNIDS,
     PlantedSpec,
@@ -20,7 +21,7 @@ from cladescope.planted.rendering import (
     render_split,
     scene_number,
 )
-from cladescope.planted.training import TrainingSpec, read_images, train_planted_backbone
+from cladescope.planted.training import train_planted_backbone
 
 SHIPPED = Path(__file__).resolve().parents[2] / "resources/planted_vit"
 CHECKPOINT, SIDECAR = SHIPPED / "s0.safetensors", SHIPPED / "s0.json"
@@ -46,7 +47,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def backbone():
-    return timm.create_model(MODEL_NAME, checkpoint_path=str(CHECKPOINT), num_classes=64).eval()
+    return timm.create_model(VIT, checkpoint_path=str(CHECKPOINT), num_classes=64).eval()
 
 
 def test_the_shipped_backbone_names_leaves_it_never_saw(backbone):
@@ -88,7 +89,7 @@ def test_timm_knows_how_to_prepare_its_images(backbone):
     image = render_image(LEAF_WNIDS[0], PlantedSpec(), "eval", 0).image
     prepared = timm.data.create_transform(**config)(Image.fromarray(image))
     pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
-    torch.testing.assert_close(prepared[None], training._normalise(pixels))
+    torch.testing.assert_close(prepared[None], normalise(pixels))
 
 
 def test_the_backbone_is_a_timm_vision_transformer(backbone):
@@ -104,12 +105,12 @@ def test_the_backbone_is_a_timm_vision_transformer(backbone):
     for patches, prefix in (first, last):
         assert patches.shape == (2, 36, 96)
         assert prefix.shape == (2, 1, 96)
-    assert timm.create_model(MODEL_NAME, num_classes=0)(batch).shape == (2, 96)
+    assert timm.create_model(VIT, num_classes=0)(batch).shape == (2, 96)
 
 
 def test_there_is_nothing_to_download():
     with pytest.raises(RuntimeError, match="checkpoint_path"):
-        timm.create_model(MODEL_NAME, pretrained=True)
+        timm.create_model(VIT, pretrained=True)
 
 
 def test_training_twice_gives_the_same_bytes(images, tmp_path):
@@ -120,7 +121,7 @@ def test_training_twice_gives_the_same_bytes(images, tmp_path):
         train_planted_backbone(
             images / "train",
             images / "eval",
-            spec,
+            Recipe(training=spec),
             tmp_path / f"{run}.safetensors",
             tmp_path / f"{run}.json",
         )
@@ -152,18 +153,16 @@ def test_labels_follow_the_sorted_wnids_and_the_hash_the_files(images, tmp_path)
 
 def test_augmentation_is_seeded_and_keeps_shape():
     pixels = torch.randint(256, (8, 3, 48, 48), dtype=torch.uint8)
-    spec = TrainingSpec()
     first, second = (
-        training._augment(pixels, spec, torch.Generator().manual_seed(seed)) for seed in (3, 3)
+        objectives.augment(pixels, 4, 0.2, torch.Generator().manual_seed(3)) for _ in range(2)
     )
     assert torch.equal(first, second)
     assert first.shape == pixels.shape
-    still = TrainingSpec(max_shift=0, brightness=0)
-    varied = training._augment(pixels, still, torch.Generator().manual_seed(0))
+    varied = objectives.augment(pixels, 0, 0, torch.Generator().manual_seed(0))
     # Without shift or gain only mirroring and the order of channels are left.
     torch.testing.assert_close(
         varied.flatten(1).sort(1).values,
-        training._normalise(pixels).flatten(1).sort(1).values,
+        normalise(pixels).flatten(1).sort(1).values,
     )
 
 
@@ -171,16 +170,18 @@ def test_bad_image_folders_are_named(images, tmp_path):
     out = (tmp_path / "s.safetensors", tmp_path / "s.json")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="empty holds no images"):
-        train_planted_backbone(images / "train", tmp_path / "empty", TrainingSpec(), *out)
+        train_planted_backbone(images / "train", tmp_path / "empty", Recipe(), *out)
     (tmp_path / "one" / "n1").mkdir(parents=True)
     Image.new("RGB", (48, 48)).save(tmp_path / "one" / "n1" / "a.png")
     with pytest.raises(ValueError, match=r"must hold the same classes; .*n1"):
-        train_planted_backbone(images / "train", tmp_path / "one", TrainingSpec(), *out)
+        train_planted_backbone(images / "train", tmp_path / "one", Recipe(), *out)
     Image.new("RGB", (32, 32)).save(tmp_path / "one" / "n1" / "b.png")
     with pytest.raises(ValueError, match=r"b\.png differs in size"):
         read_images(tmp_path / "one")
     with pytest.raises(ValueError, match="a batch of 65 needs"):
-        train_planted_backbone(images / "eval", images / "eval", TrainingSpec(batch_size=65), *out)
+        train_planted_backbone(
+            images / "eval", images / "eval", Recipe(training=TrainingSpec(batch_size=65)), *out
+        )
 
 
 def test_docs_state_the_accuracy_of_the_shipped_checkpoint(root):

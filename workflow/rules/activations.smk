@@ -5,9 +5,9 @@ rule train_planted_backbone:
         weights=f"<results>/{layout.BACKBONE}.safetensors",
         sidecar=f"<results>/{layout.BACKBONE}.json",
     log:
-        "<logs>/train_planted_backbone/{dataset}_s{seed}.log",
+        "<logs>/train_planted_backbone/{dataset}_{recipe}_s{seed}.log",
     benchmark:
-        "<benchmarks>/train_planted_backbone/{dataset}_s{seed}.tsv"
+        "<benchmarks>/train_planted_backbone/{dataset}_{recipe}_s{seed}.tsv"
     conda:
         ENVIRONMENT
     params:

@@ -35,6 +35,7 @@ from cladescope.operations.snakemake_records import (
     check_records,
     check_writable,
 )
+from cladescope.planted.recipes import RECIPES
 from cladescope.provenance.fingerprint import LIBRARY as PACKAGE
 from cladescope.provenance.fingerprint import fingerprint
 from cladescope.sweep import (
@@ -46,6 +47,7 @@ from cladescope.sweep import (
     expand_passes,
     expand_sweep,
     has_pairs,
+    has_several_backbones,
     mapped_dictionaries,
     segmented_dictionaries,
     shown_dictionary,
@@ -83,6 +85,7 @@ PAIRED = [name for name in EXPERIMENTS if has_pairs(config, name)]
 PAIRED_DATASETS = list(dict.fromkeys(EXPERIMENTS[name]["dataset"] for name in PAIRED))
 PAIRED_ALONE = [name for name in PAIRED if name in ALONE]
 PAIRED_PACKS = [pack for pack in PACKS if (pack.experiment in PAIRED if pack else PAIRED_ALONE)]
+COMPARED = has_several_backbones(config)
 EARLY = 1
 """Priority of short jobs that fail if the data are not as they should be: before any extraction."""
 SCORE_TABLES = ("latents", "nodes", "sizes", "relations", "edges", "sensitivity")
@@ -122,4 +125,5 @@ wildcard_constraints:
     variant="|".join(sorted({dictionary.variant for dictionary in SWEEP.values()})),
     name="|".join(sorted({dictionary.name for dictionary in SWEEP.values()})),
     seed=r"\d+",
+    recipe="|".join(RECIPES),
     shards=r"\d+-\d+",

@@ -11,6 +11,7 @@ FIGURES = [
         "quality",
         "training_curves",
         "top_images",
+        *(["architectures"] if COMPARED else []),
         *(["examples"] if MAPPED else []),
         *(["ablation"] if ABLATED else []),
         *(["uses"] if USED else []),
@@ -287,3 +288,24 @@ if USED:
             code=code_of("plot_uses"),
         script:
             "../scripts/plot_uses.py"
+
+
+if COMPARED:
+
+    rule plot_architectures:
+        input:
+            depths=rules.compare_architectures.output.depths,
+            firsts=rules.compare_architectures.output.firsts,
+        output:
+            figure("architectures", "Scores"),
+        log:
+            "<logs>/plot_architectures.log",
+        benchmark:
+            "<benchmarks>/plot_architectures.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec={"dpi": config["figures"]["dpi"]},
+            code=code_of("plot_architectures"),
+        script:
+            "../scripts/plot_architectures.py"

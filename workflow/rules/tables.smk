@@ -1,5 +1,6 @@
 from cladescope.provenance.identity import plan_record
 
+ARCHITECTURES = ["architectures.csv", "first_depths.csv", "architectures.md"]
 TABLES = [
     f"<results>/{layout.TABLES}/{name}"
     for name in (
@@ -13,6 +14,7 @@ TABLES = [
         "probes.csv",
         "probe_nodes.csv",
         "evidence.md",
+        *(ARCHITECTURES if COMPARED else []),
         *(["drawn.csv"] if has_planted() else []),
         *(["pairs.csv", "pair_nodes.csv.gz"] if PAIRED else []),
     )
@@ -189,6 +191,34 @@ if PAIRED:
             code=code_of("tabulate_pairs"),
         script:
             "../scripts/tabulate_pairs.py"
+
+
+if COMPARED:
+
+    rule compare_architectures:
+        input:
+            metrics=rules.tabulate.output.metrics,
+            nodes=rules.tabulate.output.nodes,
+            probes=rules.tabulate_probes.output.nodes,
+        output:
+            depths=f"<results>/{layout.TABLES}/architectures.csv",
+            firsts=f"<results>/{layout.TABLES}/first_depths.csv",
+            page=report(
+                f"<results>/{layout.TABLES}/architectures.md",
+                caption="../report/architectures.rst",
+                category="Tables",
+            ),
+        log:
+            "<logs>/compare_architectures.log",
+        benchmark:
+            "<benchmarks>/compare_architectures.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec={"layers": {name: EXPERIMENTS[name]["backbone"]["blocks"] for name in EXPERIMENTS}},
+            code=code_of("compare_architectures"),
+        script:
+            "../scripts/compare_architectures.py"
 
 
 rule write_evidence:

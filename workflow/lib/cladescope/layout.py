@@ -26,8 +26,8 @@ PAIR_TABLE = DATASET + "/pairs.parquet"
 RENDERED_PAIRS = RENDERED.format(dataset="{dataset}", split=PAIRS)
 TAXONOMY = DATASET + "/taxonomy.parquet"
 
-BACKBONE = "backbones/{dataset}/s{seed}"
-"""Stem of weights that the workflow trained: `.safetensors` and `.json`."""
+BACKBONE = "backbones/{dataset}/{recipe}/s{seed}"
+"""Stem of weights that the workflow trained by a recipe: `.safetensors` and `.json`."""
 
 LAYER = "{token}/L{layer}"
 MANIFEST = "{experiment}/activations/{split}/" + LAYER + ".json"

@@ -232,6 +232,17 @@ def has_masks(config: dict[str, Any], experiment: str) -> bool:
     return dataset["source"] == "planted" or "masks" in dataset
 
 
+def has_several_backbones(config: dict[str, Any]) -> bool:
+    """Say whether a study compares networks: two or more whose weights are not random."""
+    backbones = (experiment["backbone"] for experiment in config["experiments"].values())
+    trained = {
+        (backbone["model"], backbone["weights"])
+        for backbone in backbones
+        if weights_kind(backbone) != "random"
+    }
+    return len(trained) > 1
+
+
 def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
     """Return every extraction pass of every experiment."""
     return [
