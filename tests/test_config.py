@@ -3,6 +3,7 @@ import sys
 from collections import Counter
 
 import pytest
+import timm
 import yaml
 
 from cladescope.config import ConfigError, complete_config, index_spec, load_schema
@@ -34,11 +35,26 @@ def faults_of(config: dict) -> str:
     [
         *("config.yaml", "planted.yaml", "evidence_planted.yaml", "resnet50_folder.yaml"),
         *("methods_planted.yaml", "methods_real.yaml"),
+        *("architectures_planted.yaml", "architectures_imagenet.yaml"),
     ],
 )
 def test_shipped_configurations_are_valid(root, name):
     config = complete_config(yaml.safe_load((root / "config" / name).read_text()))
     assert expand_sweep(config)
+
+
+@pytest.mark.parametrize("name", ["architectures_planted.yaml", "architectures_imagenet.yaml"])
+def test_every_compared_network_has_a_random_twin_at_its_layers(root, name):
+    config = complete_config(yaml.safe_load((root / "config" / name).read_text()))
+    places = {}
+    for entry in expand_sweep(config):
+        backbone = config["experiments"][entry.experiment]["backbone"]
+        kind = "random" if backbone["weights"] == "random" else "trained"
+        architecture = backbone["model"].partition(".")[0]
+        places.setdefault(kind, set()).add((architecture, entry.token, entry.layer))
+        if backbone["weights"] == "pretrained":
+            assert timm.is_model_pretrained(backbone["model"])
+    assert places["random"] == places["trained"]
 
 
 def test_the_evidence_has_five_seeds_of_every_control_in_few_jobs(root, default_config):
