@@ -71,8 +71,8 @@ def _of_dictionaries(metrics: pd.DataFrame) -> pd.DataFrame:
         part["measure"], part["value"] = measure, metrics[measure].astype(float)
         part["null"] = metrics.get(f"{measure}_null_permuted", pd.Series(np.nan, metrics.index))
         parts.append(part)
-    rows = pd.concat(parts, ignore_index=True)
-    rows = rows.groupby([*ARM, "layer", *KIND, "measure"], dropna=False, sort=False)
+    table = pd.concat(parts, ignore_index=True)
+    rows = table.groupby([*ARM, "layer", *KIND, "measure"], dropna=False, sort=False)
     found = rows["value"].agg(n_seeds="count", value="mean", min="min", max="max")
     return found.assign(null=rows["null"].mean()).reset_index()
 

@@ -1,6 +1,7 @@
 """Several networks over relative depth, each beside its architecture with random weights."""
 
 from itertools import product
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -49,7 +50,7 @@ def plot_architectures(depths: pd.DataFrame, firsts: pd.DataFrame) -> Figure:
     for ((dataset, token), part), (kind, measure) in product(places, (*SHOWN, (None, None))):
         axis = next(panels)
         where = f"\n{dataset}, {token}" if len(places) > 1 else ""
-        here = firsts[firsts["dataset"].eq(dataset) & firsts["token"].eq(token)]
+        here = firsts[firsts["dataset"].eq(str(dataset)) & firsts["token"].eq(str(token))]
         if kind is None or measure is None:
             _draw_firsts(axis, here[here["variant"] == "topk"], colours)
             axis.set_title(
@@ -72,13 +73,13 @@ def _mean_line(line: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return means.index.to_series(), means
 
 
-def _colours(depths: pd.DataFrame) -> dict[str, dict[str, object]]:
+def _colours(depths: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return each experiment's style; random weights last, like their architecture's first."""
     arms = depths.drop_duplicates("experiment")[["experiment", "model", "weights"]]
     trained, random = arms[arms["weights"] != "random"], arms[arms["weights"] == "random"]
     palette = sns.color_palette("colorblind" if len(trained) <= 10 else "husl", len(trained))
-    styles: dict[str, dict[str, object]] = {}
-    of_architecture: dict[str, object] = {}
+    styles: dict[str, dict[str, Any]] = {}
+    of_architecture: dict[str, Any] = {}
     for (experiment, model, _), colour in zip(trained.to_numpy(), palette, strict=True):
         styles[experiment] = {"color": colour, "marker": "o", "markersize": 4}
         of_architecture.setdefault(architecture_of(model), colour)
@@ -88,7 +89,7 @@ def _colours(depths: pd.DataFrame) -> dict[str, dict[str, object]]:
     return styles
 
 
-def _draw_firsts(axis: Axes, firsts: pd.DataFrame, styles: dict[str, dict[str, object]]) -> None:
+def _draw_firsts(axis: Axes, firsts: pd.DataFrame, styles: dict[str, dict[str, Any]]) -> None:
     """Draw the first depth (x) of each height (y); nothing where no layer exceeds the null."""
     for number, (experiment, line) in enumerate(firsts.groupby("experiment", sort=False)):
         # Beside each other: most networks begin at one of few depths.
