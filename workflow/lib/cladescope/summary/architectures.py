@@ -135,7 +135,7 @@ def first_depths(
                 "share": shares.loc[least.index.max()].mean(),
             }
         )
-    return pd.DataFrame(rows).sort_values([*ARM, "height_contracted"], kind="stable")
+    return pd.DataFrame(rows)
 
 
 def architectures_page(depths: pd.DataFrame, firsts: pd.DataFrame) -> str:
@@ -203,7 +203,7 @@ def _firsts(firsts: pd.DataFrame) -> str:
     ):
         cells = [_first(part[part["height_contracted"] == height]) for height in counts.index]
         found.append([str(experiment), str(token), str(variant), *cells])
-    heights = [f"height {height} ({count} nodes)" for height, count in counts.items()]
+    heights = [f"height {height} (of {count})" for height, count in counts.items()]
     return table_of(["network", "token", "read by", *heights], found)
 
 

@@ -96,4 +96,5 @@ def _draw_firsts(axis: Axes, firsts: pd.DataFrame, styles: dict[str, dict[str, A
         beside = 0.06 * (number - firsts["experiment"].nunique() / 2)
         style = styles[str(experiment)]
         axis.plot(line["first_depth"], line["height_contracted"] + beside, **style)
-    axis.set(xlim=(0, 1.03), xlabel="relative depth", ylabel="contracted height")
+    heights = sorted(firsts["height_contracted"].unique())
+    axis.set(xlim=(0, 1.03), xlabel="relative depth", ylabel="contracted height", yticks=heights)
