@@ -191,12 +191,14 @@ def kill_trainings(root: Path, folder: Path, case: str, wanted: int) -> None:
     kills = resumed = 0
     while kills < wanted:
         killed.forget()
-        before = killed.steps()
-        while (code := killed.killed_after(draw.uniform(0, length / 2))) == -signal.SIGKILL:
+        before, longest = killed.steps(), length / 2
+        while (code := killed.killed_after(draw.uniform(0, longest))) == -signal.SIGKILL:
             kills += 1
             resumed += any(0 < step < LAST for step in before)
             steps = killed.steps()
             assert all(now >= then for now, then in zip(steps, before, strict=True))
+            # What comes before and after the steps may take longer than half of it all.
+            longest *= 1 if steps > before else 1.2
             before = steps
         assert code == 0
         assert killed.contents() == expected
