@@ -104,6 +104,6 @@ def test_rules_are_read_without_the_libraries_of_jobs(root):
 
 
 def test_every_document_is_in_the_navigation_of_the_site(root):
-    named = re.findall(r"- (docs/\w+\.md)$", (root / "mkdocs.yml").read_text(), re.MULTILINE)
+    named = re.findall(r"[-:] (docs/\w+\.md)$", (root / "mkdocs.yml").read_text(), re.MULTILINE)
     documents = [f"docs/{path.name}" for path in (root / "docs").glob("*.md")]
     assert sorted(named) == sorted(documents)
