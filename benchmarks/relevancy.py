@@ -223,7 +223,7 @@ def candidates(place: Place, cases: Cases) -> dict[str, Callable[[Target], Tenso
         return lambda target: map_saliency(backbone, images, target, layer, TOKEN, method)
 
     def contrasted(method: Callable[[Target], Tensor]) -> Callable[[Target], Tensor]:
-        mean = Target.mean_of(place.dictionary, len(images))
+        mean = Target.mean_of(place.dictionary)
         return lambda target: contrast(method(target), method(mean))
 
     methods = {name: by(name) for name in methods_of(backbone)}

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from cladescope.atlas.chunks import read_chunk
+from cladescope.atlas.dictionary import PageSpec
+from cladescope.config import load_schema
 from cladescope.images.classes import read_wnid_map
-from cladescope.operations.atlas_given import index_given
+from cladescope.operations.atlas_given import SIDE, index_given
 from cladescope.operations.score_given import read_given
 from cladescope.scores.score import DictionaryScores
 from cladescope.scores.spec import ScoreSpec
@@ -54,6 +56,12 @@ def test_every_form_of_labels_and_taxonomy_gives_the_same_scores(files, score, t
     pd.DataFrame(edges, columns=["child", "parent"]).to_csv(files / "tree.csv", index=False)
     own = score(files / "tree.csv").nodes.to_pandas().set_index("wnid")["best_mcc"]
     assert own["dog"] == own["cat"] == 1
+
+
+def test_pages_of_given_codes_show_as_much_as_a_studys_by_default():
+    schema = load_schema()["$defs"]["atlas"]["properties"]
+    shown = dataclasses.asdict(PageSpec()) | {"side": SIDE}
+    assert {name: shown[name] for name in schema} == {n: s["default"] for n, s in schema.items()}
 
 
 def test_images_that_the_labels_do_not_find_are_refused(files, root):

@@ -367,5 +367,5 @@ def test_the_mean_latent_is_the_mean_of_all_pre_activations() -> None:
     tokens = torch.tensor(random.standard_normal((3, 6, 4)).astype(np.float32))
     each = [Target.of(dictionary, np.full(3, latent)) for latent in range(5)]
     expected = torch.stack([target.pre_activation(tokens) for target in each]).mean(0)
-    found = Target.mean_of(dictionary, 3).pre_activation(tokens)
+    found = Target.mean_of(dictionary).pre_activation(tokens)
     torch.testing.assert_close(found, expected)

@@ -10,6 +10,7 @@ import torch
 from scipy.sparse import csr_array
 from torchvision.transforms import v2
 
+from cladescope.about import read_about
 from cladescope.activations.store import ActivationStore
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.segmentation.columns import latent_columns
@@ -21,7 +22,6 @@ from cladescope.segmentation.measure import (
 )
 from cladescope.segmentation.patches import Patches, cover_patches
 from cladescope.summary.segmentation import summarise
-from cladescope.summary.tables import read_about
 from families import TAXONOMY, TREE
 from stores import write
 

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.sparse import issparse
 
+from cladescope.about import read_about
 from cladescope.codes.codes import Codes
 from cladescope.summary.figures.uses import plot_uses
-from cladescope.summary.tables import read_about
 from cladescope.summary.uses import summarise, uses_section
 from cladescope.taxonomy.taxonomy import taxonomy_from_parents
 from cladescope.uses.measure import Place, UsesSpec, measure_uses

@@ -1,7 +1,8 @@
+from cladescope.about import read_about
 from cladescope.jobs import job
 from cladescope.provenance.record import read_records
 from cladescope.summary.ablation import summarise
-from cladescope.summary.tables import read_about, tabulate_summaries
+from cladescope.summary.tables import tabulate_summaries
 
 with job(snakemake):
     inputs, spec = snakemake.input, snakemake.params.spec

@@ -1,6 +1,7 @@
+from cladescope.about import read_about
 from cladescope.jobs import job
 from cladescope.provenance.record import read_records
-from cladescope.summary.tables import read_about, tabulate_summaries
+from cladescope.summary.tables import tabulate_summaries
 from cladescope.summary.uses import summarise
 
 with job(snakemake):

@@ -138,9 +138,8 @@ def _tree(arguments: argparse.Namespace) -> None:
     from cladescope.checkout import find_checkout
     from cladescope.images.index import ImageIndex, common_classes
     from cladescope.layout import INDEX, SPLITS
+    from cladescope.taxonomy.choice import taxonomy_of
     from cladescope.taxonomy.outline import outline
-    from cladescope.taxonomy.table import read_taxonomy_table
-    from cladescope.taxonomy.wordnet import build_taxonomy
 
     config = _load(arguments.config)
     names = list(config["datasets"])
@@ -157,11 +156,8 @@ def _tree(arguments: argparse.Namespace) -> None:
         )
     classes = common_classes({split: ImageIndex.load(path) for split, path in paths.items()})
     table = config["datasets"][name].get("taxonomy")
-    if table:
-        taxonomy = read_taxonomy_table(table, classes)
-    else:
-        taxonomy = build_taxonomy(classes, find_checkout() / "resources" / "nltk_data")
-    for line in outline(taxonomy):
+    nltk_data = find_checkout() / "resources" / "nltk_data"
+    for line in outline(taxonomy_of(classes, table, nltk_data)):
         print(line)
 
 

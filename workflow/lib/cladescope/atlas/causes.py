@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from cladescope.about import read_about
 from cladescope.activations.store import ActivationStore
 from cladescope.atlas.chunks import smallest
 from cladescope.atlas.wire import (
@@ -28,7 +29,6 @@ from cladescope.causes.kinds import CHOSEN
 from cladescope.codes.encode import ImageBlocks, codes_of_images
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.scores.contrasts import Contrasts
-from cladescope.summary.tables import read_about
 
 
 @dataclass(frozen=True, eq=False)

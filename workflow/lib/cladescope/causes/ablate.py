@@ -4,7 +4,6 @@ x̃ = x − scale · Σ_j z_j d_j over the node's latents j: what the dictionary
 `trials.py` says which latents and which controls, `measures.py` what is made of the outputs.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from cladescope.about import write_about
 from cladescope.backbone.changing import Change, changed_layer
 from cladescope.causes.kinds import PROJECTED, SHRUNK
 from cladescope.causes.measures import Totals, measure
@@ -27,7 +26,6 @@ from cladescope.causes.trials import Questions, Set, ask, plan_trials
 from cladescope.codes.codes import Codes
 from cladescope.codes.encode import encoder_of
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.files import write_aside
 from cladescope.jobs import progress
 from cladescope.scores.nulls import leaf_permutations
 from cladescope.taxonomy.tree import Tree
@@ -97,9 +95,7 @@ def ablate(
         "tpp": tpp,
     }
     table = measure(totals, world.taxonomy, named)
-    table = table.replace_schema_metadata({"about": json.dumps(about, sort_keys=True)})
-    with write_aside(path) as aside:
-        pq.write_table(table, aside, compression="zstd")
+    write_about(table, about, path)
 
 
 def sample_of(

@@ -16,9 +16,8 @@ from cladescope.machines import machine
 from cladescope.names import PERMUTED, SCORES, labels
 from cladescope.scores.score import DictionaryScores, score_dictionary
 from cladescope.scores.spec import ScoreSpec
-from cladescope.taxonomy.table import read_taxonomy_table
+from cladescope.taxonomy.choice import taxonomy_of
 from cladescope.taxonomy.taxonomy import Taxonomy
-from cladescope.taxonomy.wordnet import build_taxonomy
 
 WORDNET = "wordnet"
 LEADING = (
@@ -121,10 +120,9 @@ def _of_imagenet(names: list[str], label_file: str | Path) -> list[str]:
 
 
 def _taxonomy(classes: list[str], taxonomy: str, nltk_data: str | Path) -> Taxonomy:
-    if taxonomy in (WORDNET, IMAGENET_1K):
-        return build_taxonomy(classes, nltk_data)
     if not taxonomy.endswith(".parquet"):
-        return read_taxonomy_table(taxonomy, classes)
+        table = None if taxonomy in (WORDNET, IMAGENET_1K) else taxonomy
+        return taxonomy_of(classes, table, nltk_data)
     tree = Taxonomy.load(taxonomy)
     if different := sorted({*classes} ^ {*tree.leaves}):
         raise ValueError(

@@ -114,6 +114,7 @@ def map_relevancy(
     logging.info("%d pairs of a latent and an image, on %s", len(pairs), device)
     n_patches = backbone.layers[reading.layer - 1].tokens["patches"]
     starts = range(0, len(pairs), spec.pairs_per_batch)
+    mean = Target.mean_of(reading.dictionary, str(device))
     tables = [COLUMNS.empty_table()]
     for start in progress(starts, len(starts), "mapping"):
         part = pairs.iloc[start : start + spec.pairs_per_batch]
@@ -130,7 +131,7 @@ def map_relevancy(
             coverage = object_coverage(backbone.transform, found, n_patches).to(device)
         target = Target.of(reading.dictionary, part["latent"].to_numpy(), str(device))
         place = (reading.layer, reading.token)
-        for method, maps in _maps(reading, images, part, spec.seed):
+        for method, maps in _maps(reading, images, part, mean, spec.seed):
             curves = measure_curves(backbone, images, target, *place, maps, spec.steps)
             columns: dict[str, Any] = {
                 **{name: part[name] for name in ("chosen", "latent", "image")},
@@ -176,6 +177,7 @@ def _maps(
     reading: Reading,
     images: Float[Tensor, "pairs 3 height width"],
     pairs: pd.DataFrame,
+    mean: Target,
     seed: int,
 ) -> Iterator[tuple[str, Float[Tensor, "pairs patches"]]]:
     device, backbone = str(images.device), reading.backbone
@@ -187,7 +189,6 @@ def _maps(
     methods = methods_of(backbone)
     maps = {name: map_saliency(backbone, images, target, *place, name) for name in methods}
     yield from maps.items()
-    mean = Target.mean_of(reading.dictionary, len(images), device)
     of_mean = map_saliency(backbone, images, mean, *place, methods[0])
     yield CONTRAST, contrast(maps[methods[0]], of_mean)
     shuffled = map_saliency(backbone, images, other, *place, methods[0])

@@ -79,11 +79,12 @@ class Target:
         return cls(*(torch.tensor(part, device=device) for part in parts))
 
     @classmethod
-    def mean_of(cls, dictionary: Dictionary, images: int, device: str = "cpu") -> "Target":
-        """Return the mean of all latents, as often as there are images."""
+    def mean_of(cls, dictionary: Dictionary, device: str = "cpu") -> "Target":
+        """Return the mean of all latents, once: it serves any number of images."""
         every = cls.of(dictionary, np.arange(dictionary.width), device)
-        weight, bias = (part.mean(0, keepdim=True) for part in (every.weight, every.bias))
-        return cls(weight.expand(images, -1), every.centre, bias.expand(images))
+        return cls(
+            every.weight.mean(0, keepdim=True), every.centre, every.bias.mean(0, keepdim=True)
+        )
 
     def pre_activation(
         self, tokens: Float[Tensor, "images tokens width"]

@@ -1,6 +1,5 @@
 """How well single latents of a dictionary find the patches of classes and nodes."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csc_array, csr_array
 
+from cladescope.about import write_about
 from cladescope.activations.store import ActivationStore
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.files import write_aside
 from cladescope.scores.nulls import leaf_permutations
 from cladescope.scores.passes import or_none
 from cladescope.scores.splitting import places_in_group, split_halves
@@ -166,9 +164,7 @@ def measure_segmentation(dictionary: Dictionary, place: Place, path: str | Path)
         "n_latents": dictionary.width,
     }
     table = pa.Table.from_pylist(rows, SCHEMA)
-    table = table.replace_schema_metadata({"about": json.dumps(about, sort_keys=True)})
-    with write_aside(path) as aside:
-        pq.write_table(table, aside, compression="zstd")
+    write_about(table, about, path)
 
 
 def _rows(

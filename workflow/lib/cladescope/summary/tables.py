@@ -1,13 +1,11 @@
 """The tables that a study publishes: every dictionary, every latent, every node."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from cladescope.files import read_json, reading, write_aside
 from cladescope.jobs import warn
@@ -156,13 +154,6 @@ def tabulate_summaries(
         for row in summary
     ]
     write_csv([pd.DataFrame(rows)], path)
-
-
-def read_about(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return rows about a dictionary's classes or nodes, and what holds for the whole of it."""
-    with reading(path):
-        table = pq.read_table(path)
-    return table.to_pandas(), json.loads(table.schema.metadata[b"about"])
 
 
 def gather_layers(

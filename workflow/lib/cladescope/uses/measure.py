@@ -1,17 +1,15 @@
 """All uses of one dictionary's codes, beside the activations that they are of."""
 
-import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
+from cladescope.about import write_about
 from cladescope.codes.codes import Codes
-from cladescope.files import write_aside
 from cladescope.scores.nulls import leaf_permutations
 from cladescope.scores.splitting import can_level, places_in_group, split_halves
 from cladescope.taxonomy.taxonomy import Taxonomy
@@ -127,6 +125,4 @@ def measure_uses(codes: Codes, place: Place, path: str | Path) -> None:
         "nonzeros": nonzeros(codes),
         "components": components,
     }
-    table = table.replace_schema_metadata({"about": json.dumps(about, sort_keys=True)})
-    with write_aside(path) as aside:
-        pq.write_table(table, aside, compression="zstd")
+    write_about(table, about, path)
