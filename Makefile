@@ -89,10 +89,10 @@ unlock: $(VENV)/synced ## after a run was killed: wait for its Slurm jobs, then 
 	$(BIN)/snakemake --configfile $(CONFIG) --unlock
 
 test: $(VENV)/synced-dev ## run all tests
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 3 --no-loadscope-reorder
 
 test-fast: $(VENV)/synced-dev ## run the tests that take seconds
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest --numprocesses 2 -m "not slow"
 
 test-processors: $(VENV)/synced-dev ## run the tests of what rounds with older instructions: SETTINGS="sse avx2"
 	$(BIN)/python tests/processors.py test $(SETTINGS)

@@ -160,7 +160,7 @@ def possible(settings: list[str]) -> Iterator[str]:
 def test(settings: list[str], folder: Path) -> bool:
     """Run the numeric tests with each setting; return whether all pass."""
     files = [next((ROOT / "tests").rglob(f"test_{name}.py")) for name in NUMERIC]
-    command = [sys.executable, "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile"]
+    command = [sys.executable, "-m", "pytest", "--numprocesses", "2"]
     passed = True
     for setting in settings:
         print(f"\n{setting}", flush=True)

@@ -1,8 +1,9 @@
-"""Small activation stores that tests write."""
+"""Small activation stores that tests write, and what a folder of them holds."""
 
 import numpy as np
 import torch
 
+from cladescope.activations.extract import ExtractionSpec
 from cladescope.activations.statistics import Statistics, measure
 from cladescope.activations.store import ShardPlan
 from cladescope.activations.writer import ActivationWriter, scratch_of
@@ -34,3 +35,22 @@ def write(folder, values, n_shards, precision="float32", positions=None, key="ke
         append(writer, values, shard)
     writer.finish({"layer": 3}, index_of(len(values)), positions)
     return folder / "L3.json"
+
+
+def manifests_of(folder, layers, tokens=("cls",)):
+    return {
+        (layer, token): folder / token / f"L{layer}.json" for layer in layers for token in tokens
+    }
+
+
+def spec_of(**changes):
+    return ExtractionSpec(**{"shards": 3, "precision": "float32", "batch_size": 8, **changes})
+
+
+def tree(folder):
+    """The content of every file below a folder."""
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
