@@ -19,18 +19,14 @@ from cladescope.relevancy.methods import Target
 from cladescope.summary.relevancy import summarise
 
 
-class Brightness(Backbone):
-    """A model with one dimension: each image's mean over all pixels, or one token per patch."""
-
-    def read(self, images, layers, kinds):
-        patches = images[:, 0].unfold(1, 2, 2).unfold(2, 2, 2).mean((3, 4)).flatten(1)[..., None]
-        tokens = patches.mean(1, keepdim=True) if kinds == ["mean"] else patches
-        return {(layers[0], kinds[0]): tokens}
+def brightness(images):
+    """A model with one dimension and one token for each patch."""
+    return images[:, 0].unfold(1, 2, 2).unfold(2, 2, 2).mean((3, 4)).flatten(1)[..., None]
 
 
-@pytest.fixture
-def brightness():
-    return Brightness("brightness", None, None, [], "", {})
+def mean_brightness(images):
+    """The same with one token for each image."""
+    return brightness(images).mean(1, keepdim=True)
 
 
 def images_of(patches) -> torch.Tensor:
@@ -43,10 +39,10 @@ def unit_target(n: int, bias: float = 0.0) -> Target:
     return Target(torch.ones(n, 1), torch.zeros(1), torch.full((n,), bias))
 
 
-def test_curves_by_hand(brightness):
+def test_curves_by_hand():
     images = images_of([[4, 3, 2, 1], [4, 3, 2, 1]])
     maps = torch.tensor([[9.0, 8, 7, 6], [0.0, 0, 1, 0]])
-    curves = measure_curves(brightness, images, unit_target(2), 1, "mean", maps, steps=4)
+    curves = measure_curves(mean_brightness, images, unit_target(2), maps, steps=4)
     # The mean is 10/4 whole; without 4: 6/4, then 3/4, 1/4, 0.
     torch.testing.assert_close(curves.deletion[0], torch.tensor([10, 6, 3, 1, 0]) / 10)
     torch.testing.assert_close(curves.insertion[0], torch.tensor([0, 4, 7, 9, 10]) / 10)
@@ -54,11 +50,11 @@ def test_curves_by_hand(brightness):
     torch.testing.assert_close(curves.deletion[1], torch.tensor([10, 8, 4, 1, 0]) / 10)
 
 
-def test_curves_of_patch_latents_follow_the_strongest_patch_and_stop_at_zero(brightness):
+def test_curves_of_patch_latents_follow_the_strongest_patch_and_stop_at_zero():
     images = images_of([[4, 3, 2, 1]])
     maps = torch.tensor([[4.0, 3, 2, 1]])
     target = unit_target(1, bias=-2)
-    curves = measure_curves(brightness, images, target, 1, "patches", maps, steps=2)
+    curves = measure_curves(brightness, images, target, maps, steps=2)
     # Strongest patch minus 2: 4 − 2 whole, 2 − 2 without the first two.
     assert curves.deletion.tolist() == [[1, 0, 0]]
     assert curves.insertion.tolist() == [[0, 1, 1]]

@@ -10,7 +10,6 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from cladescope.backbone.backbone import Backbone
 from cladescope.relevancy.methods import Target
 
 
@@ -27,11 +26,9 @@ class Curves(NamedTuple):
 
 
 def measure_curves(
-    backbone: Backbone,
+    read: Callable[[Tensor], Tensor],
     images: Float[Tensor, "images 3 height width"],
     target: Target,
-    layer: int,
-    token: str,
     maps: Float[Tensor, "images patches"],
     steps: int,
 ) -> Curves:
@@ -40,6 +37,11 @@ def measure_curves(
     Deletion and insertion are those of Petsiuk, Das & Saenko 2018 (arXiv 1806.07421).
     Removed patches have the mean colour that preprocessing subtracts. The activation is max(p, 0),
     p the pre-activation, its maximum for several tokens; it must be positive for the intact image.
+
+    Parameters
+    ----------
+    read
+        Returns the tokens (images, tokens, d) of images that the latent reads.
     """
     size = (images.shape[2], images.shape[3])
     grid = grid_of(maps.shape[1], *size)
@@ -47,8 +49,7 @@ def measure_curves(
 
     def activation(keep: Bool[Tensor, "images patches"]) -> Tensor:
         shown = interpolate(keep.to(images.dtype).view(-1, 1, *grid), size)
-        tokens = backbone.read(images * shown, [layer], [token])[layer, token]
-        return target.pre_activation(tokens).amax(1).clamp(min=0)
+        return target.pre_activation(read(images * shown)).amax(1).clamp(min=0)
 
     counts = [round(maps.shape[1] * step / steps) for step in range(steps + 1)]
     deletion = torch.stack([activation(rank >= count) for count in counts], dim=1)

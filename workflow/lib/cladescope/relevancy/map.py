@@ -81,6 +81,10 @@ class Reading:
     """From 1."""
     token: str
 
+    def tokens(self, images: Tensor) -> Tensor:
+        """Return (images, tokens, d): what the dictionary reads of images."""
+        return self.backbone.read(images, [self.layer], [self.token])[self.layer, self.token]
+
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
@@ -130,9 +134,8 @@ def map_relevancy(
             found = np.stack([masks[str(index.paths[row])] for row in rows])
             coverage = object_coverage(backbone.transform, found, n_patches).to(device)
         target = Target.of(reading.dictionary, part["latent"].to_numpy(), str(device))
-        place = (reading.layer, reading.token)
         for method, maps in _maps(reading, images, part, mean, spec.seed):
-            curves = measure_curves(backbone, images, target, *place, maps, spec.steps)
+            curves = measure_curves(reading.tokens, images, target, maps, spec.steps)
             columns: dict[str, Any] = {
                 **{name: part[name] for name in ("chosen", "latent", "image")},
                 "method": [method] * len(part),

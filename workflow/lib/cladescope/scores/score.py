@@ -130,17 +130,11 @@ def score_dictionary(
     rearranged = [*islice(leaf_permutations(tree, spec.seed), n_rearranged)]
     scorer = Scorer(halves, tree, tables, spec, contained_latents(halves.score), threads)
 
-    folds = Folds.of(tree, N_FOLDS, spec.seed)
-    observed = scorer.score(halves, null.significant(), folds)
-    few = folds.some(NULL_FOLDS)
-
-    def score_permuted(draw: int) -> Result:
-        return scorer.score(halves.permuted(rearranged[draw]), null.significant(draw), few)
-
     def halve_at(top_n: int) -> Halves:
         return halve(ranked, labels, n_classes, top_n, parts)
 
-    permuted = [*in_order(score_permuted, range(spec.null_draws), threads)]
+    folds = Folds.of(tree, N_FOLDS, spec.seed)
+    observed, permuted = _score(scorer, null, folds, rearranged[: spec.null_draws])
     beyond = above_null(observed, permuted, tree)
     together = coalitions(halves, tree)
     at_random = soft_absorption_at_random(halves.score, observed.edges, tree, spec.seed)
@@ -171,6 +165,20 @@ def score_dictionary(
             **scorer.nulls(observed, permuted),
         },
     )
+
+
+def _score(
+    scorer: Scorer, null: PairNull, folds: Folds, rearranged: list[np.ndarray]
+) -> tuple[Result, list[Result]]:
+    """Score the latents as they are, and with the leaves in each of the orders given."""
+    few = folds.some(NULL_FOLDS)
+
+    def permuted(draw: int) -> Result:
+        halves = scorer.halves.permuted(rearranged[draw])
+        return scorer.score(halves, null.significant(draw), few)
+
+    observed = scorer.score(scorer.halves, null.significant(), folds)
+    return observed, [*in_order(permuted, range(len(rearranged)), scorer.threads)]
 
 
 def _matched(halves: Halves, folds: Folds, spec: ScoreSpec) -> float:
