@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cladescope.activations import extract as activations
-from cladescope.activations.extract import ExtractionSpec, extract_activations
+from cladescope.activations import extract as extracting
+from cladescope.activations import forward
+from cladescope.activations.spec import Extraction, ExtractionSpec
 from cladescope.backbone.backbone import Backbone, BackboneSpec, load_backbone
 from cladescope.backbone.layers import list_layers
 from cladescope.images.index import decode_image
@@ -86,15 +87,16 @@ def measure(name, backbone: Backbone, spec, extraction, data, token, folder) -> 
 
     def extract(decoded: bool, threads: int) -> None:
         manifests = {(n, token): folder / "store" / token / f"L{n}.json" for n in numbers}
-        class_of_images = activations._Images
+        class_of_images = forward._Images
         if decoded:
-            activations._Images = lambda *_: ready
+            forward._Images = lambda *_: ready
         # Loading the weights is no part of the rate.
-        load, activations.load_backbone = activations.load_backbone, lambda _: backbone
+        load, extracting.load_backbone = extracting.load_backbone, lambda _: backbone
         try:
-            extract_activations(index, source, spec, extraction, manifests, threads=threads)
+            chosen = Extraction(index, source, spec, extraction, threads=threads)
+            extracting.extract_activations(chosen, manifests)
         finally:
-            activations._Images, activations.load_backbone = class_of_images, load
+            forward._Images, extracting.load_backbone = class_of_images, load
         torch.set_num_threads(1)
 
     workers = max(2, os.cpu_count() or 2)

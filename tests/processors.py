@@ -28,7 +28,8 @@ import pandas as pd
 from llvmlite import binding
 from safetensors.numpy import load_file
 
-from cladescope.activations.extract import ExtractionSpec, extract_activations
+from cladescope.activations.extract import extract_activations
+from cladescope.activations.spec import Extraction, ExtractionSpec
 from cladescope.activations.store import ActivationStore, read_activations
 from cladescope.backbone.backbone import BackboneSpec
 from cladescope.codes.codes import Codes
@@ -189,7 +190,7 @@ def extract(folder: Path, before: Path) -> None:
         index = ImageIndex.load(before / f"{split}.parquet")
         source = ImageFolder(str(before / "images" / split))
         manifests = {(LAYER, "cls"): folder / f"{split}.json"}
-        extract_activations(index, source, backbone, spec, manifests)
+        extract_activations(Extraction(index, source, backbone, spec), manifests)
 
 
 def train(folder: Path, before: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from cladescope.activations.extract import ExtractionSpec
+from cladescope.activations.spec import ExtractionSpec
 from cladescope.activations.statistics import Statistics, measure
 from cladescope.activations.store import ShardPlan
 from cladescope.activations.writer import ActivationWriter, scratch_of

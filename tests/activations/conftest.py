@@ -2,7 +2,8 @@
 
 import pytest
 
-from cladescope.activations.extract import PatchSample, extract_activations
+from cladescope.activations.extract import extract_activations
+from cladescope.activations.spec import Extraction, PatchSample
 from cladescope.backbone.backbone import BackboneSpec
 from cladescope.images.indexing import index_images
 from cladescope.images.sources.image_folder import ImageFolder
@@ -29,5 +30,5 @@ def undisturbed(shipped, images, tmp_path_factory):
     """A store of two layers and two token kinds, made without disturbance."""
     folder = tmp_path_factory.mktemp("undisturbed")
     manifests = manifests_of(folder, [2, 8], ["cls", "patches"])
-    extract_activations(*images, shipped, spec_of(patches=PatchSample(4, 0)), manifests)
+    extract_activations(Extraction(*images, shipped, spec_of(patches=PatchSample(4, 0))), manifests)
     return folder

@@ -5,18 +5,15 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from cladescope.activations import writer as writer_module
-from cladescope.activations.extract import (
-    PatchSample,
-    extract_activations,
-    extract_shards,
-    join_shards,
-)
+from cladescope.activations.extract import extract_activations, extract_shards, join_shards
+from cladescope.activations.spec import Extraction, PatchSample
 from cladescope.activations.store import read_activations
 from cladescope.activations.writer import scratch_of
 from cladescope.files import claim
@@ -25,20 +22,16 @@ from stores import manifests_of, spec_of, tree
 
 def test_killed_at_random_moments_ends_in_the_same_bytes(shipped, images, tmp_path, undisturbed):
     """kill -9 until a call gets through; Snakemake's part, deleting outputs, is played too."""
-    spec = spec_of(patches=PatchSample(4, 0))
+    extraction = Extraction(*images, shipped, spec_of(patches=PatchSample(4, 0)))
     manifests = manifests_of(tmp_path, [2, 8], ["cls", "patches"])
     rng = random.Random(0)
     context = multiprocessing.get_context("fork")
     started = time.monotonic()
-    extract_activations(
-        *images, shipped, spec, manifests_of(tmp_path / "timed", [2, 8], ["cls", "patches"])
-    )
+    extract_activations(extraction, manifests_of(tmp_path / "timed", [2, 8], ["cls", "patches"]))
     duration = time.monotonic() - started
     kills, kept = 0, 0
     while kills < 24:
-        child = context.Process(
-            target=extract_activations, args=(*images, shipped, spec, manifests)
-        )
+        child = context.Process(target=extract_activations, args=(extraction, manifests))
         child.start()
         child.join(rng.uniform(0.2, 1.0) * duration)
         if child.exitcode is None:
@@ -59,7 +52,7 @@ def test_killed_at_random_moments_ends_in_the_same_bytes(shipped, images, tmp_pa
                 if chunk.is_file() and rng.random() < 0.5:
                     chunk.unlink()
     assert kept, "some shards outlived a kill"
-    extract_activations(*images, shipped, spec, manifests)
+    extract_activations(extraction, manifests)
     found = {path: content for path, content in tree(tmp_path).items() if path.parts[0] != "timed"}
     assert found == tree(undisturbed)
 
@@ -67,6 +60,7 @@ def test_killed_at_random_moments_ends_in_the_same_bytes(shipped, images, tmp_pa
 def test_store_that_was_finished_while_waiting_is_not_made_again(shipped, images, tmp_path):
     """A job that outlived its workflow ends while the next one, of the same code, waits."""
     manifests = manifests_of(tmp_path, [2, 8])
+    extraction = Extraction(*images, shipped, spec_of(), "the code")
 
     def chunks():
         # With the time: a file system may give the number of a removed file to the next one.
@@ -76,10 +70,9 @@ def test_store_that_was_finished_while_waiting_is_not_made_again(shipped, images
     # A forked process would hold its parent's lock.
     context = multiprocessing.get_context("spawn")
     with claim(scratch_of(manifests[2, "cls"])):
-        arguments = (*images, shipped, spec_of(), manifests, "the code")
-        waiting = context.Process(target=extract_activations, args=arguments)
+        waiting = context.Process(target=extract_activations, args=(extraction, manifests))
         waiting.start()
-        extract_activations(*images, shipped, spec_of(), manifests, code="the code")
+        extract_activations(extraction, manifests)
         made = chunks()
     waiting.join(300)
     finished = waiting.exitcode
@@ -89,11 +82,12 @@ def test_store_that_was_finished_while_waiting_is_not_made_again(shipped, images
     assert chunks() == made
     assert not scratch_of(manifests[2, "cls"]).exists()
     # Of other code, or in part, it is made again.
-    extract_activations(*images, shipped, spec_of(), manifests, code="other code")
+    other = replace(extraction, code="other code")
+    extract_activations(other, manifests)
     assert not set(chunks().values()) & set(made.values())
     made = chunks()
     manifests[8, "cls"].unlink()
-    extract_activations(*images, shipped, spec_of(), manifests, code="other code")
+    extract_activations(other, manifests)
     assert {path for path, file in chunks().items() if made[path] != file} == {
         path for path in made if "L8.zarr" in path.parts
     }
@@ -124,10 +118,10 @@ def join(index, folder, parts):
 
 @pytest.mark.parametrize("cuts", [(0, 3), (0, 1, 3), (0, 1, 2, 3)])
 def test_any_number_of_jobs_makes_the_same_bytes(shipped, images, tmp_path, undisturbed, cuts):
-    spec = spec_of(patches=PatchSample(4, 0))
+    extraction = Extraction(*images, shipped, spec_of(patches=PatchSample(4, 0)))
     parts = [range(*ends) for ends in pairwise(cuts)]
     for shards in reversed(parts):
-        extract_shards(*images, shipped, spec, partials_of(tmp_path, shards), shards)
+        extract_shards(extraction, partials_of(tmp_path, shards), shards)
     assert not list(tmp_path.glob("*/L*")), "nothing looks complete"
     join(images[0], tmp_path, parts)
     assert tree(tmp_path) == tree(undisturbed)
@@ -136,13 +130,14 @@ def test_any_number_of_jobs_makes_the_same_bytes(shipped, images, tmp_path, undi
 def test_jobs_side_by_side_of_which_one_is_killed(shipped, images, tmp_path, undisturbed):
     """The others are not disturbed, and another number of jobs goes on with what is there."""
     spec = spec_of(patches=PatchSample(4, 0), batch_size=4)
+    extraction = Extraction(*images, shipped, spec)
     expected = tmp_path / "expected"
-    extract_activations(*images, shipped, spec, manifests_of(expected, [2, 8], ["cls", "patches"]))
+    extract_activations(extraction, manifests_of(expected, [2, 8], ["cls", "patches"]))
     folder = tmp_path / "parts"
     context = multiprocessing.get_context("fork")
 
     def start(shards):
-        arguments = (*images, shipped, spec, partials_of(folder, shards), shards)
+        arguments = (extraction, partials_of(folder, shards), shards)
         child = context.Process(target=extract_shards, args=arguments)
         child.start()
         return child
@@ -176,10 +171,10 @@ def test_join_that_was_killed_is_done_again(
     shipped, images, tmp_path, undisturbed, monkeypatch, link
 ):
     """Killed amid a store's shards, and when all stores are done but Snakemake does not know."""
-    spec = spec_of(patches=PatchSample(4, 0))
+    extraction = Extraction(*images, shipped, spec_of(patches=PatchSample(4, 0)))
     parts = [range(1), range(1, 3)]
     for shards in parts:
-        extract_shards(*images, shipped, spec, partials_of(tmp_path, shards), shards)
+        extract_shards(extraction, partials_of(tmp_path, shards), shards)
     partials = partials_by_manifest(tmp_path, parts)
     linked = []
 
@@ -203,14 +198,14 @@ def test_join_that_was_killed_is_done_again(
 
 
 def test_shards_that_do_not_belong_together_are_not_joined(shipped, images, tmp_path):
-    spec = spec_of(patches=PatchSample(4, 0))
     parts = [range(2), range(2, 3)]
     for shards, batch_size in zip(parts, (8, 16), strict=True):
         spec = spec_of(patches=PatchSample(4, 0), batch_size=batch_size)
-        extract_shards(*images, shipped, spec, partials_of(tmp_path, shards), shards)
+        extraction = Extraction(*images, shipped, spec)
+        extract_shards(extraction, partials_of(tmp_path, shards), shards)
     with pytest.raises(ValueError, match=r"made by different .* delete .*\.L2\.0-1\.json"):
         join(images[0], tmp_path, parts)
-    extract_shards(*images, shipped, spec, partials_of(tmp_path, parts[0]), parts[0])
+    extract_shards(extraction, partials_of(tmp_path, parts[0]), parts[0])
     lost = tmp_path / "cls" / ".L2.partial" / "1"
     lost.unlink()
     with pytest.raises(ValueError, match=rf"{lost}: gone; delete .*\.L2\.\*-\*\.json"):

@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from cladescope.activations.extract import ExtractionSpec, extract_activations
+from cladescope.activations.extract import extract_activations
+from cladescope.activations.spec import Extraction, ExtractionSpec
 from cladescope.backbone.backbone import BackboneSpec
 from cladescope.images.index import ImageIndex
 from cladescope.images.sources import open_source
@@ -9,12 +10,15 @@ from cladescope.layout import place_of
 
 with job(snakemake):
     spec = snakemake.params.spec
-    extract_activations(
+    extraction = Extraction(
         ImageIndex.load(snakemake.input.index),
         open_source(snakemake.input.index),
         BackboneSpec(**spec["backbone"]),
         ExtractionSpec.of(spec["extraction"]),
-        manifests={place_of(path): Path(path) for path in snakemake.output.manifests},
         code=snakemake.params.code,
         threads=snakemake.threads,
+    )
+    extract_activations(
+        extraction,
+        manifests={place_of(path): Path(path) for path in snakemake.output.manifests},
     )

@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from cladescope.activations.extract import ExtractionSpec, extract_shards
+from cladescope.activations.extract import extract_shards
+from cladescope.activations.spec import Extraction, ExtractionSpec
 from cladescope.backbone.backbone import BackboneSpec
 from cladescope.images.index import ImageIndex
 from cladescope.images.sources import open_source
@@ -10,13 +11,16 @@ from cladescope.layout import place_of
 with job(snakemake):
     spec = snakemake.params.spec
     first, last = map(int, snakemake.wildcards.shards.split("-"))
-    extract_shards(
+    extraction = Extraction(
         ImageIndex.load(snakemake.input.index),
         open_source(snakemake.input.index),
         BackboneSpec(**spec["backbone"]),
         ExtractionSpec.of(spec["extraction"]),
-        partials={place_of(path): Path(path) for path in snakemake.output},
-        shards=range(first, last + 1),
         code=snakemake.params.code,
         threads=snakemake.threads,
+    )
+    extract_shards(
+        extraction,
+        partials={place_of(path): Path(path) for path in snakemake.output},
+        shards=range(first, last + 1),
     )

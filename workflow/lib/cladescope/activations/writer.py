@@ -36,6 +36,15 @@ def scratch_of(manifest: Path) -> Path:
     return manifest.with_name(f".{manifest.stem}.partial")
 
 
+def remove_scratch(manifest: Path) -> None:
+    """Remove the folder once its shards are in the store.
+
+    Without complaint if something stays: whoever waits for the folder may just be locking it, and
+    will remove it in turn.
+    """
+    shutil.rmtree(scratch_of(manifest), ignore_errors=True)
+
+
 class ActivationWriter:
     """Writes one layer's activations of one token kind; its shards must be claimed."""
 
@@ -122,8 +131,8 @@ class ActivationWriter:
         """Assemble the store, all of whose shards this writer has, and clear up."""
         if not self.finished:
             shards = [self.done[shard] for shard in range(self.plan.n_shards)]
-            assemble(self.manifest, self.plan, shards, made_from, index, positions, self.key)
-        shutil.rmtree(self.scratch)
+            assemble(self.manifest, shards, made_from, index, positions, self.key)
+        remove_scratch(self.manifest)
 
     def replace(self, shards: list[int]) -> list[str]:
         """Replace damaged shards of a finished store.
@@ -145,7 +154,7 @@ class ActivationWriter:
                     f"{chunk} comes out differently here (other hardware or library versions than "
                     f"the manifest's); delete {self.manifest} to extract all of it again"
                 )
-        shutil.rmtree(self.scratch)
+        remove_scratch(self.manifest)
         return faults
 
     def _paths(self, shard: int) -> tuple[Path, Path]:
@@ -183,7 +192,6 @@ def _seal(about: dict[str, Any]) -> str:
 
 def assemble(
     manifest: Path,
-    plan: ShardPlan,
     shards: Sequence[dict[str, Any]],
     made_from: dict[str, Any],
     index: ImageIndex,
@@ -207,6 +215,7 @@ def assemble(
     ValueError
         If a shard is gone from the scratch folder.
     """
+    plan = ShardPlan(len(index), len(shards))
     tokens, width = shards[0]["shape"]
     shape, dtype = (plan.n_images, tokens, width), shards[0]["dtype"]
     folder = manifest.with_suffix(".zarr")

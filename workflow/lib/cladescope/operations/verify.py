@@ -95,7 +95,8 @@ def verify_activations(config: dict[str, Any], threads: int) -> list[Fault]:
 def repair(config: dict[str, Any], faults: list[Fault], threads: int) -> list[str]:
     """Compute only the damaged shards again, and return what is still wrong."""
     # Imported here: verification needs neither torch nor a model.
-    from cladescope.activations.extract import ExtractionSpec, repair_activations
+    from cladescope.activations.extract import repair_activations
+    from cladescope.activations.spec import Extraction, ExtractionSpec
     from cladescope.backbone.backbone import BackboneSpec
     from cladescope.images.index import ImageIndex
     from cladescope.images.sources import open_source
@@ -110,12 +111,12 @@ def repair(config: dict[str, Any], faults: list[Fault], threads: int) -> list[st
                 entry = damaged.setdefault(fault.place, (results / job.manifest(fault.place), []))
                 entry[1].append(fault.shard)
         index = results / job.index
-        left += repair_activations(
+        extraction = Extraction(
             ImageIndex.load(index),
             open_source(index),
             BackboneSpec(**job.backbone),
             ExtractionSpec.of(job.extraction),
-            damaged,
-            threads,
+            threads=threads,
         )
+        left += repair_activations(extraction, damaged)
     return left

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cladescope.activations.extract import PatchSample
+from cladescope.activations.spec import PatchSample
 from cladescope.activations.store import ActivationStore
 from cladescope.backbone.backbone import BackboneSpec, make_transform
 from cladescope.backbone.layers import list_layers
