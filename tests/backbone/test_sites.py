@@ -3,6 +3,8 @@
 import pytest
 import timm
 import torch
+from benchmarks.layers import MODELS as LISTED
+from benchmarks.layers import described
 from timm.models.eva import Eva
 from timm.models.vision_transformer import ResPostBlock, VisionTransformer
 from timm.models.vision_transformer_relpos import ResPostRelPosBlock, VisionTransformerRelPos
@@ -114,6 +116,17 @@ def test_only_what_is_wanted_is_kept_and_blocks_behind_do_not_run():
     read = backbone.read(images, [3, 5], ["cls_mlp", "patches"])
     assert read.keys() == {(layer, token) for layer in (3, 5) for token in ("cls_mlp", "patches")}
     assert ran == [1, 2, 3, 4, 5], "once each"
+
+
+@pytest.mark.parametrize("known_as", LISTED)
+def test_the_page_says_of_twelve_models_where_they_can_be_read(root, known_as):
+    name, side = LISTED[known_as]
+    cells = " | ".join([known_as, *described(name, side, list_layers(name, side))])
+    page = (root / "docs" / "layers.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| {known_as} |"))
+    assert row.startswith(f"| {cells} |"), "make layers-page"
+    difference = row.removeprefix(f"| {cells} |").strip(" |")
+    assert difference == "" if cells.endswith("| residual") else float(difference) < 1e-6
 
 
 # What has no sites, and the class of its layers that says so.

@@ -341,8 +341,8 @@ def _site_faults(config: dict[str, Any]) -> Iterator[str]:
         added = [entry.folder for entry in chosen if site_of(entry.token) != RESIDUAL]
         if added:
             yield (
-                f"{section}: {len(added)} of its {len(chosen)} dictionaries are of what a part of a "
-                f"block adds ({added[0]}), and {section} is of the residual stream alone; list "
+                f"{section}: {len(added)} of its {len(chosen)} dictionaries are of what a part of "
+                f"a block adds ({added[0]}), and {section} is of the residual stream alone; list "
                 f"dictionaries of that in {section}.dictionaries, or leave {section} out"
             )
 
