@@ -57,7 +57,7 @@ run: $(VENV)/synced ## run CONFIG=... (default: config/config.yaml)
 plan: $(VENV)/synced ## what CONFIG=... will cost on a CARD=...: hours, memory, disk, files, Slurm jobs
 	$(BIN)/cladescope plan $(CONFIG) $(if $(CARD),--card $(CARD))
 
-layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224] [MODULES=1: all that can be layers]
+layers: $(VENV)/synced ## layers, tokens and sites of a timm model: MODEL=... [SIZE=224] [MODULES=1: all that can be layers]
 	$(BIN)/cladescope layers $(MODEL) $(if $(SIZE),--image-size $(SIZE)) $(if $(MODULES),--modules)
 
 tree: $(VENV)/synced ## the taxonomy of CONFIG=..., with the ids of its nodes; indexes the images first

@@ -82,10 +82,14 @@ def test_before_attention_and_mlp_are_what_the_block_leaves(name):
                 torch.testing.assert_close(before + attention + mlp, after)
             else:
                 assert torch.equal(before + attention + mlp, after), "in the model's own order"
-            # Neither is left out, and neither stands for the other.
-            least = 1e-3 * after.abs().max()
-            assert min(attention.abs().max(), mlp.abs().max()) > least
-            assert (attention - mlp).abs().max() > least
+            assert min(attention.abs().max(), mlp.abs().max()) > 1e-3 * after.abs().max()
+    # An attention that outputs nothing adds nothing, or behind a norm the same to every patch.
+    for parameter in model.get_submodule(modules[-1]).attn.proj.parameters():
+        parameter.zero_()
+    with torch.inference_mode():
+        silent = read_layers(model, modules, images, [len(modules)], tokens)
+    spread = {site: silent[len(modules), f"patches_{site}"].std(1).max() for site in SITES[1:]}
+    assert spread["attention"] < 1e-6 < 1e-3 < spread["mlp"]
 
 
 def test_every_block_with_sites_is_among_these_models():
