@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -134,7 +135,8 @@ def test_fetch_fills_the_cache_that_is_read(tmp_path, hub_server, root, monkeypa
     command = [sys.executable, "-m", "cladescope", "fetch", str(tmp_path / "my.yaml")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"hub:owner/saes/layer_6: owner/saes@{COMMIT}\n"
+    said = f"hub:owner/saes/layer_6: owner/saes@{COMMIT}, "
+    assert re.fullmatch(re.escape(said) + r"\d+ latents of \d+ dimensions\n", done.stdout)
     assert {*asked} == {"sae.pt", "mean.pt"}
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
     source = located(Source.from_config(experiment["sweep"]["imported"]["theirs"]))

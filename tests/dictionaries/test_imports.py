@@ -22,7 +22,7 @@ from cladescope.dictionaries.exchange import FILES, Source
 from cladescope.dictionaries.exchange.dictionary_learning import CLASSES
 from cladescope.dictionaries.exchange.importing import import_dictionary
 from cladescope.dictionaries.exchange.saelens import export_saelens
-from cladescope.files import read_json
+from cladescope.files import read_json, write_json
 
 WIDTH, D, K = 20, 8, 3
 
@@ -164,6 +164,13 @@ def test_what_sparsify_can_and_we_cannot_is_refused(tmp_path, draw, key, value):
     assert not (tmp_path / "sae.safetensors").exists()
 
 
+@pytest.mark.parametrize("k", [None, 0, 3.0])
+def test_a_k_that_is_no_number_of_latents_is_refused(tmp_path, draw, k):
+    sparsify_files(tmp_path / "theirs", draw, k=k)
+    with pytest.raises(ValueError, match=rf"cfg\.json: k is {k}, it must be a number of latents"):
+        import_dictionary(Source("sparsify", tmp_path / "theirs"), tmp_path / "sae.safetensors")
+
+
 def test_unknown_classes_are_refused(tmp_path, draw):
     learning_files(tmp_path / "theirs", draw, "AutoEncoder")
     config = {"trainer": {"dict_class": "IdentityDict"}}
@@ -228,6 +235,27 @@ def test_a_study_scores_it_beside_its_own(checkout, config):
     for name, score in read_json(own / "scores.json").items():
         if isinstance(score, float):
             assert theirs[name] == pytest.approx(score, abs=1e-6), name
+
+
+@pytest.mark.slow
+def test_maps_that_cannot_be_are_refused_before_any_job(checkout, config, tmp_path):
+    """Latents are not linear in tokens that are brought to one scale first."""
+    own = checkout.folder / "results/small/trained/dictionaries/cls/L8/topk/w48_k4_s0"
+    export_saelens(own / "sae.safetensors", tmp_path)
+    about = tmp_path / "cfg.json"
+    source = {"format": "saelens", "folder": str(tmp_path), "layer": 8, "token": "cls"}
+    place = "trained/dictionaries/cls/L8/theirs/full"
+    config["relevancy"] = {"dictionaries": [place], "nodes": ["n02084071"]}
+    checkout.write(edit(config, {"experiments.trained.sweep.imported": {"theirs": source}}))
+    assert checkout.planned("--", f"results/small/{place}/relevancy.parquet")["map_relevancy"] == 1
+    write_json(about, read_json(about) | {"normalize_activations": "layer_norm"})
+    result = checkout.run("-n")
+    assert result.returncode != 0
+    said = f"relevancy: {place} brings each token to standard deviation 1"
+    assert said in result.stdout + result.stderr
+    about.unlink()
+    result = checkout.run("-n")
+    assert f"{place}: {tmp_path} has no cfg.json" in result.stdout + result.stderr
 
 
 def test_activations_of_another_width_are_refused(tmp_path, x, draw):

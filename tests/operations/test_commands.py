@@ -5,9 +5,11 @@ import re
 import shutil
 from collections import Counter
 from math import ceil
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from snakemake.settings.types import StorageSettings
 
 from checkouts import SMALL
 from cladescope.config import ConfigError, complete_config
@@ -15,6 +17,7 @@ from cladescope.dictionaries.training.cost import CARDS
 from cladescope.operations.models import check_models, describe_models
 from cladescope.operations.plan import make_plan
 from cladescope.operations.plan_lines import PROFILE, Grouping, describe_plan
+from cladescope.operations.snakemake_internals import check_storage
 from cladescope.operations.snakemake_records import check_interpreter
 from cladescope.operations.verify import verify_activations
 from cladescope.sweep import expand_passes
@@ -273,6 +276,13 @@ def test_sites_are_in_the_plan(config, root):
     said = "  of each layer residual, attention, mlp"
     assert said in [*describe_plan(three, "H100", grouping)]
     assert said not in [*describe_plan(one, "H100", grouping)]
+
+
+def test_a_storage_that_files_are_copied_to_is_refused():
+    check_storage(SimpleNamespace(storage_settings=StorageSettings()))
+    fs = StorageSettings(default_storage_provider="fs")
+    with pytest.raises(ValueError, match="--default-storage-provider fs: jobs read and write"):
+        check_storage(SimpleNamespace(storage_settings=fs))
 
 
 def test_a_python_whose_path_has_a_space_is_refused():

@@ -19,8 +19,9 @@ from cladescope.dictionaries.exchange.hub import located
 from cladescope.kept import FOLDER as KEPT
 from cladescope.layout import PAIRS, SPLITS
 from cladescope.names import SETTINGS
-from cladescope.operations.models import check_models, check_pairs
+from cladescope.operations.models import check_mapped, check_models, check_pairs
 from cladescope.operations.snakemake_internals import (
+    check_storage,
     has_module_prefix,
     is_forced,
     part_of,

@@ -13,6 +13,8 @@ if workflow.is_main_process:
         check_interpreter()
         check_models(config)
         check_pairs(config)
+        check_mapped(config)
+        check_storage(workflow)
         # `--touch --forceall` records everything anew.
         if not is_forced(sys.argv):
             check_records(RESULTS, [*manifests, *of_sweep("scores.json")])

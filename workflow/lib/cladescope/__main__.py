@@ -283,11 +283,14 @@ def _import(arguments: argparse.Namespace) -> None:
 def _fetch(arguments: argparse.Namespace) -> None:
     from cladescope.dictionaries.exchange import Source
     from cladescope.dictionaries.exchange.hub import fetch
+    from cladescope.dictionaries.exchange.importing import read_dictionary
 
     experiments = _load(arguments.config)["experiments"].values()
     for said in (s for e in experiments for s in e["sweep"].get("imported", {}).values()):
         source = fetch(Source.from_config(said))
-        print(f"{said['folder']}: {source.hub or 'a folder, nothing to fetch'}")
+        dictionary, _ = read_dictionary(source)
+        what = f"{dictionary.width} latents of {len(dictionary.mean)} dimensions"
+        print(f"{said['folder']}: {source.hub or 'a folder, nothing to fetch'}, {what}")
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -1,12 +1,14 @@
-"""What a configuration asks of its models, and its tables of pairs, looked at before any job."""
+"""What a configuration asks of models, tables of pairs and imports, looked at before any job."""
 
 from pathlib import Path
 from typing import Any
 
 from cladescope.config import ConfigError
+from cladescope.dictionaries.exchange import Source
+from cladescope.dictionaries.exchange.hub import located
 from cladescope.files import read_json
 from cladescope.sites import tokens_of
-from cladescope.sweep import PassSpec, expand_passes
+from cladescope.sweep import PassSpec, expand_passes, mapped_dictionaries
 
 
 def describe_models(config: dict[str, Any]) -> dict[str, list[Any]]:
@@ -71,6 +73,32 @@ def check_pairs(config: dict[str, Any]) -> None:
             read_pairs(path)
         except (OSError, ValueError) as error:
             raise ConfigError(f"datasets.{name}.pairs: {error}") from error
+
+
+def check_mapped(config: dict[str, Any]) -> None:
+    """Read the dictionaries of other libraries whose latents are to get maps.
+
+    Raises
+    ------
+    ConfigError
+        Names the first that cannot be read, or that brings each token to one scale: maps are of
+        latents that are linear in tokens.
+    """
+    for entry in (entry for entry in mapped_dictionaries(config) if entry.imported):
+        # Takes seconds to import.
+        from cladescope.dictionaries.exchange.importing import read_dictionary
+
+        said = config["experiments"][entry.experiment]["sweep"]["imported"][entry.variant]
+        try:
+            dictionary, _ = read_dictionary(located(Source.from_config(said)))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{entry.folder}: {error}") from error
+        if dictionary.per_token:
+            raise ConfigError(
+                f"relevancy: {entry.folder} brings each token to standard deviation 1, and maps "
+                "are of latents that are linear in tokens; name other dictionaries in "
+                "relevancy.dictionaries, or remove relevancy"
+            )
 
 
 def _is_extracted(config: dict[str, Any], job: PassSpec) -> bool:

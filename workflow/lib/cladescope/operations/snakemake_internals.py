@@ -20,6 +20,22 @@ def has_module_prefix(workflow: Any) -> bool:
     return bool(modifier.prefix or modifier.modifies_prefixes)
 
 
+def check_storage(workflow: Any) -> None:
+    """Refuse a storage that Snakemake copies files to and from by what rules name.
+
+    Raises
+    ------
+    ValueError
+        Says what would be missing there.
+    """
+    if provider := workflow.storage_settings.default_storage_provider:
+        raise ValueError(
+            f"--default-storage-provider {provider}: jobs read and write more than their rules "
+            "name (arrays beside manifests, seals, folders of images), which would not be there; "
+            "keep everything on a file system (docs/elsewhere.md)"
+        )
+
+
 def threads_of(workflow: Any, rule: str) -> int:
     """Return what `--set-threads` says of a rule, for rules whose generated names begin so."""
     return workflow.resource_settings.overwrite_threads.get(rule, 1)

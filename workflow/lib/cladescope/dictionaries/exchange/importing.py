@@ -15,6 +15,23 @@ def import_dictionary(source: Source, weights: str | Path) -> None:
 
     Raises
     ------
+    FileNotFoundError, ValueError
+        As `read_dictionary` does.
+    """
+    dictionary, about = read_dictionary(source)
+    digest = hashlib.sha256(source.files[-1].read_bytes()).hexdigest()
+    made_from = {"settings": about, "given": source.settings, "sha256": digest}
+    if source.hub:
+        made_from["hub"] = source.hub
+    identity = {"variant": source.form, "made_from": made_from, "machine": machine(1)}
+    dictionary.save(weights, identity)
+
+
+def read_dictionary(source: Source) -> tuple[Dictionary, dict[str, Any]]:
+    """Return the dictionary in the files of another library, and what they say of its making.
+
+    Raises
+    ------
     FileNotFoundError
         Names the files that the folder lacks.
     ValueError
@@ -37,9 +54,5 @@ def import_dictionary(source: Source, weights: str | Path) -> None:
     dictionary: Dictionary
     about: dict[str, Any]
     dictionary, about = module.read(source)
-    digest = hashlib.sha256(source.files[-1].read_bytes()).hexdigest()
-    made_from = {"settings": about, "given": source.settings, "sha256": digest}
-    if source.hub:
-        made_from["hub"] = source.hub
-    identity = {"variant": source.form, "made_from": made_from, "machine": machine(1)}
-    dictionary.save(weights, identity)
+    dictionary.check(source.files[-1])
+    return dictionary, about

@@ -19,7 +19,12 @@ import numpy as np
 
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.exchange import AGAIN, Source
-from cladescope.dictionaries.exchange.tensors import need, read_tensors, without_gate
+from cladescope.dictionaries.exchange.tensors import (
+    need,
+    need_count,
+    read_tensors,
+    without_gate,
+)
 from cladescope.files import read_json
 
 ALLOWED: dict[str, tuple[Any, ...]] = {
@@ -55,9 +60,8 @@ def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
     encoder, decoder, centre = need(weights, state, ("W_enc", "W_dec", "b_dec"))
     encoder, threshold, k = encoder.T, None, None
     if config["activation_fn_str"] == "topk":
-        k = config.get("activation_fn_kwargs", {}).get("k")
-        if not isinstance(k, int):
-            raise ValueError(f"{path}: activation_fn_kwargs.k is {k!r}, not a number of latents")
+        inside = config.get("activation_fn_kwargs", {})
+        k = need_count(path, inside, "k", within="activation_fn_kwargs.")
     if config["architecture"] == "gated":
         if k is not None:
             raise ValueError(f"{path}: a gate before topk has no counterpart here; only relu has")

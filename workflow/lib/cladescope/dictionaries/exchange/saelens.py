@@ -19,7 +19,12 @@ from safetensors.numpy import save_file
 
 from cladescope.dictionaries.dictionary import Dictionary, with_unit_rows
 from cladescope.dictionaries.exchange import AGAIN, FILES, Source
-from cladescope.dictionaries.exchange.tensors import need, read_tensors, without_gate
+from cladescope.dictionaries.exchange.tensors import (
+    need,
+    need_count,
+    read_tensors,
+    without_gate,
+)
 from cladescope.files import read_json, write_aside, write_json
 
 CONFIG, WEIGHTS = FILES["saelens"]
@@ -104,9 +109,7 @@ def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
             "stop_on_duplicate_support has no counterpart here; only a fixed number of steps has"
         )
     name = {"topk": "k", "matching_pursuit": "max_iterations"}.get(architecture)
-    k = config.get(name) if name else None
-    if name and not (isinstance(k, int) and k > 0):
-        raise ValueError(f"{path}: {name} is {k!r}, it must be a number of latents")
+    k = need_count(path, config, name) if name else None
     encoder, bias, decoder, centre, threshold = _tensors(stored, architecture)
     if decoder.shape != encoder.shape or len(centre) != encoder.shape[1]:
         shapes = f"W_enc {encoder.T.shape}, W_dec {decoder.shape}, b_dec {centre.shape}"

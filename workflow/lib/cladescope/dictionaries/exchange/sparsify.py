@@ -14,7 +14,7 @@ import numpy as np
 
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.exchange import AGAIN, Source
-from cladescope.dictionaries.exchange.tensors import read_tensors
+from cladescope.dictionaries.exchange.tensors import need_count, read_tensors
 from cladescope.files import read_json
 
 TENSORS = {"encoder.weight", "encoder.bias", "W_dec", "b_dec"}
@@ -46,6 +46,6 @@ def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
         decoder_bias=tensors["b_dec"],
         mean=np.zeros_like(tensors["b_dec"]),
         scale=1.0,
-        k=config["k"],
+        k=need_count(settings, config, "k"),
     )
     return dictionary, config

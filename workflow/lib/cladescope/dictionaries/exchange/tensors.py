@@ -56,6 +56,14 @@ def need(path: Path, tensors: dict[str, Any], names: tuple[str, ...]) -> list[np
     return [tensors[name] for name in names]
 
 
+def need_count(path: Path, config: dict[str, Any], name: str, within: str = "") -> int:
+    """Return a number of latents of the settings in `path`; ValueError if it is none."""
+    value = config.get(name)
+    if not (type(value) is int and value > 0):
+        raise ValueError(f"{path}: {within}{name} is {value!r}, it must be a number of latents")
+    return value
+
+
 def without_gate(
     encoder: Float[np.ndarray, "width d"],
     magnitude: Float[np.ndarray, " width"],
