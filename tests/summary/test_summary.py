@@ -139,6 +139,27 @@ def test_the_probe_is_a_line_of_its_own(metrics, tmp_path):
     assert f">{PROBE}<" in (tmp_path / "scores.svg").read_text()
 
 
+def of_library(metrics, library):
+    """What stands for dictionaries of a library, under names of their own, in place of TopK."""
+    names = [f"theirs_{number}" for number in range(len(metrics))]
+    return metrics.assign(variant=names, library=library, seed=None)
+
+
+def test_dictionaries_of_a_library_are_a_line_with_its_null(metrics, tmp_path):
+    theirs = of_library(metrics[metrics["weights"] == "file"], "prisma")
+    both = pd.concat([metrics, theirs], ignore_index=True)
+    table = scores_by_layer(both)
+    score = titles(*SHOWN)[SHOWN[0]]
+    lines = table[table["score"] == score].groupby(["series", "layer"])["value"].mean()
+    # Widths and seeds of layer 2: 20, 21, 21 and 22.
+    assert lines["prisma (imported)", 2] == 21
+    assert lines["prisma (imported), leaves permuted (null)", 2] == 1021
+    without = table[~table["series"].str.contains("prisma")].reset_index(drop=True)
+    assert without.equals(scores_by_layer(metrics))
+    save(plot_scores(both, probes(metrics)), [str(tmp_path / "lines.svg")], dpi=50)
+    assert "prisma (imported)" in (tmp_path / "lines.svg").read_text()
+
+
 def test_bars_are_of_the_deepest_layer(metrics, tmp_path):
     metrics = metrics.assign(dictionary=[f"d{number}" for number in range(len(metrics))])
     row = {f"{score}{end}": 0.5 for score in BY_SIZE for end in ("", "_null_permuted")}
@@ -150,6 +171,10 @@ def test_bars_are_of_the_deepest_layer(metrics, tmp_path):
     save(plot_by_size(metrics, sizes), [str(tmp_path / "sizes.svg")], dpi=50)
     drawn = re.findall(r">([^<>]+)</text>", (tmp_path / "sizes.svg").read_text())
     assert {"4–15", "(4)", TRAINED, PERMUTED} <= set(drawn) and "16+" not in drawn
+    # A study of nothing but imported dictionaries has bars, too.
+    save(plot_by_size(of_library(metrics, "saev"), sizes), [str(tmp_path / "saev.svg")], dpi=50)
+    drawn = re.findall(r">([^<>]+)</text>", (tmp_path / "saev.svg").read_text())
+    assert {"saev (imported)", "saev (imported), leaves permuted (null)"} <= set(drawn)
     random = metrics[metrics["weights"] == "random"]
     save(plot_by_size(random, sizes), [str(tmp_path / "none.svg")], dpi=50)
     assert "no trained dictionary" in (tmp_path / "none.svg").read_text()
@@ -229,10 +254,10 @@ def test_strongest_images_break_ties_by_id():
 
 def test_tables_name_the_dictionary_of_every_row(tmp_path, capsys):
     identities = [
-        {"dictionary": name, "width": width, "sparsity": None, "seed": None}
-        for name, width in (("a", None), ("b", 4))
+        {"dictionary": name, "library": library, "width": width, "sparsity": None, "seed": None}
+        for name, library, width in (("a", "saelens", None), ("b", None, 4))
     ]
-    kinds = ("quality", "scores", "training", "latents", "nodes")
+    kinds = ("about", "quality", "scores", "training", "latents", "nodes")
     files: dict[str, list[str]] = {kind: [] for kind in kinds}
     scored = {"status": ["scored", "rare"], "hierarchical": [True, None]}
     contents = {
@@ -242,18 +267,19 @@ def test_tables_name_the_dictionary_of_every_row(tmp_path, capsys):
     for identity in identities:
         name = identity["dictionary"]
         for kind, value in (
+            ("about", {"k": 3}),
             ("quality", {"fve": 0.5, "width": 4, "machine": "m"}),
             ("scores", {"n_live": 3, "machine": "m"}),
         ):
             write_json(tmp_path / f"{name}_{kind}.json", value)
             files[kind].append(str(tmp_path / f"{name}_{kind}.json"))
-        # The first is a baseline, which was not trained.
+        # The first was not trained here.
         log = pd.DataFrame({"fve": [0.2, 0.8]} if name == "b" else {})
         for kind, content in {**contents, "training": log}.items():
             path = tmp_path / f"{name}_{kind}.parquet"
             content.to_parquet(path)
             files[kind].append(str(path))
-    # The second dictionary has another seed; the first is a baseline without any.
+    # The second dictionary has another seed; the first is without any.
     seeds = {"seed_similarity": [0.8, 0.2], "seed_similarity_null": 0.1, "recurrence": [1.0, 0.5]}
     seeds["seed_similarity_assigned"] = [0.7, 0.2]
     frame = pd.DataFrame({"dictionary": "b", "latent": [0, 1], "n_other_seeds": 2, **seeds})
@@ -273,6 +299,10 @@ def test_tables_name_the_dictionary_of_every_row(tmp_path, capsys):
     metrics = pd.read_csv(tmp_path / "first" / "metrics.csv")
     assert metrics["dictionary"].tolist() == ["a", "b"]
     assert metrics["width"].tolist() == [4, 4]
+    # Of the imported one from its files; of others it is in the sweep, or nowhere.
+    assert metrics["library"].tolist()[0] == "saelens"
+    assert metrics["sparsity"].tolist()[0] == 3
+    assert metrics[["library", "sparsity"]].isna().to_numpy().tolist() == [[False] * 2, [True] * 2]
     assert metrics["git_commit"].tolist() == ["x", "y"]
     assert "machine" not in metrics
     assert metrics["train_fve"].tolist()[1] == 0.8

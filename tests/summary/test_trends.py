@@ -11,6 +11,7 @@ from cladescope.summary.trends import (
     DIRECTED,
     across_layers,
     between_kinds,
+    by_library,
     over_depth,
     over_seeds,
     over_start,
@@ -146,6 +147,18 @@ def test_a_baseline_is_one_kind_whatever_the_widths_of_its_layers() -> None:
     found = row(trends, score="node_recovery")
     assert (found["n_layers"], found["correlation"]) == (3, 1)
     assert np.isnan(found["width"])
+
+
+def test_dictionaries_of_a_library_are_one_kind_under_whatever_names() -> None:
+    """Of one layer each; and what is not imported stays what it is."""
+    rows = [{"layer": layer, "lch_height": -layer, "variant": f"l{layer}"} for layer in (1, 2, 3)]
+    theirs = table(rows).assign(library="prisma", width=64, sparsity=8, seed=None)
+    kinds = by_library(across_layers(pd.concat([table(rows), theirs])))
+    trends = over_depth(kinds, level=0.05, draws=100)
+    found = row(trends, variant="prisma", score="lch_height")
+    assert (found["width"], found["sparsity"], found["n_layers"]) == (64, 8, 3)
+    assert found["correlation"] == -1
+    assert by_library(table(rows)).equals(table(rows))
 
 
 def test_noise_widens_the_interval_of_a_trend() -> None:

@@ -135,6 +135,8 @@ def final_output():
 def identity_of(dictionary):
     """The columns that say which dictionary a table's row is about."""
     experiment = EXPERIMENTS[dictionary.experiment]
+    imported = experiment["sweep"].get("imported", {}) if dictionary.imported else {}
+    library = imported.get(dictionary.variant, {}).get("format")
     return {
         "dictionary": dictionary.folder,
         "experiment": dictionary.experiment,
@@ -144,6 +146,8 @@ def identity_of(dictionary):
         "token": dictionary.token,
         "layer": dictionary.layer,
         "variant": dictionary.variant,
+        # A column of studies that import any.
+        **({"library": library} if any(entry.imported for entry in SWEEP.values()) else {}),
         "width": dictionary.width,
         "sparsity": dictionary.sparsity,
         "seed": dictionary.seed,

@@ -58,6 +58,7 @@ rule tabulate:
         **{table: of_sweep(f"{table}.parquet") for table in SCORE_TABLES},
         records=RECORDS.values(),
         scores=of_sweep("scores.json"),
+        about=of_sweep("sae.json"),
         training=of_sweep("training.parquet"),
         quality=of_sweep("quality.json"),
         recurrence=of_layers(layout.RECURRENCE, seeded=True),

@@ -8,7 +8,7 @@ with job(snakemake):
         snakemake.params.spec["sweep"],
         files={
             name: inputs[name]
-            for name in ("training", "quality", "scores", *snakemake.params.spec["tables"])
+            for name in ("about", "training", "quality", "scores", *snakemake.params.spec["tables"])
         },
         recurrence=inputs.recurrence,
         made=read_records(inputs.records),

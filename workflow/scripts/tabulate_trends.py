@@ -6,6 +6,7 @@ from cladescope.summary.trends import (
     KIND,
     across_layers,
     between_kinds,
+    by_library,
     over_depth,
     over_seeds,
     over_start,
@@ -13,7 +14,7 @@ from cladescope.summary.trends import (
 
 with job(snakemake):
     metrics = read_csv(snakemake.input.metrics)
-    output, kinds = snakemake.output, across_layers(metrics)
+    output, kinds = snakemake.output, by_library(across_layers(metrics))
     seeds, trends, comparisons = (
         over_seeds(metrics),
         over_depth(kinds, **snakemake.params.spec),

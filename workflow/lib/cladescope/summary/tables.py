@@ -12,7 +12,7 @@ from cladescope.jobs import warn
 from cladescope.provenance.record import combine
 
 _TEXT = re.compile(
-    r"dictionary|experiment|dataset|model|weights|token|variant|path|reason|git_commit|"
+    r"dictionary|experiment|dataset|model|weights|token|variant|library|path|reason|git_commit|"
     r"coalition|latents|nodes|change|"
     r"(.*_)?(wnid|name|class|sha256)"
 )
@@ -43,8 +43,9 @@ def tabulate(
     identities
         For each dictionary, the columns that say which it is.
     files
-        By name, those of each dictionary, in the same order: `training` of `train_sae`, `quality`
-        of `encode`, `scores` and the tables (latents, nodes, ...) of `score_dictionary`.
+        By name, those of each dictionary, in the same order: `about` and `training` of `train_sae`
+        or the import, `quality` of `encode`, `scores` and the tables (latents, nodes, ...) of
+        `score_dictionary`.
     recurrence
         Files of `match_seeds`.
     made
@@ -64,6 +65,9 @@ def tabulate(
         measured, scored = read_json(files["quality"][number]), read_json(files["scores"][number])
         # Each says which machine made it, which is in the provenance.
         del measured["machine"], scored["machine"]
+        if identity.get("library"):
+            # What the sweep says of others the files of an imported dictionary do.
+            measured["sparsity"] = read_json(files["about"][number])["k"]
         if shared := measured.keys() & scored.keys():
             raise ValueError(
                 f"{files['quality'][number]} and {files['scores'][number]} both hold "

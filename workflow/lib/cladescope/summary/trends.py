@@ -92,9 +92,22 @@ def across_layers(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return the table without the widths of baselines that have none to choose.
 
     Raw neurons and principal components are as many as a layer is wide, and yet of one kind at all
-    layers. Only what has a width in the sweep has a seed.
+    layers. Only what has a width in the sweep has a seed; imported dictionaries have one of theirs.
     """
-    return metrics.assign(width=metrics["width"].where(metrics["seed"].notna()))
+    chosen = metrics["seed"].notna()
+    if "library" in metrics:
+        chosen |= metrics["library"].notna()
+    return metrics.assign(width=metrics["width"].where(chosen))
+
+
+def by_library(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with a library for the variant of its dictionaries.
+
+    Each is of one layer, under a name of its own; those of a library may be one kind at all layers.
+    """
+    if "library" not in metrics:
+        return metrics
+    return metrics.assign(variant=metrics["library"].fillna(metrics["variant"]))
 
 
 def over_depth(metrics: pd.DataFrame, level: float, draws: int, seed: int = 0) -> pd.DataFrame:

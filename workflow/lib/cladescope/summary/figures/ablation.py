@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from cladescope.causes.kinds import PERMUTED
 from cladescope.names import ABLATION
-from cladescope.summary.figures.base import BASELINES, RANDOM, STYLES, TRAINED, remark, set_style
+from cladescope.summary.figures.base import RANDOM, STYLES, remark, series_of, set_style
 
 SHOWN = ("selectivity", "projected", "evenness")
 AS_THEY_ARE, REARRANGED = "as they are", "permuted (null)"
@@ -61,11 +61,9 @@ def plot_ablation(ablation: pd.DataFrame) -> Figure:
 def _points(ablation: pd.DataFrame) -> pd.DataFrame:
     """Return columns layer, arm, series, leaves, measure, value."""
     table = ablation[ablation["size"] == "all"]
-    names = {"topk": TRAINED, **BASELINES}
-    series = table["variant"].map(names)
-    series = series.mask((table["weights"] == "random") & (table["variant"] == "topk"), RANDOM)
+    random = (table["weights"] == "random") & (table["variant"] == "topk")
     table = table.assign(
-        series=series,
+        series=series_of(table).mask(random, RANDOM),
         arm=table["token"] + ", latents of a node: " + table["n_latents"].astype(str),
     ).dropna(subset=["series"])
     keys = ["layer", "arm", "series"]

@@ -11,6 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from cladescope.dictionaries.exchange import FILES
 from cladescope.files import write_aside
 from cladescope.names import BASELINES, labels
 
@@ -32,6 +33,14 @@ SHUFFLED = "topk SAE, labels shuffled (null)"
 LIKE_RATE = "random latents of like rate (null)"
 RANDOM = "topk SAE, random backbone"
 PROBE = "linear probe on held-out classes"
+IMPORTED = {library: f"{library} (imported)" for library in FILES}
+"""Dictionaries that other libraries trained, by library."""
+OTHERS = (*BASELINES.values(), *IMPORTED.values())
+NULLS = {
+    TRAINED: PERMUTED,
+    **{name: f"{name}, leaves permuted (null)" for name in IMPORTED.values()},
+}
+"""Of the series of what was trained, the one with the leaves permuted."""
 # Colour-blind-safe; a null has the colour of what it is the null of.
 STYLES = {
     TRAINED: ("#0072B2", ""),
@@ -48,6 +57,10 @@ STYLES = {
     BASELINES["class_means"]: ("#882255", (1, 1)),
     BASELINES["node_means"]: ("#332288", (1, 1)),
 }
+for name, colour in zip(
+    IMPORTED.values(), sns.color_palette("dark", len(FILES)).as_hex(), strict=True
+):
+    STYLES |= {name: (colour, ""), NULLS[name]: (colour, (4, 2))}
 
 
 TITLE_WIDTH = 36
@@ -64,6 +77,12 @@ def titles(*names: str) -> dict[str, str]:
 def plain(name: str) -> str:
     """Return a name as matplotlib should write it: on one line, and dollars are no mathematics."""
     return " ".join(name.split()).replace("$", r"\$")
+
+
+def series_of(table: pd.DataFrame) -> pd.Series:
+    """Return the series of each row, by its variant or library; missing where it has none."""
+    series = table["variant"].map({"topk": TRAINED, **BASELINES})
+    return series.fillna(table["library"].map(IMPORTED)) if "library" in table else series
 
 
 def short_name(name: str) -> str:

@@ -6,11 +6,10 @@ from matplotlib.figure import Figure
 
 from cladescope.names import PERMUTED as NULL
 from cladescope.summary.figures.base import (
-    BASELINES,
-    PERMUTED,
+    NULLS,
     STYLES,
-    TRAINED,
     remark,
+    series_of,
     set_style,
     titles,
 )
@@ -49,11 +48,11 @@ def plot_by_size(metrics: pd.DataFrame, sizes: pd.DataFrame) -> Figure:
         err_kws={"linewidth": 1},
         sharey=False,
     )
-    if PERMUTED in shown:
-        place = shown.index(PERMUTED)
+    for null in [name for name in NULLS.values() if name in shown]:
+        place = shown.index(null)
         nulls = [bar for bars in grid.axes.flat for bar in bars.containers[place]]
         for bar in (*nulls, grid.legend.legend_handles[place]):
-            bar.set(fill=False, edgecolor=STYLES[PERMUTED][0])
+            bar.set(fill=False, edgecolor=STYLES[null][0])
     grid.set_titles("{col_name}" if table["arm"].nunique() == 1 else "{row_name}\n{col_name}")
     grid.set_axis_labels("classes under the node (number of nodes)", "")
     grid.legend.set_title("")
@@ -64,22 +63,21 @@ def _bars(metrics: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
     """Return columns arm, nodes, series, score, value: one row per dictionary, size and score."""
     kept = metrics[metrics["weights"] != "random"]
     arm = ["experiment", "token"]
-    topk = kept[kept["variant"] == "topk"]
-    deepest = topk.groupby(arm)["layer"].max().rename("deepest").reset_index()
+    kept = kept.assign(series=series_of(kept)).dropna(subset=["series"])
+    trained = kept[kept["series"].isin(NULLS)]
+    deepest = trained.groupby(arm)["layer"].max().rename("deepest").reset_index()
     kept = kept.merge(deepest, on=arm)
     kept = kept[kept["layer"] == kept["deepest"]]
-    names = {"topk": TRAINED, **BASELINES}
     kept = kept.assign(
-        arm=kept["experiment"] + ", " + kept["token"] + ", layer " + kept["layer"].astype(str),
-        series=kept["variant"].map(names),
-    ).dropna(subset=["series"])
+        arm=kept["experiment"] + ", " + kept["token"] + ", layer " + kept["layer"].astype(str)
+    )
     table = kept[["dictionary", "arm", "series"]].merge(sizes, on="dictionary")
     table = table[(table["size"] != "all") & (table["n_nodes"] > 0)]
     table["nodes"] = (
         table["size"].str.replace("-", "–") + "\n(" + table["n_nodes"].astype(str) + ")"
     )
     labels, keys = titles(*SHOWN), ["arm", "nodes", "series"]
-    null = table[table["series"] == TRAINED].assign(series=PERMUTED)
+    null = table[table["series"].isin(NULLS)].replace({"series": NULLS})
     of_null = {f"{score}_null_{NULL}": label for score, label in labels.items()}
     parts = [
         part[[*keys, *columns]].rename(columns=columns).melt(id_vars=keys, var_name="score")

@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 from cladescope.names import ACROSS, LEAF, OTHER, WITHIN
 from cladescope.scores.contrasts import OVER_LARGER, SHARED
 from cladescope.summary.figures.base import (
-    BASELINES,
     LIKE_RATE,
+    OTHERS,
     RANDOM,
     TRAINED,
     lines_by_layer,
     remark,
+    series_of,
     set_style,
 )
 
@@ -71,6 +72,7 @@ def answers_by_layer(pairs: pd.DataFrame) -> pd.DataFrame:
     """
     pairs = pairs[pairs["latents"] == "best"]
     random, topk = pairs["weights"] == "random", pairs["variant"] == "topk"
+    own = series_of(pairs).mask(random)
     several = [name for name in ("dataset", "model", "token") if pairs[name].nunique() > 1]
     parts = []
     for panel in PANELS:
@@ -79,10 +81,7 @@ def answers_by_layer(pairs: pd.DataFrame) -> pd.DataFrame:
             TRAINED: (topk & ~random, panel.measure),
             LIKE_RATE: (topk & ~random, f"{panel.measure}_random"),
             RANDOM: (topk & random, panel.measure),
-            **{
-                series: (pairs["variant"].eq(variant) & ~random, panel.measure)
-                for variant, series in BASELINES.items()
-            },
+            **{series: (own.eq(series), panel.measure) for series in OTHERS},
         }
         for series, (rows, column) in kinds.items():
             part = pairs[here & rows]

@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cladescope.summary.figures.base import (
-    BASELINES,
+    NULLS,
+    OTHERS,
     PERMUTED,
     PROBE,
     RANDOM,
@@ -12,6 +13,7 @@ from cladescope.summary.figures.base import (
     SHUFFLED,
     TRAINED,
     lines_by_layer,
+    series_of,
     set_style,
     titles,
 )
@@ -55,8 +57,11 @@ def scores_by_layer(metrics: pd.DataFrame) -> pd.DataFrame:
         _melt(metrics[topk & random], RANDOM, ""),
         _melt(metrics[probe & ~random], PROBE, ""),
     ]
-    for variant, series in BASELINES.items():
-        parts.append(_melt(metrics[(metrics["variant"] == variant) & ~random], series, ""))
+    own = series_of(metrics).mask(random)
+    for series in OTHERS:
+        parts.append(_melt(metrics[own == series], series, ""))
+        if series in NULLS:
+            parts.append(_melt(metrics[own == series], NULLS[series], "_null_permuted"))
     table = pd.concat(parts).dropna(subset=["value"])
     table["seed"] = table["seed"].fillna(0)
     keys = ["score", "series", "layer", "experiment", "seed"]

@@ -8,8 +8,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cladescope.names import BASELINES
-from cladescope.summary.figures.base import PERMUTED, RANDOM, STYLES, TRAINED, remark, set_style
+from cladescope.summary.figures.base import (
+    PERMUTED,
+    RANDOM,
+    STYLES,
+    TRAINED,
+    remark,
+    series_of,
+    set_style,
+)
 from cladescope.summary.uses import ALL
 from cladescope.uses.table import (
     ACCURACY,
@@ -93,8 +100,7 @@ def _deepest(table: pd.DataFrame) -> pd.DataFrame:
     layer = table.loc[own, "layer"].max()
     twin = table["weights"].eq("random") & table["dataset"].eq(first["dataset"])
     kept = (own | twin) & table["token"].eq(first["token"]) & table["layer"].eq(layer)
-    series = table["variant"].map({"topk": TRAINED, **BASELINES})
-    series = series.where(own, table["variant"].map({"topk": RANDOM}))
+    series = series_of(table).where(own, table["variant"].map({"topk": RANDOM}))
     return table.assign(series=series)[kept].dropna(subset=["series"])
 
 
