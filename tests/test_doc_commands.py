@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from itertools import dropwhile, groupby
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from scipy.sparse import random_array, save_npz
+from scipy.sparse import load_npz, random_array, save_npz
 from snakemake.cli import get_argument_parser
 
 from checkouts import Checkout
@@ -208,6 +209,7 @@ def desk(finished, tmp_path_factory) -> Checkout:
         (folder / path.name).symlink_to(path)
     wnids = ("n02085620", "n02088364", "n02110958", "n02123045", "n02123394", "n02124075")
     save_npz(folder / "codes.npz", random_array((240, 8), density=0.3, rng=0))
+    np.save(folder / "codes.npy", load_npz(folder / "codes.npz").toarray())
     (folder / "labels.txt").write_text("".join(f"{wnid}\n" * 40 for wnid in wnids))
     (folder / "import").mkdir()
     rows = torch.eye(4).tile(16, 1)

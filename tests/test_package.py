@@ -68,6 +68,22 @@ def test_what_needs_a_checkout_takes_the_current_folder_or_says_so(installed, ro
     assert "profiles/slurm" in inside.stdout
 
 
+@pytest.mark.slow
+def test_installed_command_scores_codes_of_a_study_byte_for_byte(installed, finished, tmp_path):
+    """Away from a checkout: its taxonomy is the study's, so that WordNet is not needed."""
+    results = finished.folder / "results" / "small"
+    data = results / "datasets" / "planted"
+    study = results / "trained" / "dictionaries" / "cls" / "L8" / "topk" / "w48_k4_s0"
+    given = {"codes": study / "codes.parquet", "labels": data / "images" / "eval.parquet"}
+    given |= {"taxonomy": data / "taxonomy.parquet", "config": finished.config, "out": "scores"}
+    told = [str(word) for name, value in given.items() for word in (f"--{name}", value)]
+    done = run(installed, tmp_path, "-m", "cladescope", "score", *told)
+    assert done.returncode == 0, done.stderr
+    written = {path.name: path.read_bytes() for path in (tmp_path / "scores").glob("*.parquet")}
+    assert {"latents.parquet", "nodes.parquet", "relations.parquet", "edges.parquet"} <= {*written}
+    assert written == {name: (study / name).read_bytes() for name in written}
+
+
 def test_dependencies_are_what_the_locks_are_made_of(installed, root):
     (package,) = distributions(path=[str(installed)])
     lines = (root / "envs" / "requirements.in").read_text().splitlines()
@@ -77,9 +93,31 @@ def test_dependencies_are_what_the_locks_are_made_of(installed, root):
     assert (command.name, command.value) == ("cladescope", "cladescope.__main__:main")
 
 
+def recipe(root) -> dict:
+    return yaml.safe_load((root / "conda" / "recipe.yaml").read_text())
+
+
+def test_conda_recipe_is_of_the_same_package(installed, root):
+    """Python, packages with their pins, and the command; conda has other names for some."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    (package,) = distributions(path=[str(installed)])
+    names = {"torch": "pytorch", "huggingface-hub": "huggingface_hub"}
+    needed = [re.fullmatch(r"([\w-]+)(.*)", line).groups() for line in package.requires]
+    wanted = [f"{names.get(name, name)} {pin}".strip() for name, pin in needed]
+    python = f"python {project['requires-python']}"
+    assert sorted(recipe(root)["requirements"]["run"]) == sorted([python, *wanted])
+    assert python in recipe(root)["requirements"]["host"]
+    assert recipe(root)["build"]["python"]["entry_points"] == [
+        f"{name} = {target}" for name, target in project["scripts"].items()
+    ]
+    about = recipe(root)["about"]
+    assert (about["license"], about["summary"]) == (project["license"], project["description"])
+
+
 def test_version_is_the_same_in_every_place(root):
     version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
     assert yaml.safe_load((root / "CITATION.cff").read_text())["version"] == version
+    assert recipe(root)["package"] == {"name": "cladescope", "version": version}
     # The newest version that the changelog names; before the first release it names none.
     released = re.findall(r"^## (\d\S*)", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert released[:1] in ([], [version])

@@ -4,6 +4,7 @@ SAELens has an environment of its own: `make test-peers` makes it and runs the l
 """
 
 import os
+import re
 import subprocess
 
 import numpy as np
@@ -183,3 +184,30 @@ def test_the_package_reads_ours_and_writes_what_we_read(exported, x, tmp_path):
     import_dictionary(Source("saelens", tmp_path / "saved"), tmp_path / "back.safetensors")
     back = Dictionary.load(tmp_path / "back.safetensors")
     assert reconstruction(back, x) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.skipif("PEERS_PYTHON" not in os.environ, reason="it takes `make test-peers`")
+def test_ten_lines_score_a_dictionary_of_the_package(tmp_path, root):
+    """The blocks of docs/library.md, as they stand there; and the command beside them."""
+    section = (root / "docs" / "library.md").read_text().split("## A dictionary of SAELens")[1]
+    ten, beside, make = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    assert len([line for line in ten.splitlines() if line]) == 10
+    (command,) = re.findall(r"^cladescope (score .*)", section, re.MULTILINE)
+    (tmp_path / "resources").symlink_to(root / "resources")
+    library = str(root / "workflow" / "lib")
+    environment = {**os.environ, "PYTHONPATH": library, "OMP_NUM_THREADS": "1"}
+
+    def run(*arguments):
+        call = [os.environ["PEERS_PYTHON"], *arguments]
+        done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("-c", make)
+    printed = run("-c", f'{ten}\nnp.save("codes.npy", z)\n{beside}').split()
+    held_out, null, of_clusters, null_of_clusters = map(float, printed)
+    assert abs(null) < 0.05
+    assert abs(null_of_clusters) < 0.05
+    assert 0.05 < held_out < of_clusters
+    assert f"{held_out:.3f}" in run("-m", "cladescope", *command.split())
+    assert {"latents.parquet", "scores.json"} <= {p.name for p in (tmp_path / "scores").iterdir()}

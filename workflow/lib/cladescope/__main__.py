@@ -245,7 +245,12 @@ def _score(arguments: argparse.Namespace) -> None:
 
     from cladescope.checkout import find_checkout
     from cladescope.operations.atlas_given import index_given, write_atlas
-    from cladescope.operations.score_given import leading_scores, read_given, save_scores
+    from cladescope.operations.score_given import (
+        BY_WORDNET,
+        leading_scores,
+        read_given,
+        save_scores,
+    )
     from cladescope.scores.spec import ScoreSpec
 
     logging.basicConfig(format="%(levelname)s: %(message)s")
@@ -253,7 +258,9 @@ def _score(arguments: argparse.Namespace) -> None:
     if arguments.config:
         spec = ScoreSpec.from_config(_load(arguments.config)["scores"])
     codes, label_file, taxonomy = arguments.codes, arguments.labels, arguments.taxonomy
-    given = read_given(codes, label_file, taxonomy, find_checkout() / "resources" / "nltk_data")
+    # A table says all by itself, wherever the package is installed.
+    wordnet = find_checkout() / "resources" / "nltk_data" if taxonomy in BY_WORDNET else Path()
+    given = read_given(codes, label_file, taxonomy, wordnet)
     index = index_given(given, arguments.images) if arguments.images else None
     scores = given.score(spec)
     made_from = {"codes": str(codes), "labels": str(label_file), "taxonomy": taxonomy}

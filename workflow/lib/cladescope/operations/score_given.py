@@ -20,6 +20,8 @@ from cladescope.taxonomy.choice import taxonomy_of
 from cladescope.taxonomy.taxonomy import Taxonomy
 
 WORDNET = "wordnet"
+BY_WORDNET = (WORDNET, IMAGENET_1K)
+"""Names of taxonomies that are read from WordNet's files."""
 LEADING = (
     "n_scored",
     "held_out",
@@ -121,7 +123,7 @@ def _of_imagenet(names: list[str], label_file: str | Path) -> list[str]:
 
 def _taxonomy(classes: list[str], taxonomy: str, nltk_data: str | Path) -> Taxonomy:
     if not taxonomy.endswith(".parquet"):
-        table = None if taxonomy in (WORDNET, IMAGENET_1K) else taxonomy
+        table = None if taxonomy in BY_WORDNET else taxonomy
         return taxonomy_of(classes, table, nltk_data)
     tree = Taxonomy.load(taxonomy)
     if different := sorted({*classes} ^ {*tree.leaves}):
