@@ -222,6 +222,23 @@ const study = (() => {
     return Object.fromEntries(all.filter(([, { n_pairs }]) => n_pairs > 0));
   }
 
+  /**
+   * How well the best latent of each node finds its patches: [{node, latent, ...}], latent null if
+   * none was better than none; null where nothing was held against masks.
+   */
+  async function segmentation(dictionary) {
+    const { segmented, width } = await nodes(dictionary);
+    if (!segmented) return null;
+    const { n_images, ...columns } = await chunks.load(
+      `dictionaries/${dictionary.folder}/segmentation.js`,
+    );
+    return Array.from(columns.node, (_, row) => {
+      const one = { n_images };
+      for (const [name, values] of Object.entries(columns)) one[name] = values[row];
+      return { ...one, latent: one.latent < width ? one.latent : null };
+    });
+  }
+
   const folderOf = (image) => Math.floor(image / catalogue.format.images_per_folder);
   /** Of a dataset's evaluation images, or of the images of its pairs: `dataset.pairs`. */
   const thumbnail = (dataset, image) => `images/${dataset}/${folderOf(image)}/${image}.webp`;
@@ -269,6 +286,7 @@ const study = (() => {
     maps,
     ablation,
     pairAnswers,
+    segmentation,
     thumbnail,
     imagePath,
     title,

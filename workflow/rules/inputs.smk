@@ -394,6 +394,17 @@ def maps_of(pack):
     return inputs
 
 
+def segmentations_of(pack):
+    """An input: how well a job's latents find patches, where they are held against masks."""
+
+    def inputs(wildcards):
+        members = [entry for entry in members_of(pack, wildcards) if entry in SEGMENTED]
+        files = [f"{RESULTS}/{entry.folder}/segmentation.parquet" for entry in members]
+        return {"segmentations": files} if files else {}
+
+    return inputs
+
+
 def causes_of(pack):
     """An input: what ablating a job's latents does, and what they do on pairs, where it is known."""
 

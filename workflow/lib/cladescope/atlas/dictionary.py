@@ -1,5 +1,5 @@
 """The pages of one dictionary: `nodes.js`, `latents_{block}.js`, `maps/{latent}.js` and what
-`causes.py` has.
+`causes.py` and `places.py` have.
 
 Everything but a latent's images, classes and neighbours is read from the tables of
 `score_dictionary`; no score is computed here. docs/atlas.md describes the files.
@@ -27,6 +27,7 @@ from cladescope.atlas.latents import (
     neighbours,
 )
 from cladescope.atlas.maps import write_maps
+from cladescope.atlas.places import Places, segmentation_chunk
 from cladescope.atlas.wire import (
     EXAMPLES,
     LATENT_NODES,
@@ -47,6 +48,7 @@ from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import LEAF, Tree
 
 NOTHING_KNOWN = Causes()
+NOWHERE = Places()
 
 
 @dataclass(frozen=True)
@@ -84,18 +86,15 @@ class DictionaryPages:
     def save(
         self,
         folder: str | Path,
-        maps: str | Path | None = None,
-        crop: float | None = None,
+        places: Places = NOWHERE,
         causes: Causes = NOTHING_KNOWN,
     ) -> None:
         """Write the pages into `folder`, which is replaced as a whole.
 
         Parameters
         ----------
-        maps
-            `relevancy.parquet`, where there is one.
-        crop
-            As `write_maps` takes it.
+        places
+            Where in images its latents fire.
         causes
             What its latents do on pairs of images, and what the model does without them.
         """
@@ -120,9 +119,10 @@ class DictionaryPages:
                 block=LATENTS_PER_CHUNK,
                 examples_per_node=EXAMPLES,
                 **{name: getattr(self.spec, name) for name in ("images", "classes")},
-                mapped=write_maps(maps, crop, aside / "maps") if maps else [],
+                mapped=write_maps(places.maps, places.crop, aside / "maps") if places.maps else [],
                 ablated=causes.ablation is not None,
                 paired=causes.pairs is not None,
+                **({"segmented": True} if places.segmentation else {}),
                 status=rows["status"],
                 **self._nodes(),
                 **self._latents_of_nodes(),
@@ -133,6 +133,9 @@ class DictionaryPages:
             if causes.pair_nodes:
                 about = pair_chunk(causes.pair_nodes, self._position)
                 write_chunk(aside / "pairs.js", **about)
+            if places.segmentation:
+                about = segmentation_chunk(places.segmentation, self._position, width)
+                write_chunk(aside / "segmentation.js", **about)
 
     @cached_property
     def _tree(self) -> Tree:
