@@ -21,6 +21,7 @@ from cladescope.causes.kinds import MEASURES, REARRANGED, TAKING
 from cladescope.causes.measures import SCHEMA
 from cladescope.codes.codes import Codes
 from cladescope.codes.encode import firing
+from cladescope.codes.positions import keep_positions
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.images.index import ImageIndex, sha256_of
 from cladescope.images.sources.image_folder import ImageFolder
@@ -132,7 +133,8 @@ def make_atlas(folder: Path) -> Path:
         if (experiment, variant, layer, seed) == ("trained", "topk", LAYERS[-1], 0):
             maps = write_maps_table(codes, folder / "relevancy.parquet")
             masks = write_segmentation_table(taxonomy, folder / "segmentation.parquet")
-            places = Places(maps, masks, 0.9)
+            positions = write_positions(codes, folder / "positions.parquet")
+            places = Places(maps, masks, positions, 0.9)
             ablation = write_ablation_table(taxonomy, folder / "ablation.parquet")
             causes = Causes(ablation, tests, folder / "pair_nodes.parquet")
             score_study_pairs(tests, dictionary, scores).save(
@@ -218,6 +220,21 @@ def write_maps_table(codes: Codes, path: Path) -> Path:
     ]
     table = pa.Table.from_pylist(rows)
     pq.write_table(table.replace_schema_metadata({"rows": "4", "columns": "4"}), path)
+    return path
+
+
+def write_positions(codes: Codes, path: Path) -> Path:
+    """Keep where latents fire on every other image: all of the activation on one of its patches."""
+    images = np.arange(0, codes.n_images, 2)
+    x = np.zeros((len(images), _GRID**2, codes.width), np.float32)
+    shown = np.isin(codes.image, images)
+    image, latent = codes.image[shown], codes.latent[shown]
+    patch = (image + latent) % _GRID**2
+    x[image // 2, patch, latent] = codes.activation[shown]
+    # A third of it on the patch behind.
+    x[image // 2, (patch + 1) % _GRID**2, latent] = codes.activation[shown] / 3
+    axes = dictionary_of(np.eye(codes.width, dtype=np.float32))
+    keep_positions(axes, [x[:50], x[50:]], images, (_GRID, _GRID), path)
     return path
 
 

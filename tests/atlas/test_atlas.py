@@ -19,7 +19,7 @@ from atlas_study import (
     make_taxonomy,
 )
 from cladescope.atlas.chunks import read_chunk, smallest, write_chunk
-from cladescope.atlas.dictionary import crop_of
+from cladescope.atlas.places import crop_of
 from cladescope.atlas.latents import (
     Firing,
     class_counts,

@@ -1,5 +1,5 @@
 "use strict";
-// Where in images a latent fires: how well it finds the patches of a node, by masks.
+// Where in images a latent fires, and how well it finds the patches of a node, by masks.
 // docs/segmentation.md defines the numbers and says what would give the same.
 
 const placesView = (() => {
@@ -101,12 +101,30 @@ const placesView = (() => {
     return all.filter((found) => found.node === node).map((found) => ofNode(tree, found));
   }
 
+  /** A latent's page: the patches on which it fires, of images whose codes were kept patch by patch. */
+  function firing(tree, node, places) {
+    return h(
+      "section",
+      {},
+      h("h2", {}, term("places", "On which patches it fires")),
+      gallery.strip(tree, places.images, { node, maps: places, method: "patches" }, places.relative),
+      dom.saying([
+        "On the tokens of the bright patches, at this layer, the dictionary says this latent; on dark ones it is silent.",
+        "That what it responds to lies there: before this layer each token has read of the rest of the image.",
+      ]),
+    );
+  }
+
   /** The same of a latent's. */
   async function sectionsOfLatent({ tree, d }, latent) {
+    const places = await study.places(d, latent.number);
     const all = ((await study.segmentation(d)) ?? [])
       .filter((found) => found.latent === latent.number)
       .sort((a, b) => b.precision - a.precision);
-    return all.length ? [ofLatent(tree, all)] : [];
+    return [
+      places && firing(tree, latent.best, places),
+      all.length > 0 && ofLatent(tree, all),
+    ].filter(Boolean);
   }
 
   return { ofNode: sectionsOfNode, ofLatent: sectionsOfLatent, conclusion };

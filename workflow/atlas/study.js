@@ -239,6 +239,31 @@ const study = (() => {
     });
   }
 
+  /**
+   * On which patches of its strongest images a latent fires, in the form of maps by one method, and
+   * how strongly it fires on each image, as a share of its largest; null where no places were kept.
+   */
+  async function places(dictionary, number) {
+    const { placed } = await nodes(dictionary);
+    if (!placed) return null;
+    const file = `places_${Math.floor(number / placed)}.js`;
+    const chunk = await load(`dictionaries/${dictionary.folder}/${file}`, ["images", "values"]);
+    const patches = chunk.rows * chunk.columns;
+    const { images_of_latent: each } = chunk;
+    const row = number % placed;
+    const mine = (name, size) =>
+      Array.from(chunk[name].subarray(row * size, (row + 1) * size));
+    const shares = (name, size) =>
+      mine(name, size).map((value) => read(catalogue.format.map_values, value));
+    return {
+      ...chunk,
+      methods: ["patches"],
+      images: mine("images", each),
+      relative: shares("relative", each),
+      values: shares("values", each * patches),
+    };
+  }
+
   const folderOf = (image) => Math.floor(image / catalogue.format.images_per_folder);
   /** Of a dataset's evaluation images, or of the images of its pairs: `dataset.pairs`. */
   const thumbnail = (dataset, image) => `images/${dataset}/${folderOf(image)}/${image}.webp`;
@@ -287,6 +312,7 @@ const study = (() => {
     ablation,
     pairAnswers,
     segmentation,
+    places,
     thumbnail,
     imagePath,
     title,

@@ -129,7 +129,16 @@ def groups_of(split, pack=None):
 
 def final_output():
     """All that a run makes in the end, but the table of what it cost."""
-    return [*TABLES, *FIGURES, *RELEVANCY, *ABLATION, *USES, *SEGMENTATION, *ATLAS]
+    return [
+        *TABLES,
+        *FIGURES,
+        *RELEVANCY,
+        *ABLATION,
+        *USES,
+        *SEGMENTATION,
+        *POSITIONS,
+        *ATLAS,
+    ]
 
 
 def identity_of(dictionary):
@@ -310,8 +319,8 @@ def masks_of(pack):
     return inputs
 
 
-def segmentation_spec(pack):
-    """A parameter: what finding patches depends on besides the dictionary."""
+def of_patches(pack, options):
+    """A parameter: what tells which patches a layer's store has, and options of what reads them."""
 
     def spec(wildcards):
         first = members_of(pack, wildcards)[0]
@@ -320,13 +329,23 @@ def segmentation_spec(pack):
         return {
             "backbone": experiment["backbone"],
             "layer": first.layer,
-            "segmentation": {
-                key: config["segmentation"][key] for key in ("images", "null_draws", "seed")
-            },
+            **options,
             **{key: value for key, value in sampled.items() if value},
         }
 
     return spec
+
+
+def segmentation_spec(pack):
+    """A parameter: what finding patches depends on besides the dictionary."""
+    keys = ("images", "null_draws", "seed")
+    return of_patches(pack, {"segmentation": {key: config["segmentation"][key] for key in keys}})
+
+
+def positions_spec(pack):
+    """A parameter: what codes with places depend on besides the dictionary."""
+    options = config["codes"]["positions"]
+    return of_patches(pack, {"positions": {key: options[key] for key in ("images", "seed")}})
 
 
 def imported_source(wildcards):
@@ -379,17 +398,18 @@ def figure(name, about):
 
 
 def maps_of(pack):
-    """An input: the maps of a job's latents, if there are any, and what tells where they lie."""
+    """An input: maps and positions of a job's latents, if any, and what tells where they lie."""
 
     def inputs(wildcards):
-        mapped = [entry for entry in members_of(pack, wildcards) if entry in MAPPED]
-        if not mapped:
-            return {}
-        split = layout.MANIFEST.format(split="eval", **vars(mapped[0]))
-        return {
-            "maps": [f"{RESULTS}/{entry.folder}/relevancy.parquet" for entry in mapped],
-            "manifest": f"{RESULTS}/{split}",
+        members = members_of(pack, wildcards)
+        wanted = {"maps": (MAPPED, "relevancy"), "positions": (POSITIONED, "positions")}
+        found = {
+            name: [f"{RESULTS}/{e.folder}/{file}.parquet" for e in members if e in among]
+            for name, (among, file) in wanted.items()
         }
+        found = {name: files for name, files in found.items() if files}
+        split = layout.MANIFEST.format(split="eval", **vars(members[0]))
+        return {**found, "manifest": f"{RESULTS}/{split}"} if found else {}
 
     return inputs
 

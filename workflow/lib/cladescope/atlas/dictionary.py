@@ -27,7 +27,7 @@ from cladescope.atlas.latents import (
     neighbours,
 )
 from cladescope.atlas.maps import write_maps
-from cladescope.atlas.places import Places, segmentation_chunk
+from cladescope.atlas.places import FiringPlaces, Places, segmentation_chunk
 from cladescope.atlas.wire import (
     EXAMPLES,
     LATENT_NODES,
@@ -41,6 +41,7 @@ from cladescope.atlas.wire import (
     VALUES,
 )
 from cladescope.codes.codes import Codes
+from cladescope.codes.positions import Positions
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.files import write_aside
 from cladescope.scores.alignment import MCC_SLACK
@@ -123,6 +124,7 @@ class DictionaryPages:
                 ablated=causes.ablation is not None,
                 paired=causes.pairs is not None,
                 **({"segmented": True} if places.segmentation else {}),
+                **({"placed": self._save_firing(places, aside)} if places.positions else {}),
                 status=rows["status"],
                 **self._nodes(),
                 **self._latents_of_nodes(),
@@ -136,6 +138,13 @@ class DictionaryPages:
             if places.segmentation:
                 about = segmentation_chunk(places.segmentation, self._position, width)
                 write_chunk(aside / "segmentation.js", **about)
+
+    def _save_firing(self, places: Places, folder: Path) -> int:
+        assert places.positions
+        positions = Positions.open(places.positions)
+        spec = self.spec
+        found = FiringPlaces.of(positions, self.codes, self._firing, spec.images, spec.seed)
+        return found.save(folder, places.crop)
 
     @cached_property
     def _tree(self) -> Tree:
@@ -275,12 +284,6 @@ class DictionaryPages:
             "latents": smallest(lists.item, self.codes.width),
             "latents_mcc": lists.value.astype(np.float32),
         }
-
-
-def crop_of(preprocessing: Mapping[str, Any]) -> float | None:
-    """Return which central square of an image timm's preprocessing takes; None if it does not."""
-    central = preprocessing.get("crop_mode", "center") == "center"
-    return float(preprocessing["crop_pct"]) if central else None
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:

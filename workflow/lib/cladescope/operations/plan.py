@@ -37,6 +37,7 @@ from cladescope.sweep import (
     expand_sweep,
     has_pairs,
     mapped_dictionaries,
+    positioned_dictionaries,
     segmented_dictionaries,
     used_dictionaries,
     weights_kind,
@@ -53,6 +54,8 @@ PAIR_IMAGES = 7
 """Of a scene of the planted world in which pairs are drawn, on average."""
 BYTES_PER_CODE = 12
 """Of a latent on a patch: its number, the patch's and the activation."""
+BYTES_PER_POSITION = 16
+"""Of the same kept with its image, before compression."""
 MAP_FORWARDS = {True: (9, 6), False: (3, 4)}
 """By whether the model is a transformer: forward passes for the maps of a pair, a backward pass
 counted as two, and the number of maps, controls among them, whose curves are measured."""
@@ -158,6 +161,22 @@ class SegmentationPlan:
 
 
 @dataclass(frozen=True)
+class PositionsPlan:
+    """One dictionary's codes, kept with their places."""
+
+    folder: str
+    images: int
+    """At most so many are kept of."""
+    nonzeros: int
+    """About how many codes they have."""
+
+    @property
+    def disk(self) -> int:
+        """Bytes before compression."""
+        return self.nonzeros * BYTES_PER_POSITION
+
+
+@dataclass(frozen=True)
 class Repetition:
     """How often training sees its images."""
 
@@ -183,6 +202,7 @@ class Plan:
     ablations: list[AblationPlan]
     uses: list[UsesPlan]
     segmentations: list[SegmentationPlan]
+    positions: list[PositionsPlan]
     repetitions: list[Repetition]
     """Of each dataset that dictionaries are trained on."""
     preprocessing: dict[str, dict[str, Any]]
@@ -242,6 +262,10 @@ def make_plan(config: dict[str, Any]) -> Plan:
         [
             _plan_segmentation(config, entry, described[entry.experiment][entry.layer - 1], counts)
             for entry in segmented_dictionaries(config)
+        ],
+        [
+            _plan_positions(config, entry, described[entry.experiment][entry.layer - 1], counts)
+            for entry in positioned_dictionaries(config)
         ],
         [Repetition(name, counts[name]["train"], asked) for name in sorted(datasets)],
         {
@@ -318,14 +342,37 @@ def _plan_segmentation(
     counts: Mapping[str, Mapping[str, int]],
 ) -> SegmentationPlan:
     """Count the patches of half of the images, which latents are chosen on, and their codes."""
+    images, patches = _patches(config, entry, layer, counts, config["segmentation"]["images"])
+    nonzeros = int(patches / 2 * _firing(entry, layer))
+    return SegmentationPlan(entry.folder, images, patches, nonzeros, -(-nonzeros // NONZEROS))
+
+
+def _plan_positions(
+    config: dict[str, Any],
+    entry: DictionarySpec,
+    layer: Layer,
+    counts: Mapping[str, Mapping[str, int]],
+) -> PositionsPlan:
+    """Count the codes of the patches of some images of each class."""
+    per_class = config["codes"]["positions"]["images"]
+    images, patches = _patches(config, entry, layer, counts, per_class)
+    return PositionsPlan(entry.folder, images, int(patches * _firing(entry, layer)))
+
+
+def _patches(
+    config: dict[str, Any],
+    entry: DictionarySpec,
+    layer: Layer,
+    counts: Mapping[str, Mapping[str, int]],
+    per_class: int,
+) -> tuple[int, int]:
+    """Return at most how many images some of each class are, and their stored patches."""
     experiment = config["experiments"][entry.experiment]
     dataset = experiment["dataset"]
     images = counts[dataset]["eval"]
     if config["datasets"][dataset]["source"] == "planted":
-        images = min(images, PLANTED_CLASSES * config["segmentation"]["images"])
-    patches = images * _stored_tokens(layer, entry.token, experiment["extraction"])
-    nonzeros = int(patches / 2 * _firing(entry, layer))
-    return SegmentationPlan(entry.folder, images, patches, nonzeros, -(-nonzeros // NONZEROS))
+        images = min(images, PLANTED_CLASSES * per_class)
+    return images, images * _stored_tokens(layer, entry.token, experiment["extraction"])
 
 
 def _firing(entry: DictionarySpec, layer: Layer) -> float:
@@ -376,7 +423,7 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
     backbones = {str(experiment["backbone"]["weights"]) for experiment in experiments}
     passes, sweep = expand_passes(config), expand_sweep(config)
     ablated, used = ablated_dictionaries(config), used_dictionaries(config)
-    segmented = segmented_dictionaries(config)
+    segmented, positioned = segmented_dictionaries(config), positioned_dictionaries(config)
     masked = {config["experiments"][entry.experiment]["dataset"] for entry in segmented}
     place_of = [(entry.experiment, entry.token, entry.layer) for entry in sweep]
     counts = Counter(
@@ -407,11 +454,17 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
         measure_uses=len(used),
         index_masks=sum("masks" in config["datasets"][name] for name in masked),
         segment=len(segmented),
+        keep_positions=len(positioned),
         draw_thumbnails=(len(datasets) + len(paired_datasets)) * ("atlas" in config),
         chart_dictionary=len(sweep) * ("atlas" in config),
     )
     for rule in PACKED:
-        among = {"ablate": ablated, "measure_uses": used, "segment": segmented}.get(rule)
+        among = {
+            "ablate": ablated,
+            "measure_uses": used,
+            "segment": segmented,
+            "keep_positions": positioned,
+        }.get(rule)
         packs = expand_packs(config, by_variant=rule == "train_sae", among=among)
         if rule == "score_pairs":
             packs = [pack for pack in packs if has_pairs(config, pack.experiment)]
