@@ -30,7 +30,10 @@ def test_places_are_kept_and_shown_where_they_are_asked_for(checkout, config) ->
     folders = [f"patches/L6/topk/w48_k4_s{seed}" for seed in (0, 1)]
     results = checkout.folder / "results" / "small"
     first, second = (results / "trained" / "dictionaries" / folder for folder in folders)
-    positions, codes = Positions.open(first / "positions.parquet"), Codes.load(first / "codes.parquet")
+    positions, codes = (
+        Positions.open(first / "positions.parquet"),
+        Codes.load(first / "codes.parquet"),
+    )
     assert (first / ".positions.parquet.seal").is_file()
     assert not (second / "positions.parquet").exists(), "one of a variant, unless they are listed"
     assert len(positions.images) == 128 and positions.grid == (6, 6)

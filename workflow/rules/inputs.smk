@@ -243,13 +243,21 @@ def stages():
 
 
 def mapping_inputs(wildcards):
-    """The checkpoint, if it is a file, and the table with the objects' masks, if there is one."""
+    """The checkpoint, if it is a file, and what tells where objects are, if anything does."""
     experiment = EXPERIMENTS[wildcards.experiment]
     inputs = {}
     if weights_kind(experiment["backbone"]) == "file":
         inputs["backbone"] = experiment["backbone"]["weights"]
     if DATASETS[experiment["dataset"]]["source"] == "planted":
         inputs["factors"] = dataset_file("rendered/eval.parquet")(wildcards)
+    elif "masks" in DATASETS[experiment["dataset"]]:
+        files = {
+            "masks": layout.MASKS,
+            "mask_taxonomy": layout.MASK_TAXONOMY,
+            "taxonomy": layout.TAXONOMY,
+        }
+        for name, path in files.items():
+            inputs[name] = f"{RESULTS}/{path.format(dataset=experiment['dataset'], split='eval')}"
     return inputs
 
 

@@ -355,20 +355,20 @@ def _listed_or_shown(
 
     Unless it is about a part of them (`among`), the place is that of the one that is shown.
     """
-    if section is None:
+    if section is None or among == []:
         return []
     sweep = expand_sweep(config)
     if "dictionaries" in section:
         patterns = section["dictionaries"]
         found = [e for e in sweep if any(fnmatchcase(e.folder, p) for p in patterns)]
-    elif among is None or among:
-        first = [entry for entry in among or [] if entry.experiment == among[0].experiment]
-        shown = max(first, key=_preference) if first else shown_dictionary(config)
+    else:
+        shown = shown_dictionary(config)
+        if among:
+            first = [entry for entry in among if entry.experiment == among[0].experiment]
+            shown = max(first, key=_preference)
         nearby = sorted(_counterparts(config, shown), key=_preference)
         preferred = {(entry.experiment, entry.variant): entry for entry in nearby}
         found = [entry for entry in sweep if entry in preferred.values()]
-    else:
-        found = []
     return found if among is None else [entry for entry in found if entry in among]
 
 

@@ -131,7 +131,9 @@ class Positions:
             If nothing was kept of the image.
         """
         if image not in self.images:
-            raise ValueError(f"{self.path} holds {len(self.images)} images, {image} is none of them")
+            raise ValueError(
+                f"{self.path} holds {len(self.images)} images, {image} is none of them"
+            )
         with reading(self.path):
             part = _firings(pq.read_table(self.path, filters=[("image", "==", image)]))
         shape = (self.grid[0] * self.grid[1], self.width)

@@ -424,7 +424,10 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
     passes, sweep = expand_passes(config), expand_sweep(config)
     ablated, used = ablated_dictionaries(config), used_dictionaries(config)
     segmented, positioned = segmented_dictionaries(config), positioned_dictionaries(config)
-    masked = {config["experiments"][entry.experiment]["dataset"] for entry in segmented}
+    masked = {
+        config["experiments"][entry.experiment]["dataset"]
+        for entry in (*segmented, *mapped_dictionaries(config))
+    }
     place_of = [(entry.experiment, entry.token, entry.layer) for entry in sweep]
     counts = Counter(
         render_planted=len(planted) * len(SPLITS),
