@@ -98,10 +98,8 @@ class Cropped:
         return v2.functional.pil_to_tensor(image).float()[:, :12, :12] / 255
 
 
-def test_coverage_is_that_of_each_photograph_and_nothing_where_there_is_no_object(
-    photographs,
-) -> None:
-    folder, index, shown = photographs
+def test_coverage_is_of_each_photograph_and_missing_without_an_object(photographs) -> None:
+    _, index, shown = photographs
     paths = [str(path) for path in index.paths]
     rows = np.array([5, 0, 3, 3, 1])
     found = _coverage(Cropped, lambda image: shown[paths[image]], rows, 9).numpy()
