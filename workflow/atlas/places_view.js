@@ -53,7 +53,7 @@ const placesView = (() => {
       h(
         "p",
         { class: "quiet" },
-        `Chosen on half of ${count(found.n_images)} images with masks, measured on the other half, which shows it on ${count(found.patches)} patches. A latent may be another's here than in the rest of the page, which looks at whole images.`,
+        `Chosen on half of ${count(found.n_images)} images with masks, measured on the other half, which shows it on ${count(found.patches)} patches. It may be another latent than in the rest of the page, which looks at whole images.`,
       ),
       dom.table(
         HEAD(),
@@ -109,7 +109,7 @@ const placesView = (() => {
       h("h2", {}, term("places", "On which patches it fires")),
       gallery.strip(tree, places.images, { node, maps: places, method: "patches" }, places.relative),
       dom.saying([
-        "On the tokens of the bright patches, at this layer, the dictionary says this latent; on dark ones it is silent.",
+        "At this layer it fires on the tokens of the bright patches and is silent on those of the dark ones.",
         "That what it responds to lies there: before this layer each token has read of the rest of the image.",
       ]),
     );

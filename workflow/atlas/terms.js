@@ -78,7 +78,7 @@ const terms = (() => {
     patches:
       "By masks, which say what a patch shows: of each class and group the latent that tells its patches best from others was chosen on half of the images. The numbers are of the other half.",
     places:
-      "The strongest of those images of which codes were kept patch by patch. Brightness is the activation on the patch, as a share of the image's largest; the number below an image is that largest one, as a share of the latent's largest on any image.",
+      "The strongest of those images of which codes were kept patch by patch. Brightness is the activation on the patch, as a share of the image's largest.",
     "average precision":
       "Precision, averaged over the node's patches in the order in which the latent points at them: 1 if they come before all others, chance if it does not look. With the classes rearranged: of groups of as many classes at random, with latents chosen anew.",
     "knows the image":
