@@ -1,4 +1,4 @@
-from cladescope.activations.extract import PatchSample
+from cladescope.activations.spec import PatchSample
 from cladescope.activations.store import ActivationStore
 from cladescope.backbone.backbone import BackboneSpec
 from cladescope.backbone.layers import list_layers

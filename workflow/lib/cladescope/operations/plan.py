@@ -232,10 +232,14 @@ def make_plan(config: dict[str, Any]) -> Plan:
         _plan_pass(job, described[job.experiment], counts[job.dataset][job.split])
         for job in expand_passes(config)
     ]
+
+    def layer_of(entry: DictionarySpec) -> Layer:
+        return described[entry.experiment][entry.layer - 1]
+
     sweep = expand_sweep(config)
     disk = 0
     for entry in sweep:
-        d = described[entry.experiment][entry.layer - 1].width
+        d = layer_of(entry).width
         disk += 2 * (entry.width or 2 * d) * d * BYTES["float32"]
     alone = alone_experiments(config)
     jobs: list[tuple[DictionarySpec, ...]]
@@ -243,10 +247,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
     jobs += [pack.members for pack in expand_packs(config, by_variant=True)]
     trained = [members for members in jobs if members[0].variant in TRAINED]
     training = [
-        _plan_training(
-            config, members, described[members[0].experiment][members[0].layer - 1], counts
-        )
-        for members in trained
+        _plan_training(config, members, layer_of(members[0]), counts) for members in trained
     ]
     datasets = {experiments[members[0].experiment]["dataset"] for members in trained}
     asked = config["training"]["images"]
@@ -255,16 +256,16 @@ def make_plan(config: dict[str, Any]) -> Plan:
         training,
         [_plan_maps(config, entry) for entry in mapped_dictionaries(config)],
         [
-            _plan_ablation(config, entry, described[entry.experiment][entry.layer - 1], counts)
+            _plan_ablation(config, entry, layer_of(entry), counts)
             for entry in ablated_dictionaries(config)
         ],
         [_plan_uses(config, entry, counts) for entry in used_dictionaries(config)],
         [
-            _plan_segmentation(config, entry, described[entry.experiment][entry.layer - 1], counts)
+            _plan_segmentation(config, entry, layer_of(entry), counts)
             for entry in segmented_dictionaries(config)
         ],
         [
-            _plan_positions(config, entry, described[entry.experiment][entry.layer - 1], counts)
+            _plan_positions(config, entry, layer_of(entry), counts)
             for entry in positioned_dictionaries(config)
         ],
         [Repetition(name, counts[name]["train"], asked) for name in sorted(datasets)],
@@ -422,11 +423,15 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
     drawn = [name for name in planted if "pair_scenes" in config["datasets"][name]]
     backbones = {str(experiment["backbone"]["weights"]) for experiment in experiments}
     passes, sweep = expand_passes(config), expand_sweep(config)
-    ablated, used = ablated_dictionaries(config), used_dictionaries(config)
-    segmented, positioned = segmented_dictionaries(config), positioned_dictionaries(config)
+    among = {
+        "ablate": ablated_dictionaries(config),
+        "measure_uses": used_dictionaries(config),
+        "segment": segmented_dictionaries(config),
+        "keep_positions": positioned_dictionaries(config),
+    }
     masked = {
         config["experiments"][entry.experiment]["dataset"]
-        for entry in (*segmented, *mapped_dictionaries(config))
+        for entry in (*among["segment"], *mapped_dictionaries(config))
     }
     place_of = [(entry.experiment, entry.token, entry.layer) for entry in sweep]
     counts = Counter(
@@ -453,22 +458,13 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
         match_seeds=len({p for p, e in zip(place_of, sweep, strict=True) if e.seed is not None}),
         probe_layer=len(set(place_of)),
         map_relevancy=len(mapped_dictionaries(config)),
-        ablate=len(ablated),
-        measure_uses=len(used),
         index_masks=sum("masks" in config["datasets"][name] for name in masked),
-        segment=len(segmented),
-        keep_positions=len(positioned),
+        **{rule: len(entries) for rule, entries in among.items()},
         draw_thumbnails=(len(datasets) + len(paired_datasets)) * ("atlas" in config),
         chart_dictionary=len(sweep) * ("atlas" in config),
     )
     for rule in PACKED:
-        among = {
-            "ablate": ablated,
-            "measure_uses": used,
-            "segment": segmented,
-            "keep_positions": positioned,
-        }.get(rule)
-        packs = expand_packs(config, by_variant=rule == "train_sae", among=among)
+        packs = expand_packs(config, by_variant=rule == "train_sae", among=among.get(rule))
         if rule == "score_pairs":
             packs = [pack for pack in packs if has_pairs(config, pack.experiment)]
         if counts[rule] and packs:
