@@ -109,7 +109,7 @@ const placesView = (() => {
       h("h2", {}, term("places", "On which patches it fires")),
       gallery.strip(tree, places.images, { node, maps: places, method: "patches" }, places.relative),
       dom.saying([
-        "At this layer it fires on the tokens of the bright patches and is silent on those of the dark ones.",
+        "At this layer it fires on the tokens of the bright patches and is silent on those of the dark ones. An image that is bright all over fires it everywhere: there it knows the image, not the place.",
         "That what it responds to lies there: before this layer each token has read of the rest of the image.",
       ]),
     );
