@@ -44,12 +44,13 @@ class Places:
             Paths: `maps`, `segmentations` and `positions` of several dictionaries, as far as there
             are any, and the `manifest` of the activations that the first and the last are of.
         """
-        own = (
+        maps, masks, positions = (
             next((path for path in files.get(name, ()) if Path(path).parent == folder), None)
             for name in ("maps", "segmentations", "positions")
         )
         seen = read_json(files["manifest"])["made_from"] if "manifest" in files else None
-        return cls(*own, crop_of(seen["preprocessing"]) if seen else None)
+        crop = crop_of(seen["preprocessing"]) if seen else None
+        return cls(maps, masks, positions, crop)
 
 
 def crop_of(preprocessing: Mapping[str, Any]) -> float | None:
