@@ -30,7 +30,7 @@ planted-backbone: MODEL ?= vit
 PLANTED_BACKBONE = results/demo/backbones/planted/$(MODEL)/s0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real run bench-gpu plan layers tree verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-peers formats peers docs wheel lint format lock wheels planted-backbone clean
+.PHONY: help demo demo-real run bench-gpu plan layers layers-page tree verify status reproduce archive gallery unlock test test-fast test-processors fuzz test-peers formats peers docs wheel lint format lock wheels planted-backbone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -57,7 +57,7 @@ run: $(VENV)/synced ## run CONFIG=... (default: config/config.yaml)
 plan: $(VENV)/synced ## what CONFIG=... will cost on a CARD=...: hours, memory, disk, files, Slurm jobs
 	$(BIN)/cladescope plan $(CONFIG) $(if $(CARD),--card $(CARD))
 
-layers: $(VENV)/synced ## layers and tokens of a timm model: MODEL=... [SIZE=224] [MODULES=1: all that can be layers]
+layers: $(VENV)/synced ## layers, tokens and sites of a timm model: MODEL=... [SIZE=224] [MODULES=1: all that can be layers]
 	$(BIN)/cladescope layers $(MODEL) $(if $(SIZE),--image-size $(SIZE)) $(if $(MODULES),--modules)
 
 tree: $(VENV)/synced ## the taxonomy of CONFIG=..., with the ids of its nodes; indexes the images first
@@ -102,6 +102,9 @@ fuzz: $(VENV)/synced-dev ## try random configurations, faults and kills for an h
 
 test-peers: $(VENV)/synced-dev $(PEERS)/synced ## test the exchange with other libraries by the libraries themselves
 	PEERS_PYTHON=$(PEERS)/bin/python $(BIN)/pytest tests/dictionaries/test_saelens.py tests/dictionaries/test_imports.py tests/dictionaries/test_chosen.py
+
+layers-page: $(VENV)/synced ## read twelve timm models at random weights for docs/layers.md
+	$(BIN)/python benchmarks/layers.py docs/layers.md
 
 formats: $(PEERS)/synced ## measure the codes of other libraries' dictionaries for docs/elsewhere.md
 	$(PEERS)/bin/python benchmarks/formats.py docs/elsewhere.md

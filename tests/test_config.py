@@ -1,3 +1,5 @@
+import copy
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -10,6 +12,7 @@ from cladescope.config import ConfigError, complete_config, index_spec, load_sch
 from cladescope.images.sources import make_source
 from cladescope.images.sources.huggingface import HuggingFace
 from cladescope.images.sources.webdataset import WebDataset
+from cladescope.provenance.identity import plan_record
 from cladescope.sweep import (
     TRAINED,
     ablated_dictionaries,
@@ -18,6 +21,7 @@ from cladescope.sweep import (
     expand_sweep,
     positioned_dictionaries,
     segmented_dictionaries,
+    shown_dictionary,
     used_dictionaries,
     variant_options,
 )
@@ -36,7 +40,7 @@ def faults_of(config: dict) -> str:
     [
         *("config.yaml", "planted.yaml", "evidence_planted.yaml", "resnet50_folder.yaml"),
         *("methods_planted.yaml", "methods_real.yaml"),
-        *("architectures_planted.yaml", "architectures_imagenet.yaml"),
+        *("architectures_planted.yaml", "architectures_imagenet.yaml", "sites_planted.yaml"),
     ],
 )
 def test_shipped_configurations_are_valid(root, name):
@@ -684,6 +688,102 @@ def test_codes_with_places_are_of_dictionaries_of_patches(default_config) -> Non
     default_config["codes"]["positions"]["dictionaries"].pop()
     listed = positioned_dictionaries(complete_config(default_config))
     assert {(e.token, e.layer, e.variant) for e in listed} == {("patches", 4, "topk")}
+
+
+def at_sites(config: dict, *sites: str) -> dict:
+    """The experiment `trained` at the same sites in extraction and sweep."""
+    experiment = config["experiments"]["trained"]
+    for part in (*experiment["extraction"]["passes"], experiment["sweep"]):
+        part["sites"] = [*sites]
+    return config
+
+
+def test_sites_multiply_the_tokens_and_change_nothing_where_they_are_left_out(default_config):
+    plain = complete_config(copy.deepcopy(default_config))
+    residual = complete_config(at_sites(copy.deepcopy(default_config), "residual"))
+    assert expand_sweep(residual) == expand_sweep(plain)
+    assert expand_passes(residual) == expand_passes(plain)
+    assert plan_record(residual, "trained") == plan_record(plain, "trained")
+
+    for config in (plain, default_config):
+        del config["ablation"]
+    config = complete_config(at_sites(default_config, "residual", "mlp"))
+    assert complete_config(copy.deepcopy(config)) == config
+    sweep, passes = expand_sweep(config), expand_passes(config)
+    names = {entry.folder for entry in expand_sweep(plain)}
+    more = {f.replace("/cls/", "/cls_mlp/") for f in names if f.startswith("trained/")}
+    assert {entry.folder for entry in sweep} == names | more
+    assert len(passes) == len(expand_passes(plain)), "no other forward pass"
+    assert passes[0].places[:4] == ((1, "cls"), (1, "cls_mlp"), (2, "cls"), (2, "cls_mlp"))
+    assert passes[0].manifest((2, "cls_mlp")) == "trained/activations/train/cls_mlp/L2.json"
+    # Each has an identity of its own, and those of the residual stream keep theirs.
+    before, after = (plan_record(c, "trained")["dictionaries"] for c in (plain, config))
+    assert before.items() <= after.items()
+    assert len(set(after.values())) == len(after)
+    # Figures look at the residual stream.
+    assert shown_dictionary(config) == shown_dictionary(plain)
+
+
+def test_sites_of_patches_share_their_sample_and_their_masks(default_config):
+    experiment = default_config["experiments"]["trained"]
+    both = {"layers": [4, 8], "tokens": ["patches"], "sites": ["mlp", "attention"]}
+    experiment["extraction"]["passes"] = [both]
+    experiment["extraction"]["patches"] = {"per_image": 4, "seed": 0}
+    experiment["sweep"] |= both
+    del default_config["ablation"], default_config["relevancy"], default_config["uses"]
+    default_config["segmentation"] = {}
+    config = complete_config(default_config)
+    passes = [p for p in expand_passes(config) if p.experiment == "trained"]
+    assert all(p.sampled(place) for p in passes for place in p.places)
+    assert {"patches_attention", "patches_mlp"} >= {e.token for e in segmented_dictionaries(config)}
+    settings = plan_record(config, "trained")["settings"]
+    assert settings["extraction"]["patches"] == {"per_image": 4, "seed": 0}
+
+
+def test_what_is_wrong_with_sites_is_named(default_config):
+    experiment = default_config["experiments"]["trained"]
+    key = "experiments.trained"
+    experiment["sweep"]["sites"] = ["residual", "attn"]
+    assert f"{key}.sweep.sites.1: 'attn' is not allowed; did you mean 'attention'?" in faults_of(
+        default_config
+    )
+    experiment["sweep"]["sites"] = []
+    assert f"{key}.sweep.sites: [] is empty" in faults_of(default_config)
+    experiment["sweep"]["sites"] = ["residual", "mlp"]
+    message = faults_of(default_config)
+    assert "layer 8, token cls_mlp is in no pass" in message
+    assert "add a pass {layers: [8], tokens: [cls], sites: [mlp]} there" in message
+    assert f"or take mlp out of {key}.sweep.sites" in message
+    experiment["extraction"]["passes"].append({"layers": [1, 8], "sites": ["mlp"]})
+    assert "layer 4, token cls_mlp is in no pass" in faults_of(default_config)
+    assert "or take the nearest extracted layer, 1" in faults_of(default_config)
+    experiment["extraction"]["passes"].append({"layers": [8], "sites": ["mlp", "attention"]})
+    assert "passes.2: layer 8, token cls_mlp is in an earlier pass already" in faults_of(
+        default_config
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "listed"),
+    [
+        ("ablation", ["trained/*/L8/topk/*"]),
+        ("relevancy", ["trained/dictionaries/cls_mlp/L8/topk/w256_k8_s0"]),
+    ],
+)
+def test_what_changes_the_residual_stream_is_refused_at_a_site(default_config, section, listed):
+    for name in ("ablation", "relevancy", "uses"):
+        default_config.pop(name, None)
+    at_sites(default_config, "residual", "mlp")
+    # Unless dictionaries are listed, those of the residual stream are taken.
+    complete_config({**default_config, section: {}})
+    fault = rf"{section}: \d+ of its \d+ dictionaries are of what a part of a block adds "
+    fault += (
+        rf"\(trained/dictionaries/cls_mlp/L8/topk/w\d+_k8_s0\), and {section} is of the residual"
+    )
+    refused = faults_of({**default_config, section: {"dictionaries": listed}})
+    assert re.search(fault, refused), refused
+    at_sites(default_config, "mlp")
+    assert f"{section}: " in faults_of({**default_config, section: {}})
 
 
 def test_pairs_are_a_third_split_of_those_that_have_them(config) -> None:

@@ -9,7 +9,7 @@ from collections import defaultdict
 import pytest
 
 FLOORS = [
-    {"files", "machines", "compiled", "threads", "checkout", "layout", "names"},
+    {"files", "machines", "compiled", "threads", "checkout", "layout", "names", "sites"},
     {"sweep", "kept", "seals", "about"},
     {"jobs"},
     {"images", "taxonomy", "planted", "emoji"},

@@ -77,7 +77,10 @@ def world(maps):
 
 @pytest.fixture(scope="module")
 def backbone():
-    layers = [Layer(1, "first", D, {"patches": 4, "mean": 1}), Layer(2, "second", D, {})]
+    layers = [
+        Layer(1, "first", D, {"patches": 4, "mean": 1}, "Linear"),
+        Layer(2, "second", D, {}, "Linear"),
+    ]
     return Backbone("linear", Linear(), None, layers, "", {})
 
 

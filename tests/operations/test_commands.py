@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from checkouts import SMALL
-from cladescope.config import complete_config
+from cladescope.config import ConfigError, complete_config
 from cladescope.dictionaries.training.cost import CARDS
-from cladescope.operations.models import describe_models
+from cladescope.operations.models import check_models, describe_models
 from cladescope.operations.plan import make_plan
 from cladescope.operations.plan_lines import PROFILE, Grouping, describe_plan
 from cladescope.operations.snakemake_records import check_interpreter
@@ -79,6 +79,7 @@ def test_layers(finished):
     header, first, *_ = result.stdout.splitlines()[1:]
     assert header.split() == ["layer", "module", "width", "cls", "mean", "patches", "registers"]
     assert first.split() == ["1", "blocks.0", "384", "1", "1", "256", "4"]
+    assert result.stdout.splitlines()[-1] == "sites of each layer: residual, attention, mlp"
     unknown = finished.command("layers", "vit_tinny")
     assert unknown.returncode == 2
     assert "timm has no model" in unknown.stderr
@@ -243,6 +244,41 @@ def test_plan_counts_passes_and_maps_and_says_the_preprocessing(config, root):
     assert "MANY PASSES" in text and "training.images to 20,480 or less" in text
     assert "mean 0.5, 0.4, 0.3, std 0.23" in text
     assert "TFLOP/s that this processor reached" in text
+
+
+def test_sites_that_a_model_lacks_are_refused_before_any_job(config, tmp_path):
+    experiment = config["experiments"]["trained"]
+    name = "swin_tiny_patch4_window7_224"
+    experiment["backbone"] = {"model": name, "weights": "random", "blocks": 4, "seed": 0}
+    sites = {"layers": [2], "tokens": ["mean"], "sites": ["residual", "attention"]}
+    experiment["extraction"]["passes"] = [sites]
+    experiment["sweep"] |= sites
+    config["results"] = str(tmp_path)
+    message = (
+        rf"experiments.trained: {name} has no site attention: its layer 1 \(layers.0, timm's "
+        r"SwinTransformerStage\) is no block .*; choose among residual"
+    )
+    for check in (make_plan, check_models):
+        with pytest.raises(ConfigError, match=message):
+            check(complete_config(config))
+
+
+def test_sites_are_in_the_plan(config, root):
+    """As many bytes again for each, and no other pass."""
+    grouping = Grouping.load(root / PROFILE)
+    one = make_plan(complete_config(copy.deepcopy(config)))
+    experiment = config["experiments"]["trained"]
+    for part in (*experiment["extraction"]["passes"], experiment["sweep"]):
+        part["sites"] = ["residual", "attention", "mlp"]
+    three = make_plan(complete_config(config))
+    assert [job.disk for job in three.passes] == [3 * job.disk for job in one.passes]
+    assert [job.files for job in three.passes] == [3 * job.files for job in one.passes]
+    assert [job.flops for job in three.passes] == [job.flops for job in one.passes]
+    assert three.jobs["extract_activations"] == one.jobs["extract_activations"] == 2
+    assert three.jobs["score_dictionary"] == 3 * one.jobs["score_dictionary"]
+    said = "  of each layer residual, attention, mlp"
+    assert said in [*describe_plan(three, "H100", grouping)]
+    assert said not in [*describe_plan(one, "H100", grouping)]
 
 
 def test_a_python_whose_path_has_a_space_is_refused():

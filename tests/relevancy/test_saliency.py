@@ -46,7 +46,7 @@ def small_vit(norm_layer=torch.nn.LayerNorm) -> Backbone:
         for parameter in model.parameters():
             parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
     counts = {"cls": 1, "mean": 1, "patches": PATCHES, "registers": REGISTERS}
-    layers = [Layer(n, f"blocks.{n - 1}", WIDTH, counts) for n in range(1, DEPTH + 1)]
+    layers = [Layer(n, f"blocks.{n - 1}", WIDTH, counts, "Block") for n in range(1, DEPTH + 1)]
     model = model.double().eval().requires_grad_(False)
     return Backbone("small", model, None, layers, "", {})
 
@@ -345,7 +345,7 @@ def test_family_with_two_attentions_a_block_is_refused():
         SIDE, PATCH, embed_dim=WIDTH, depth=1, num_heads=2, block_fn=ParallelThingsBlock
     ).eval()
     backbone = Backbone(
-        "parallel", model, None, [Layer(1, "blocks.0", WIDTH, {"patches": 9})], "", {}
+        "parallel", model, None, [Layer(1, "blocks.0", WIDTH, {"patches": 9}, "Block")], "", {}
     )
     with pytest.raises(ValueError, match=r"VisionTransformer.*ParallelThingsBlock has not one"):
         trace_attention(backbone, draw_images(1).float(), 1)

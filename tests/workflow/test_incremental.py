@@ -38,6 +38,10 @@ NEUTRAL = {
         PASSES: [{"layers": [2, 8]}, {"layers": [8], "tokens": ["patches"]}],
         "experiments.trained.extraction.patches": {"per_image": 4, "seed": 0},
     },
+    "sites left out written out": {
+        PASSES: [{"layers": [2, 8], "sites": ["residual"]}],
+        "experiments.trained.sweep.sites": ["residual"],
+    },
 }
 EDITS = {
     "layer added as a pass": (
@@ -45,6 +49,18 @@ EDITS = {
         {f"extract_activations_trained_{split}_1": 1 for split in ("train", "eval")}
         | dictionaries(3)
         | {"match_seeds": 1, "probe_layer": 1}
+        | CURVES
+        | TABLES,
+    ),
+    "site added as a pass": (
+        {
+            PASSES: [{"layers": [2, 8]}, {"layers": [2, 8], "sites": ["mlp"]}],
+            "experiments.trained.sweep.sites": ["residual", "mlp"],
+        },
+        {f"extract_activations_trained_{split}_1": 1 for split in ("train", "eval")}
+        | dictionaries(6)
+        | MATCHED
+        | PROBED
         | CURVES
         | TABLES,
     ),

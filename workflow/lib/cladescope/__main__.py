@@ -118,7 +118,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _layers(arguments: argparse.Namespace) -> None:
-    from cladescope.backbone.layers import list_layers, list_modules
+    from cladescope.backbone.layers import common_sites, list_layers, list_modules
 
     find = list_modules if arguments.modules else list_layers
     layers = find(arguments.model, arguments.image_size)
@@ -132,6 +132,8 @@ def _layers(arguments: argparse.Namespace) -> None:
         counts = "  ".join(f"{layer.tokens[kind]:>9}" for kind in kinds)
         number = "" if arguments.modules else layer.number
         print(f"{number:>5}  {layer.name:<{longest}} {layer.width:>6}  {counts}")
+    if not arguments.modules:
+        print(f"sites of each layer: {', '.join(common_sites(layers))}")
 
 
 def _tree(arguments: argparse.Namespace) -> None:

@@ -18,7 +18,14 @@ from jsonschema import Draft202012Validator
 
 from cladescope import layout
 from cladescope.files import numbers_of
-from cladescope.sweep import expand_sweep, positioned_dictionaries, segmented_dictionaries
+from cladescope.sites import RESIDUAL, kind_of, site_of, tokens_of
+from cladescope.sweep import (
+    ablated_dictionaries,
+    expand_sweep,
+    mapped_dictionaries,
+    positioned_dictionaries,
+    segmented_dictionaries,
+)
 
 SCHEMA_PATH = Path(__file__).with_name("config.schema.yaml")
 
@@ -60,7 +67,7 @@ def complete_config(config: dict[str, Any]) -> dict[str, Any]:
     faults = faults or list(_write_out_layers(config))
     if not faults:
         config = _with_defaults(config, schema, schema)
-        faults = list(_inconsistencies(config))
+        faults = list(_inconsistencies(config)) or list(_site_faults(config))
     if faults:
         raise ConfigError(
             "the configuration has "
@@ -333,6 +340,21 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
                 yield f"{section}.dictionaries: {pattern} is none of the sweep, which has {close}"
 
 
+def _site_faults(config: dict[str, Any]) -> Iterator[str]:
+    """Find dictionaries of what a part of a block adds where only what it leaves can be changed."""
+    for section, chosen in (
+        ("relevancy", mapped_dictionaries(config)),
+        ("ablation", ablated_dictionaries(config)),
+    ):
+        added = [entry.folder for entry in chosen if site_of(entry.token) != RESIDUAL]
+        if added:
+            yield (
+                f"{section}: {len(added)} of its {len(chosen)} dictionaries are of what a part of "
+                f"a block adds ({added[0]}), and {section} is of the residual stream alone; list "
+                f"dictionaries of that in {section}.dictionaries, or leave {section} out"
+            )
+
+
 def _sparsity_faults(key: str, variant: str, grid: dict[str, Any]) -> Iterator[str]:
     """Find more latents to keep than there are."""
     if "width" not in grid or variant == "relu":
@@ -419,14 +441,14 @@ def _layer_faults(key: str, experiment: dict[str, Any]) -> Iterator[str]:
         for layer in part["layers"]:
             if layer > blocks:
                 yield f"{where}: {_out_of_range(layer, experiment['backbone'])}"
-            for token in part["tokens"]:
+            for token in tokens_of(part):
                 if layer in extracted.setdefault(token, []):
                     yield (
                         f"{where}: layer {layer}, token {token} is in an earlier pass already; "
                         "keep it in one pass"
                     )
                 extracted[token].append(layer)
-    if "patches" in experiment["extraction"] and "patches" not in extracted:
+    if "patches" in experiment["extraction"] and "patches" not in map(kind_of, extracted):
         yield f"{key}.extraction.patches: no pass has the token patches; add one or remove the key"
     sweep = experiment["sweep"]
     for known_as, source in sweep.get("imported", {}).items():
@@ -435,20 +457,26 @@ def _layer_faults(key: str, experiment: dict[str, Any]) -> Iterator[str]:
                 f"{key}.sweep.imported.{known_as}: layer {source['layer']}, token "
                 f"{source['token']} is not extracted; add it to a pass of {key}.extraction.passes"
             )
-    for token, layer in product(sweep["tokens"], sweep["layers"]):
+    for token, layer in product(tokens_of(sweep), sweep["layers"]):
         known = extracted.get(token, [])
         if layer > blocks:
             yield f"{key}.sweep.layers: {_out_of_range(layer, experiment['backbone'])}"
         elif layer not in known:
-            other = f"set {key}.sweep.tokens to some of {list(extracted)}"
+            site = site_of(token)
+            at = "" if site == RESIDUAL else f", sites: [{site}]"
+            other = (
+                f"set {key}.sweep.tokens to some of {list(dict.fromkeys(map(kind_of, extracted)))}"
+            )
+            if at:
+                other = f"take {site} out of {key}.sweep.sites"
             if known:
                 other = (
                     f"take the nearest extracted layer, {min(known, key=lambda k: abs(k - layer))}"
                 )
             yield (
                 f"{key}.sweep.layers: layer {layer}, token {token} is in no pass of "
-                f"{key}.extraction.passes; add a pass {{layers: [{layer}], tokens: [{token}]}} "
-                f"there or {other} (tokens that are left out are [cls])"
+                f"{key}.extraction.passes; add a pass {{layers: [{layer}], tokens: "
+                f"[{kind_of(token)}]{at}}} there or {other} (tokens that are left out are [cls])"
             )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from cladescope import layout
 from cladescope.layout import PAIRS, SPLITS
+from cladescope.sites import RESIDUAL, kind_of, site_of, tokens_of
 
 SPARSE = ("topk", "batchtopk", "matryoshka")
 """Variants that a GPU trains by the sparse step."""
@@ -156,7 +157,7 @@ class PassSpec:
 
     def sampled(self, place: tuple[int, str]) -> bool:
         """Whether a store holds a sample of the patches."""
-        return place[1] == "patches" and "patches" in self.extraction
+        return kind_of(place[1]) == "patches" and "patches" in self.extraction
 
 
 def expand_sweep(config: dict[str, Any]) -> list[DictionarySpec]:
@@ -166,7 +167,7 @@ def expand_sweep(config: dict[str, Any]) -> list[DictionarySpec]:
         sweep = experiment["sweep"]
         entries += [
             DictionarySpec(name, token, layer, variant, *point)
-            for token in sweep["tokens"]
+            for token in tokens_of(sweep)
             for layer in sweep["layers"]
             for variant, grid in sweep["variants"].items()
             for point in product(*(grid.get(axis, [None]) for axis in AXES))
@@ -254,7 +255,7 @@ def expand_passes(config: dict[str, Any]) -> list[PassSpec]:
             dataset=experiment["dataset"],
             backbone=experiment["backbone"],
             extraction=_extraction_of(experiment["extraction"], split, part["tokens"]),
-            places=tuple(product(part["layers"], part["tokens"])),
+            places=tuple(product(part["layers"], tokens_of(part))),
             # No job without a shard.
             jobs=min(experiment["extraction"][key].get(split, 1) for key in ("jobs", "shards")),
             threads=experiment["extraction"]["threads"],
@@ -343,7 +344,7 @@ def positioned_dictionaries(config: dict[str, Any]) -> list[DictionarySpec]:
 
 
 def _of_patches(config: dict[str, Any]) -> list[DictionarySpec]:
-    return [entry for entry in expand_sweep(config) if entry.token == "patches"]
+    return [entry for entry in expand_sweep(config) if kind_of(entry.token) == "patches"]
 
 
 def _listed_or_shown(
@@ -391,7 +392,8 @@ def _counterparts(config: dict[str, Any], shown: DictionarySpec) -> list[Diction
 
 def _preference(entry: DictionarySpec) -> tuple[Any, ...]:
     return (
-        entry.token == "cls",
+        site_of(entry.token) == RESIDUAL,
+        kind_of(entry.token) == "cls",
         entry.layer,
         entry.variant == "topk",
         entry.width or 0,

@@ -17,6 +17,7 @@ from cladescope.activations.writer import ActivationWriter, assemble, remove_scr
 from cladescope.backbone.backbone import MODEL_WEIGHTS, Backbone, load_backbone
 from cladescope.files import claim, read_json, write_json
 from cladescope.images.index import ImageIndex
+from cladescope.sites import kind_of
 
 VERSIONS = ("torch", "torchvision", "timm", "pillow")
 """Libraries whose version can change a value."""
@@ -69,7 +70,7 @@ def extract_shards(extraction: Extraction, partials: dict[Place, Path], shards: 
                 "first": shards.start,
                 "shards": [writer.done[shard] for shard in shards],
                 "made_from": made_from,
-                "layer_tokens": backbone.layers[layer - 1].tokens[token],
+                "layer_tokens": backbone.layers[layer - 1].n_tokens(token),
             }
             write_json(partials[place], part)
 
@@ -183,7 +184,7 @@ def _identity(
         "batch_size": spec.batch_size,
         "versions": {name: version(name) for name in VERSIONS},
     }
-    if token == "patches" and spec.patches is not None:
+    if kind_of(token) == "patches" and spec.patches is not None:
         identity["patches"] = asdict(spec.patches)
     # As it is read from a file, so that a store does not tell whether its parts were joined.
     return json.loads(json.dumps(identity, sort_keys=True))

@@ -20,6 +20,7 @@ from cladescope.images.index import ImageIndex, decode_image
 from cladescope.images.sources import ImageSource
 from cladescope.jobs import progress
 from cladescope.machines import make_deterministic, own_device
+from cladescope.sites import kind_of
 
 
 class _Images(Dataset):
@@ -178,6 +179,6 @@ def positions_of(
 ) -> np.ndarray | None:
     """Return which patches of the images are stored; None for all patches and for other tokens."""
     layer, token = place
-    if token != "patches" or spec.patches is None:
+    if kind_of(token) != "patches" or spec.patches is None:
         return None
-    return spec.patches.positions(images, backbone.layers[layer - 1].tokens["patches"])
+    return spec.patches.positions(images, backbone.layers[layer - 1].n_tokens(token))

@@ -62,25 +62,27 @@ class Backbone:
     preprocessing: dict[str, Any]
     """timm's data configuration, as recorded in the manifest."""
 
-    def check_tokens(self, kinds: Sequence[str]) -> None:
-        """Raise a ValueError that names the alternatives if the model lacks a token kind."""
-        check_tokens(self.name, self.layers, kinds)
+    def check_tokens(self, tokens: Sequence[str]) -> None:
+        """Raise a ValueError that names the alternatives if the model lacks a kind or a site."""
+        check_tokens(self.name, self.layers, tokens)
 
     @torch.inference_mode()
     def read(
         self,
         images: Float[Tensor, "batch 3 height width"],
         layers: Sequence[int],
-        kinds: Sequence[str],
+        tokens: Sequence[str],
     ) -> dict[tuple[int, str], Float[Tensor, "batch tokens width"]]:
-        """Return tokens of some kinds after each of `layers` (from 1) from one forward pass.
+        """Return some kinds of tokens of each of `layers` (from 1) from one forward pass.
 
         The values are the residual stream after the block (the map after the stage or module),
         before any final norm; the pass stops after the deepest layer. Kinds: `cls`, `registers`,
-        `patches` (row by row from the top left) and their `mean`, as far as the model has them.
+        `patches` (row by row from the top left) and their `mean`, as far as the model has them. At
+        a site of the block (`cls_attention`, `mean_mlp`) they are what that part of it adds to the
+        stream: before the block, attention and MLP together are what the block leaves.
         """
         modules = [layer.name for layer in self.layers]
-        return read_layers(self.model, modules, images, layers, kinds)
+        return read_layers(self.model, modules, images, layers, tokens)
 
 
 class Classifier(NamedTuple):

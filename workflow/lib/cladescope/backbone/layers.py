@@ -11,7 +11,15 @@ from timm.data import resolve_model_data_config
 from torch import Tensor
 
 import cladescope.planted.network  # noqa: F401  registers `vit_planted` with timm
-from cladescope.backbone.reading import has_tokens, is_map, modules_of, read_layers, run_modules
+from cladescope.backbone.reading import (
+    has_tokens,
+    is_map,
+    modules_of,
+    read_layers,
+    run_modules,
+    sites_of,
+)
+from cladescope.sites import RESIDUAL, SITES, kind_of, site_of
 
 TOKENS = ("cls", "mean", "patches", "registers")
 
@@ -28,6 +36,14 @@ class Layer:
     """Channels."""
     tokens: dict[str, int]
     """Number of tokens of each kind per image, at the model's input size."""
+    kind: str
+    """Class of the module."""
+    sites: tuple[str, ...] = (RESIDUAL,)
+    """Where within it the model can be read."""
+
+    def n_tokens(self, token: str) -> int:
+        """Return how many tokens of a kind there are per image, at whichever site."""
+        return self.tokens[kind_of(token)]
 
 
 @dataclass(frozen=True)
@@ -97,14 +113,29 @@ def check_blocks(model: str, layers: Sequence[Layer], declared: int) -> None:
         )
 
 
-def check_tokens(model: str, layers: Sequence[Layer], kinds: Sequence[str]) -> None:
-    """Raise a ValueError that names the alternatives if a model lacks a token kind."""
+def common_sites(layers: Sequence[Layer]) -> list[str]:
+    """Return the sites that every layer has."""
+    return [site for site in SITES if all(site in layer.sites for layer in layers)]
+
+
+def check_tokens(model: str, layers: Sequence[Layer], tokens: Sequence[str]) -> None:
+    """Raise a ValueError that names the alternatives if a model lacks a token kind or a site."""
     available = layers[0].tokens
-    lacking = [kind for kind in kinds if kind not in available]
+    lacking = [kind for kind in dict.fromkeys(map(kind_of, tokens)) if kind not in available]
     if lacking:
         raise ValueError(
             f"{model} has no {' and no '.join(lacking)} token after each layer; "
             f"choose among {', '.join(available)} (tokens that are left out are [cls])"
+        )
+    sites = common_sites(layers)
+    lacking = [site for site in dict.fromkeys(map(site_of, tokens)) if site not in sites]
+    if lacking:
+        other = next(layer for layer in layers if layer.sites != SITES)
+        raise ValueError(
+            f"{model} has no site {' and no '.join(lacking)}: its layer {other.number} "
+            f"({other.name}, timm's {other.kind}) is no block that adds what one attention and "
+            f"then one MLP output; choose among {', '.join(sites)} (sites that are left out are "
+            f"[{RESIDUAL}])"
         )
 
 
@@ -200,6 +231,8 @@ def _describe(model: Any, image_size: int | None, modules: Sequence[str]) -> lis
             name=modules[number - 1],
             width=read[number, "patches"].shape[2],
             tokens={kind: read[number, kind].shape[1] for kind in TOKENS if (number, kind) in read},
+            kind=type(model.get_submodule(modules[number - 1])).__name__,
+            sites=sites_of(model, modules[number - 1]),
         )
         for number in numbers
     ]

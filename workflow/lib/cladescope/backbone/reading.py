@@ -3,10 +3,27 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from inspect import signature
+from itertools import product
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
+
+from cladescope.sites import ATTENTION, MLP, RESIDUAL, SITES, at_site, kind_of, site_of
+
+SUMMANDS = {ATTENTION: "drop_path1", MLP: "drop_path2"}
+"""The module of a block that outputs what a part of it adds: after layer scale, and outside of
+training nothing else."""
+BLOCKS = (
+    "beit.Block",
+    "eva.EvaBlock",
+    "eva.EvaBlockPostNorm",
+    "vision_transformer.Block",
+    "vision_transformer.ResPostBlock",
+    "vision_transformer_relpos.RelPosBlock",
+    "vision_transformer_relpos.ResPostRelPosBlock",
+)
+"""timm's blocks that add what their attention and then what their MLP outputs, and nothing else."""
 
 
 def has_tokens(model: Any) -> bool:
@@ -30,12 +47,19 @@ def modules_of(model: Any, modules: Sequence[str] | None) -> list[str]:
     return [info["module"] for info in model.feature_info] if modules is None else list(modules)
 
 
+def sites_of(model: Any, module: str) -> tuple[str, ...]:
+    """Return where within a layer's module a model can be read: `residual` alone, or all sites."""
+    kind = type(model.get_submodule(module))
+    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("timm.models.")
+    return SITES if has_tokens(model) and name in BLOCKS else (RESIDUAL,)
+
+
 def read_layers(
     model: Any,
     modules: Sequence[str],
     images: Float[Tensor, "batch 3 height width"],
     layers: Sequence[int],
-    kinds: Sequence[str],
+    tokens: Sequence[str],
 ) -> dict[tuple[int, str], Float[Tensor, "batch tokens width"]]:
     """Return tokens after some layers from one forward pass, which stops after the deepest.
 
@@ -45,16 +69,18 @@ def read_layers(
         Those that count as layers (`modules_of`).
     layers
         Numbers of layers, from 1.
+    tokens
+        Kinds, or kinds at a site that the layers have (`sites_of`).
     """
     if has_tokens(model):
-        return _read_blocks(model, modules, images, layers, kinds)
+        return _read_blocks(model, modules, images, layers, tokens)
     if list(modules) == modules_of(model, None):
-        return _read_stages(model, images, layers, kinds)
-    return _read_modules(model, {layer: modules[layer - 1] for layer in layers}, images, kinds)
+        return _read_stages(model, images, layers, tokens)
+    return _read_modules(model, {layer: modules[layer - 1] for layer in layers}, images, tokens)
 
 
 def _read_blocks(
-    model: Any, modules: Sequence[str], images: Tensor, layers: Sequence[int], kinds: Sequence[str]
+    model: Any, modules: Sequence[str], images: Tensor, layers: Sequence[int], tokens: Sequence[str]
 ) -> dict[tuple[int, str], Tensor]:
     """Run timm's forward_intermediates with hooks.
 
@@ -62,17 +88,23 @@ def _read_blocks(
     that is wanted.
     """
     read: dict[tuple[int, str], Tensor] = {}
+    kinds: dict[str, list[str]] = {}
+    for token in tokens:
+        kinds.setdefault(site_of(token), []).append(kind_of(token))
 
-    def keep(layer: int) -> Callable[..., None]:
+    def keep(layer: int, site: str) -> Callable[..., None]:
         def hook(module: Any, arguments: Any, output: Tensor) -> None:
-            chosen = choose_tokens(model, output, model.num_prefix_tokens, kinds)
-            read.update({(layer, kind): tokens.clone() for kind, tokens in chosen.items()})
+            chosen = choose_tokens(model, output, model.num_prefix_tokens, kinds[site])
+            read.update({(layer, at_site(kind, site)): x.clone() for kind, x in chosen.items()})
 
         return hook
 
     with ExitStack() as hooks:
-        for layer in layers:
-            hooks.enter_context(hooked(model.get_submodule(modules[layer - 1]), keep(layer)))
+        for layer, site in product(layers, kinds):
+            module = model.get_submodule(modules[layer - 1])
+            if site != RESIDUAL:
+                module = getattr(module, SUMMANDS[site])
+            hooks.enter_context(hooked(module, keep(layer, site)))
         model.forward_intermediates(
             images,
             [max(layers) - 1],

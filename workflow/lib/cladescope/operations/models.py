@@ -5,6 +5,7 @@ from typing import Any
 
 from cladescope.config import ConfigError
 from cladescope.files import read_json
+from cladescope.sites import tokens_of
 from cladescope.sweep import PassSpec, expand_passes
 
 
@@ -15,7 +16,7 @@ def describe_models(config: dict[str, Any]) -> dict[str, list[Any]]:
     ------
     ConfigError
         Lists every experiment whose model timm does not know or cannot read, has another number of
-        layers than declared, or lacks a token that a pass takes.
+        layers than declared, or lacks a token or site that a pass takes.
     """
     # Takes seconds to import.
     from cladescope.backbone.layers import check_blocks, check_tokens, list_layers
@@ -28,7 +29,7 @@ def describe_models(config: dict[str, Any]) -> dict[str, list[Any]]:
             layers[name] = list_layers(backbone["model"], **options)
             check_blocks(backbone["model"], layers[name], backbone["blocks"])
             for part in experiment["extraction"]["passes"]:
-                check_tokens(backbone["model"], layers[name], part["tokens"])
+                check_tokens(backbone["model"], layers[name], tokens_of(part))
         except ValueError as error:
             faults.append(f"experiments.{name}: {error}")
     if faults:

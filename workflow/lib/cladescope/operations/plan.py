@@ -24,6 +24,7 @@ from cladescope.images.pairs import read_pairs
 from cladescope.layout import PAIRS, SPLITS
 from cladescope.operations.models import describe_models
 from cladescope.segmentation.columns import NONZEROS
+from cladescope.sites import kind_of, site_of
 from cladescope.sweep import (
     PACKED,
     SPARSE,
@@ -69,6 +70,7 @@ class PassPlan:
     jobs: int
     images: int
     layers: int
+    sites: tuple[str, ...]
     flops: float
     in_bfloat16: bool
     disk: int
@@ -410,8 +412,8 @@ def _plan_training(
 
 def _stored_tokens(layer: Layer, token: str, extraction: Mapping[str, Any]) -> int:
     """Return the tokens that are stored of an image."""
-    sampled = token == "patches" and "patches" in extraction
-    return extraction["patches"]["per_image"] if sampled else layer.tokens[token]
+    sampled = kind_of(token) == "patches" and "patches" in extraction
+    return extraction["patches"]["per_image"] if sampled else layer.n_tokens(token)
 
 
 def _count_jobs(config: dict[str, Any]) -> Counter[str]:
@@ -484,7 +486,7 @@ def _plan_pass(job: PassSpec, layers: list[Layer], images: int) -> PassPlan:
     disk = files = held = 0
     for place in job.places:
         layer = layers[place[0] - 1]
-        held += layer.width * layer.tokens[place[1]]
+        held += layer.width * layer.n_tokens(place[1])
         tokens = _stored_tokens(layer, place[1], extraction)
         disk += images * tokens * layer.width * BYTES[extraction["precision"]]
         files += sum(map(len, store_files("", shards, job.sampled(place)).values())) + 1
@@ -498,6 +500,7 @@ def _plan_pass(job: PassSpec, layers: list[Layer], images: int) -> PassPlan:
         jobs=job.jobs,
         images=images,
         layers=len(read),
+        sites=tuple(dict.fromkeys(site_of(token) for _, token in job.places)),
         flops=float(cost.flops) * images,
         in_bfloat16="autocast" in extraction,
         disk=disk,

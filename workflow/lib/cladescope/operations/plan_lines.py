@@ -10,6 +10,7 @@ import yaml
 
 from cladescope.dictionaries.training.cost import ATTAINED, CARDS, PROCESSOR, Card, this_processor
 from cladescope.operations.plan import Plan
+from cladescope.sites import RESIDUAL
 
 RUNTIME_FACTOR, RUNTIME_MINUTES = 2, 10
 """Suggested time limits are this multiple of the estimate, and more for starting and reading."""
@@ -81,6 +82,8 @@ def describe_plan(plan: Plan, card_name: str, grouping: Grouping) -> Iterator[st
             f"{job.name:<28}{job.images:>10}{job.layers:>8}{job.jobs:>6}{job.flops / 1e15:>12.3g}"
             f"{_time(job.seconds(card)):>10}{_size(job.disk):>10}"
         )
+        if job.sites != (RESIDUAL,):
+            yield f"  of each layer {', '.join(job.sites)}"
     yield ""
     yield from _times(plan, card_name, card)
     yield f"files of activations: {sum(job.files for job in plan.passes):,}"

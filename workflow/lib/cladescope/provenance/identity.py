@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import Any
 
+from cladescope.sites import kind_of
 from cladescope.sweep import TRAINED, expand_sweep, variant_options, weights_kind
 
 NEUTRAL = (
@@ -55,7 +56,7 @@ def plan_record(config: dict[str, Any], name: str) -> dict[str, Any]:
             **{key: settings[key] for key in ("dataset", "backbone")},
             "extraction": {
                 **extraction,
-                "patches": extraction["patches"] if entry.token == "patches" else None,
+                "patches": extraction["patches"] if kind_of(entry.token) == "patches" else None,
             },
         }
         places[f"{entry.token}/L{entry.layer}"] = digest({**upstream, "probes": config["probes"]})
