@@ -11,14 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from cladescope.about import write_about
 from cladescope.atlas.causes import Causes, PairTests
 from cladescope.atlas.dictionary import DictionaryPages, PageSpec
+from cladescope.atlas.places import Places
 from cladescope.atlas.site import Study, build_atlas
 from cladescope.atlas.thumbnails import draw_thumbnails
 from cladescope.causes.kinds import MEASURES, REARRANGED, TAKING
 from cladescope.causes.measures import SCHEMA
 from cladescope.codes.codes import Codes
 from cladescope.codes.encode import firing
+from cladescope.codes.positions import keep_positions
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.images.index import ImageIndex, sha256_of
 from cladescope.images.sources.image_folder import ImageFolder
@@ -29,6 +32,7 @@ from cladescope.scores.pairs import PairScores, score_pairs
 from cladescope.scores.recurrence import match_seeds
 from cladescope.scores.score import DictionaryScores, score_dictionary
 from cladescope.scores.spec import ScoreSpec
+from cladescope.segmentation.measure import SCHEMA as SEGMENTATION
 from cladescope.taxonomy.taxonomy import Taxonomy, taxonomy_from_parents
 from oracles import inner_nodes, noisy_codes
 
@@ -125,9 +129,12 @@ def make_atlas(folder: Path) -> Path:
         dictionary.save(weights, {})
         if (experiment, variant) == ("trained", "topk"):
             groups[layer][name] = str(weights)
-        maps, causes = None, Causes()
+        places, causes = Places(crop=0.9), Causes()
         if (experiment, variant, layer, seed) == ("trained", "topk", LAYERS[-1], 0):
             maps = write_maps_table(codes, folder / "relevancy.parquet")
+            masks = write_segmentation_table(taxonomy, folder / "segmentation.parquet")
+            positions = write_positions(codes, folder / "positions.parquet")
+            places = Places(maps, masks, positions, 0.9)
             ablation = write_ablation_table(taxonomy, folder / "ablation.parquet")
             causes = Causes(ablation, tests, folder / "pair_nodes.parquet")
             score_study_pairs(tests, dictionary, scores).save(
@@ -135,7 +142,7 @@ def make_atlas(folder: Path) -> Path:
             )
         tables = {kind: getattr(scores, kind) for kind in ("latents", "nodes", "relations")}
         DictionaryPages(codes, index.labels, taxonomy, dictionary, tables, SPEC).save(
-            atlas / "dictionaries" / page_folder(name), maps, 0.9, causes
+            atlas / "dictionaries" / page_folder(name), places, causes
         )
         rows.append(
             {
@@ -213,6 +220,53 @@ def write_maps_table(codes: Codes, path: Path) -> Path:
     ]
     table = pa.Table.from_pylist(rows)
     pq.write_table(table.replace_schema_metadata({"rows": "4", "columns": "4"}), path)
+    return path
+
+
+def write_positions(codes: Codes, path: Path) -> Path:
+    """Keep where latents fire on every other image: all of the activation on one of its patches."""
+    images = np.arange(0, codes.n_images, 2)
+    x = np.zeros((len(images), _GRID**2, codes.width), np.float32)
+    shown = np.isin(codes.image, images)
+    image, latent = codes.image[shown], codes.latent[shown]
+    patch = (image + latent) % _GRID**2
+    x[image // 2, patch, latent] = codes.activation[shown]
+    # A third of it on the patch behind.
+    x[image // 2, (patch + 1) % _GRID**2, latent] = codes.activation[shown] / 3
+    axes = dictionary_of(np.eye(codes.width, dtype=np.float32))
+    keep_positions(axes, [x[:50], x[50:]], images, (_GRID, _GRID), path)
+    return path
+
+
+def write_segmentation_table(taxonomy: Taxonomy, path: Path) -> Path:
+    """Write a `segmentation.parquet`: latent 3 finds the first two nodes, none the others.
+
+    The first is found better than by who knows the image, the second is not; masks show a class
+    that no image is labelled with, too.
+    """
+    nodes = inner_nodes(taxonomy)
+    rows = [
+        {
+            "kind": "node",
+            "wnid": taxonomy.nodes[node],
+            "name": taxonomy.names[node],
+            "height": 1,
+            "n_leaves": int(taxonomy.n_leaves[node]),
+            "latent": 3 if place < 2 else None,
+            "patches": 40 + place,
+            "precision": (0.6, 0.3)[place] if place < 2 else 0.1,
+            "probe_r": 0.2,
+            "purity_16": 0.75,
+            "chance": 0.1,
+            "image_level": 0.4,
+            "precision_null_permuted": 0.5 if place == 0 else 0.35,
+        }
+        for place, node in enumerate(nodes)
+    ]
+    rows.append({**rows[0], "kind": "class", "wnid": "sky", "precision_null_permuted": None})
+    rows.append({**rows[1], "kind": "class", "wnid": "n02", "precision": None})
+    about = {"n_images": 96, "n_patches": 96 * 16, "n_latents": 22}
+    write_about(pa.Table.from_pylist(rows, SEGMENTATION), about, path)
     return path
 
 

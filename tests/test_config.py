@@ -19,6 +19,7 @@ from cladescope.sweep import (
     expand_packs,
     expand_passes,
     expand_sweep,
+    positioned_dictionaries,
     segmented_dictionaries,
     shown_dictionary,
     used_dictionaries,
@@ -661,6 +662,32 @@ def test_segmentation_is_of_dictionaries_of_patches_with_masks(default_config) -
     assert "none of its dictionaries is of patches with masks" in faults_of(default_config)
     default_config["datasets"]["planted"] = {**folders, "masks": masks}
     assert len(segmented_dictionaries(complete_config(default_config))) == 1
+
+
+def test_codes_with_places_are_of_dictionaries_of_patches(default_config) -> None:
+    assert positioned_dictionaries(complete_config(default_config)) == []
+    default_config["codes"] = {"positions": {}}
+    faults = faults_of(default_config)
+    assert "codes.positions: none of its dictionaries is of patches; add the token" in faults
+    default_config["codes"] = {}
+    assert "codes: missing positions" in faults_of(default_config)
+    experiment = default_config["experiments"]["trained"]
+    experiment["extraction"]["passes"] = [{"layers": [4, 8], "tokens": ["cls", "patches"]}]
+    experiment["sweep"] |= {"layers": [4, 8], "tokens": ["cls", "patches"]}
+    default_config["codes"] = {"positions": {}}
+    # No masks are needed.
+    folders = {"source": "image_folder", "folders": {"train": "a", "eval": "b"}}
+    default_config["datasets"]["planted"] = folders
+    completed = complete_config(default_config)
+    entries = positioned_dictionaries(completed)
+    assert {(e.layer, e.token) for e in entries} == {(8, "patches")}
+    assert [e.variant for e in entries] == [*experiment["sweep"]["variants"]]
+    assert completed["codes"]["positions"] == {"images": 10, "seed": 0}
+    default_config["codes"] = {"positions": {"dictionaries": ["*/L4/topk/*", "*/L9/*"]}}
+    assert "codes.positions.dictionaries: */L9/* is none of the sweep" in faults_of(default_config)
+    default_config["codes"]["positions"]["dictionaries"].pop()
+    listed = positioned_dictionaries(complete_config(default_config))
+    assert {(e.token, e.layer, e.variant) for e in listed} == {("patches", 4, "topk")}
 
 
 def at_sites(config: dict, *sites: str) -> dict:

@@ -19,7 +19,6 @@ from atlas_study import (
     make_taxonomy,
 )
 from cladescope.atlas.chunks import read_chunk, smallest, write_chunk
-from cladescope.atlas.dictionary import crop_of
 from cladescope.atlas.latents import (
     Firing,
     class_counts,
@@ -29,6 +28,7 @@ from cladescope.atlas.latents import (
     misses,
     neighbours,
 )
+from cladescope.atlas.places import crop_of
 from cladescope.atlas.site import describe_tree
 from cladescope.atlas.wire import (
     BESIDE,

@@ -23,6 +23,7 @@ VIEWS = {
     "tree": "#tree",
     "tree with a node": f"#tree?d={SHOWN}&n=pair1",
     "node": f"#node?d={SHOWN}&n=pair0",
+    "latent that finds patches": f"#latent?d={SHOWN}&j=3",
     "node without an image of its group": f"#node?d={SHOWN}&n=pair1",
     "class": f"#node?d={SHOWN}&n=n00",
     "latent with maps": f"#latent?d={SHOWN}&j=1",
@@ -509,11 +510,58 @@ def test_what_an_ablation_says_depends_on_its_nulls(page, chosen, nulls, fires, 
     assert found.startswith(says) and not_said in other
 
 
+def test_a_node_shows_which_latent_finds_its_patches_and_a_latent_whose(browser, atlas):
+    table = pd.read_parquet(atlas.parent / "segmentation.parquet").dropna(subset="precision")
+    first, second, none = table["wnid"][:3]
+    for wnid, latent, says, not_said in (
+        (first, "latent 3", "It tells where", "That it is about the group: this is one node"),
+        (second, "latent 3", "Patches on which it fires more", "That it knows where"),
+        (none, "none", "No single latent finds", "That the layer does not know"),
+    ):
+        with opened(browser, atlas, f"#node?d={SHOWN}&n={wnid}") as page:
+            found = section(page, "Which latent finds its patches")
+            assert says in found.inner_text() and not_said in found.inner_text()
+            row = table.set_index("wnid").loc[wnid]
+            values = [row["precision"], row["precision_null_permuted"], row["image_level"]]
+            shown = [f"{value:.2f}".removeprefix("0") for value in values]
+            assert rows_of(found.locator("table"))[latent][:3] == shown
+    with opened(browser, atlas, f"#latent?d={SHOWN}&j=3") as page:
+        found = section(page, "Whose patches it finds")
+        assert found.locator("tbody tr").count() == 2
+        assert "It tells where" in found.inner_text(), "of the node that it finds best"
+    with opened(browser, atlas, f"#latent?d={SHOWN}&j=4") as page:
+        assert "Whose patches it finds" not in page.inner_text("main")
+
+
+@pytest.mark.parametrize(
+    ("latent", "precision", "permuted", "says", "not_said"),
+    [
+        (None, 0.1, 0.1, "No single latent", "That the layer does not know"),
+        (3, 0.1, 0.1, "No single latent", "That the layer does not know"),
+        (3, 0.4, 0.2, "Patches on which it fires more", "would have .40"),
+        (3, 0.6, 0.2, "It tells where dog is", "this is one node"),
+        (3, 0.6, 0.7, "It tells where dog is", "put together at random find theirs as well"),
+        (3, 0.6, None, "It tells where dog is", "That it fires on nothing else"),
+    ],
+)
+def test_what_patches_say_depends_on_what_knows_the_image_alone(
+    page, latent, precision, permuted, says, not_said
+):
+    found = {"latent": latent, "precision": precision, "precision_null_permuted": permuted}
+    found |= {"image_level": 0.4, "chance": 0.1}
+    # JSON has no NaN.
+    program = """found => placesView.conclusion("dog", {
+      ...found, precision_null_permuted: found.precision_null_permuted ?? NaN })"""
+    said, other = page.evaluate(program, found)
+    assert said.startswith(says) and not_said in other and other.startswith("That ")
+
+
 def test_without_pairs_and_ablation_no_panel_is_shown(browser, atlas):
-    for view in ("#node?d={}&n=pair0", "#latent?d={}&j=5"):
+    for view in ("#node?d={}&n=pair0", "#latent?d={}&j=3"):
         with opened(browser, atlas, view.format(SHOWN.replace("_s0", "_s1"))) as page:
             text = page.inner_text("main")
             assert "What happens without" not in text and "differ in one thing" not in text
+            assert "patches" not in text
 
 
 def test_file_names_of_images_are_shown_as_they_are(browser, atlas):

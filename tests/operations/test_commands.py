@@ -224,6 +224,7 @@ def test_plan_counts_passes_and_maps_and_says_the_preprocessing(config, root):
     experiment["sweep"]["tokens"] = ["patches"]
     del patched["uses"], patched["ablation"]
     patched["segmentation"] = {"dictionaries": ["*/L8/topk/w48_k4_s0"], "images": 5}
+    patched["codes"] = {"positions": {"dictionaries": ["*/L8/topk/w48_k4_s0"], "images": 3}}
     plan = make_plan(complete_config(patched))
     (segmentation,) = plan.segmentations
     assert (segmentation.images, segmentation.patches) == (320, 320 * 36)
@@ -232,6 +233,11 @@ def test_plan_counts_passes_and_maps_and_says_the_preprocessing(config, root):
     text = "\n".join(describe_plan(plan, "H100", grouping))
     assert "segmentation: 1 dictionaries, on 320 images at most, 11,520 patches" in text
     assert "up to 276 kB, encoded 1 times" in text
+    # 64 × 3 images, four latents a patch, of 16 bytes each.
+    (positions,) = plan.positions
+    assert (positions.images, positions.nonzeros) == (192, 192 * 36 * 4)
+    assert "positions: 1 dictionaries, of 192 images at most in all; disk: up to 442 kB" in text
+    assert plan.jobs["keep_positions"] == 1
     assert "images of trained: 48 × 48 pixels, bicubic, crop 1, mean 0.44, 0.44, 0.44" in text
     assert "is the checkpoint's the same?" in text
     config["training"]["images"] = 30_000

@@ -41,11 +41,20 @@ def test_latents_are_held_against_the_planted_masks(checkout, patched):
     assert nodes["map"] > 2 * nodes["chance"] and nodes["map"] > nodes["map_null_permuted"]
     assert kinds.loc[("neurons", "root"), "map"] > 0.4
     assert not checkout.planned("--", target)
+    figure = "results/small/figures/segmentation.png"
+    assert checkout.planned("--", figure) == {"plot_segmentation": 1}
+    result = checkout.run("--", figure)
+    assert result.returncode == 0 and (checkout.folder / figure).is_file(), result.stderr
+    # Among what a whole run makes, with the section of the page of evidence and the atlas.
+    checkout.write({**patched, "atlas": {}})
+    planned = checkout.planned()
+    assert planned["write_evidence"] == 1 and planned["chart_dictionary"] == 2
 
     patched["segmentation"]["bootstrap_draws"] = 7
     checkout.write(patched)
-    planned = checkout.planned("--", target)
-    assert "segment" not in planned and planned["tabulate_segmentation"] == 1
+    planned = checkout.planned("--", figure)
+    assert "segment" not in planned
+    assert planned == {"tabulate_segmentation": 1, "plot_segmentation": 1}
     patched["segmentation"]["images"] = 5
     checkout.write(patched)
     assert checkout.planned("--", target)["segment"] == 2

@@ -4,6 +4,7 @@
 
 const causesView = (() => {
   const { number, percent, count } = scales;
+  const { saying } = dom;
   const KINDS = {
     chosen: "its latents taken away",
     matched: "null: latents that fire alike",
@@ -27,17 +28,6 @@ const causesView = (() => {
     within: ["within", "another class of it instead"],
     across: ["across", "a class of it for one that is not"],
   };
-
-  /** What the numbers say and what they do not, one below the other. */
-  const saying = ([does, doesNot]) =>
-    h(
-      "dl",
-      { class: "facts" },
-      h("dt", {}, "This says"),
-      h("dd", {}, does),
-      h("dt", {}, "It does not say"),
-      h("dd", {}, doesNot),
-    );
 
   /** What a node's ablation allows: a sentence, and the one that it does not. */
   function conclusion(name, kinds, draws) {

@@ -65,6 +65,17 @@ const dom = (() => {
       ),
     );
 
+  /** What numbers say and what they do not, one below the other. */
+  const saying = ([does, doesNot]) =>
+    h(
+      "dl",
+      { class: "facts" },
+      h("dt", {}, "This says"),
+      h("dd", {}, does),
+      h("dt", {}, "It does not say"),
+      h("dd", {}, doesNot),
+    );
+
   /** A select element; `options` are [value, text] pairs. */
   function select(label, options, chosen, onchange, attributes = {}) {
     const box = h(
@@ -77,6 +88,6 @@ const dom = (() => {
     return h("label", {}, h("span", {}, label), box);
   }
 
-  return { h, s, table, select };
+  return { h, s, table, saying, select };
 })();
 const { h, s } = dom;

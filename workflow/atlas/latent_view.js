@@ -225,6 +225,7 @@ const latentView = (() => {
         ],
       };
 
+    const places = await placesView.ofLatent(route, latent);
     const causes = await causesView.ofLatent(route, latent);
     const node = latent.best;
     const inside = node >= 0 ? `under ${tree.label(node)}` : "under no node";
@@ -272,6 +273,7 @@ const latentView = (() => {
           ...strips,
           maps && [h("h3", {}, "How right are the maps?"), mapTable(maps)],
         ),
+        ...places,
         ...causes,
         h(
           "section",

@@ -274,6 +274,7 @@ const nodeView = (() => {
     const cards = await Promise.all(
       listed.slice(0, DETAILED).map(([latent, mcc]) => card(route, nodes, recurrence, latent, mcc)),
     );
+    const places = await placesView.ofNode(route);
     const causes = await causesView.ofNode(route, nodes);
     const others = tree.parents[node].slice(1).filter((above) => above !== tree.root);
     return {
@@ -330,6 +331,7 @@ const nodeView = (() => {
               ".",
             ),
         ),
+        ...places,
         ...causes,
         h(
           "section",

@@ -222,6 +222,48 @@ const study = (() => {
     return Object.fromEntries(all.filter(([, { n_pairs }]) => n_pairs > 0));
   }
 
+  /**
+   * How well the best latent of each node finds its patches: [{node, latent, ...}], latent null if
+   * none was better than none; null where nothing was held against masks.
+   */
+  async function segmentation(dictionary) {
+    const { segmented, width } = await nodes(dictionary);
+    if (!segmented) return null;
+    const { n_images, ...columns } = await chunks.load(
+      `dictionaries/${dictionary.folder}/segmentation.js`,
+    );
+    return Array.from(columns.node, (_, row) => {
+      const one = { n_images };
+      for (const [name, values] of Object.entries(columns)) one[name] = values[row];
+      return { ...one, latent: one.latent < width ? one.latent : null };
+    });
+  }
+
+  /**
+   * On which patches of its strongest images a latent fires, in the form of maps by one method, and
+   * how strongly it fires on each image, as a share of its largest; null where no places were kept.
+   */
+  async function places(dictionary, number) {
+    const { placed } = await nodes(dictionary);
+    if (!placed) return null;
+    const file = `places_${Math.floor(number / placed)}.js`;
+    const chunk = await load(`dictionaries/${dictionary.folder}/${file}`, ["images", "values"]);
+    const patches = chunk.rows * chunk.columns;
+    const { images_of_latent: each } = chunk;
+    const row = number % placed;
+    const mine = (name, size) =>
+      Array.from(chunk[name].subarray(row * size, (row + 1) * size));
+    const shares = (name, size) =>
+      mine(name, size).map((value) => read(catalogue.format.map_values, value));
+    return {
+      ...chunk,
+      methods: ["patches"],
+      images: mine("images", each),
+      relative: shares("relative", each),
+      values: shares("values", each * patches),
+    };
+  }
+
   const folderOf = (image) => Math.floor(image / catalogue.format.images_per_folder);
   /** Of a dataset's evaluation images, or of the images of its pairs: `dataset.pairs`. */
   const thumbnail = (dataset, image) => `images/${dataset}/${folderOf(image)}/${image}.webp`;
@@ -269,6 +311,8 @@ const study = (() => {
     maps,
     ablation,
     pairAnswers,
+    segmentation,
+    places,
     thumbnail,
     imagePath,
     title,

@@ -75,6 +75,16 @@ const terms = (() => {
     undrawn:
       "The planted world draws nothing that the classes of this node have in common. It was declared before any score: a dictionary that recovers it has learnt it from single classes.",
     FVE: "Fraction of the activations' variance that the dictionary reconstructs.",
+    patches:
+      "By masks, which say what a patch shows: of each class and group the latent that tells its patches best from others was chosen on half of the images. The numbers are of the other half.",
+    places:
+      "The strongest of those images of which codes were kept patch by patch. Brightness is the activation on the patch, as a share of the image's largest.",
+    "average precision":
+      "Precision, averaged over the node's patches in the order in which the latent points at them: 1 if they come before all others, chance if it does not look. With the classes rearranged: of groups of as many classes at random, with latents chosen anew.",
+    "knows the image":
+      "What a latent would have that fires on all patches of the images that show the node, and on no others: it knows what, not where.",
+    "purity at 16":
+      "Share of the node's patches among the 16 at which the latent points most.",
     pairs:
       "Pairs of images that differ in one thing, to the pixel where they were drawn. The latent was chosen on other images. It answers if it fires on the image that has the thing and not on the one that lacks it.",
     TAPA: "Answer to what all classes of the node have and no others: the mean of 1 where the latent fires with it and not without it, −1 the other way round. It is no evidence alone: breaking any large part of an object may give the same.",

@@ -34,6 +34,7 @@ for pack in PACKS:
             name_of("chart_dictionary", pack)
         input:
             unpack(maps_of(pack)),
+            unpack(segmentations_of(pack)),
             unpack(causes_of(pack)),
             **{
                 name: files_of(pack, f"{name}.parquet")

@@ -50,6 +50,7 @@ from cladescope.sweep import (
     has_pairs,
     has_several_backbones,
     mapped_dictionaries,
+    positioned_dictionaries,
     segmented_dictionaries,
     shown_dictionary,
     used_dictionaries,
@@ -77,6 +78,7 @@ MAPPED = mapped_dictionaries(config)
 ABLATED = ablated_dictionaries(config)
 USED = used_dictionaries(config)
 SEGMENTED = segmented_dictionaries(config)
+POSITIONED = positioned_dictionaries(config)
 # Jobs of several dictionaries; `None` is the rule for one, whichever is asked for.
 ALONE = alone_experiments(config)
 TRAINING_PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=True)]

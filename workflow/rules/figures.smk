@@ -15,6 +15,7 @@ FIGURES = [
         *(["examples"] if MAPPED else []),
         *(["ablation"] if ABLATED else []),
         *(["uses"] if USED else []),
+        *(["segmentation"] if SEGMENTED else []),
         *(["pairs"] if PAIRED else []),
     )
     for suffix in FORMATS
@@ -288,6 +289,26 @@ if USED:
             code=code_of("plot_uses"),
         script:
             "../scripts/plot_uses.py"
+
+
+if SEGMENTED:
+
+    rule plot_segmentation:
+        input:
+            segmentation=SEGMENTATION[0],
+        output:
+            figure("segmentation", "Scores"),
+        log:
+            "<logs>/plot_segmentation.log",
+        benchmark:
+            "<benchmarks>/plot_segmentation.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec={"dpi": config["figures"]["dpi"]},
+            code=code_of("plot_segmentation"),
+        script:
+            "../scripts/plot_segmentation.py"
 
 
 if COMPARED:

@@ -129,7 +129,16 @@ def groups_of(split, pack=None):
 
 def final_output():
     """All that a run makes in the end, but the table of what it cost."""
-    return [*TABLES, *FIGURES, *RELEVANCY, *ABLATION, *USES, *SEGMENTATION, *ATLAS]
+    return [
+        *TABLES,
+        *FIGURES,
+        *RELEVANCY,
+        *ABLATION,
+        *USES,
+        *SEGMENTATION,
+        *POSITIONS,
+        *ATLAS,
+    ]
 
 
 def identity_of(dictionary):
@@ -238,13 +247,21 @@ def stages():
 
 
 def mapping_inputs(wildcards):
-    """The checkpoint, if it is a file, and the table with the objects' masks, if there is one."""
+    """The checkpoint, if it is a file, and what tells where objects are, if anything does."""
     experiment = EXPERIMENTS[wildcards.experiment]
     inputs = {}
     if weights_kind(experiment["backbone"]) == "file":
         inputs["backbone"] = experiment["backbone"]["weights"]
     if DATASETS[experiment["dataset"]]["source"] == "planted":
         inputs["factors"] = dataset_file("rendered/eval.parquet")(wildcards)
+    elif "masks" in DATASETS[experiment["dataset"]]:
+        files = {
+            "masks": layout.MASKS,
+            "mask_taxonomy": layout.MASK_TAXONOMY,
+            "taxonomy": layout.TAXONOMY,
+        }
+        for name, path in files.items():
+            inputs[name] = f"{RESULTS}/{path.format(dataset=experiment['dataset'], split='eval')}"
     return inputs
 
 
@@ -314,8 +331,8 @@ def masks_of(pack):
     return inputs
 
 
-def segmentation_spec(pack):
-    """A parameter: what finding patches depends on besides the dictionary."""
+def of_patches(pack, options):
+    """A parameter: what tells which patches a layer's store has, and options of what reads them."""
 
     def spec(wildcards):
         first = members_of(pack, wildcards)[0]
@@ -324,13 +341,23 @@ def segmentation_spec(pack):
         return {
             "backbone": experiment["backbone"],
             "layer": first.layer,
-            "segmentation": {
-                key: config["segmentation"][key] for key in ("images", "null_draws", "seed")
-            },
+            **options,
             **{key: value for key, value in sampled.items() if value},
         }
 
     return spec
+
+
+def segmentation_spec(pack):
+    """A parameter: what finding patches depends on besides the dictionary."""
+    keys = ("images", "null_draws", "seed")
+    return of_patches(pack, {"segmentation": {key: config["segmentation"][key] for key in keys}})
+
+
+def positions_spec(pack):
+    """A parameter: what codes with places depend on besides the dictionary."""
+    options = config["codes"]["positions"]
+    return of_patches(pack, {"positions": {key: options[key] for key in ("images", "seed")}})
 
 
 def imported_source(wildcards):
@@ -383,17 +410,29 @@ def figure(name, about):
 
 
 def maps_of(pack):
-    """An input: the maps of a job's latents, if there are any, and what tells where they lie."""
+    """An input: maps and positions of a job's latents, if any, and what tells where they lie."""
 
     def inputs(wildcards):
-        mapped = [entry for entry in members_of(pack, wildcards) if entry in MAPPED]
-        if not mapped:
-            return {}
-        split = layout.MANIFEST.format(split="eval", **vars(mapped[0]))
-        return {
-            "maps": [f"{RESULTS}/{entry.folder}/relevancy.parquet" for entry in mapped],
-            "manifest": f"{RESULTS}/{split}",
+        members = members_of(pack, wildcards)
+        wanted = {"maps": (MAPPED, "relevancy"), "positions": (POSITIONED, "positions")}
+        found = {
+            name: [f"{RESULTS}/{e.folder}/{file}.parquet" for e in members if e in among]
+            for name, (among, file) in wanted.items()
         }
+        found = {name: files for name, files in found.items() if files}
+        split = layout.MANIFEST.format(split="eval", **vars(members[0]))
+        return {**found, "manifest": f"{RESULTS}/{split}"} if found else {}
+
+    return inputs
+
+
+def segmentations_of(pack):
+    """An input: how well a job's latents find patches, where they are held against masks."""
+
+    def inputs(wildcards):
+        members = [entry for entry in members_of(pack, wildcards) if entry in SEGMENTED]
+        files = [f"{RESULTS}/{entry.folder}/segmentation.parquet" for entry in members]
+        return {"segmentations": files} if files else {}
 
     return inputs
 

@@ -226,6 +226,7 @@ rule write_evidence:
     input:
         **({"ablation": ABLATION[0]} if ABLATED else {}),
         **({"uses": USES[0]} if USED else {}),
+        **({"segmentation": SEGMENTATION[0]} if SEGMENTED else {}),
         **({"pairs": rules.tabulate_pairs.output.pairs} if PAIRED else {}),
         metrics=rules.tabulate.output.metrics,
         sizes=rules.tabulate.output.sizes,
@@ -377,7 +378,7 @@ if SEGMENTED:
         output:
             report(
                 SEGMENTATION[0],
-                caption="../report/segmentation.rst",
+                caption="../report/segmentation_table.rst",
                 category="Tables",
             ),
         log:

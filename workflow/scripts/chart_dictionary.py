@@ -3,10 +3,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from cladescope.atlas.causes import Causes, PairTests
-from cladescope.atlas.dictionary import DictionaryPages, PageSpec, crop_of
+from cladescope.atlas.dictionary import DictionaryPages, PageSpec
+from cladescope.atlas.places import Places
 from cladescope.codes.codes import Codes
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.files import read_json
 from cladescope.images.index import ImageIndex
 from cladescope.jobs import job
 from cladescope.kept import unfinished
@@ -17,11 +17,10 @@ with job(snakemake):
     labels = ImageIndex.load(inputs.index).labels
     taxonomy = Taxonomy.load(inputs.taxonomy)
     # What not every dictionary of the job has, by its folder.
-    maps, ablations, pair_nodes = (
+    ablations, pair_nodes = (
         {Path(path).parent: path for path in inputs.get(name, [])}
-        for name in ("maps", "ablations", "pair_nodes")
+        for name in ("ablations", "pair_nodes")
     )
-    crop = crop_of(read_json(inputs.manifest)["made_from"]["preprocessing"]) if maps else None
     tests = PairTests.open(inputs.pairs_manifest, inputs.pairs) if pair_nodes else None
     folders = [Path(path).parent for path in inputs.codes]
     shared = [path for path in inputs if Path(path).parent not in folders]
@@ -36,5 +35,6 @@ with job(snakemake):
             {name: pq.read_table(inputs[name][n]) for name in ("latents", "nodes", "relations")},
             PageSpec(**params.spec),
         )
+        places = Places.of(dict(inputs.items()), folders[n])
         causes = Causes(ablations.get(folders[n]), tests, pair_nodes.get(folders[n]))
-        pages.save(snakemake.output.pages[n], maps.get(folders[n]), crop, causes)
+        pages.save(snakemake.output.pages[n], places, causes)

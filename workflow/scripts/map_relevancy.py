@@ -7,17 +7,17 @@ from cladescope.images.index import ImageIndex
 from cladescope.images.sources import open_source
 from cladescope.jobs import job
 from cladescope.kept import unfinished
-from cladescope.planted.rendering import masks_by_path
 from cladescope.relevancy.map import Pictures, Reading, RelevancySpec, choose_pairs, map_relevancy
+from cladescope.relevancy.objects import read_objects
 
 with job(snakemake):
     inputs, params = snakemake.input, snakemake.params
-    spec, factors = params.spec, inputs.get("factors")
+    spec = params.spec
     # Of a dictionary whose siblings were made anew nothing has changed.
     for _ in unfinished(params.results, [snakemake.output], [inputs], made_by=[spec, params.code]):
         relevancy = RelevancySpec(**spec["relevancy"])
         latents, nodes = pd.read_parquet(inputs.latents), pd.read_parquet(inputs.nodes)
-        masks = masks_by_path(factors) if factors else None
+        index = ImageIndex.load(inputs.index)
         map_relevancy(
             Reading(
                 Dictionary.load(inputs.weights),
@@ -26,7 +26,7 @@ with job(snakemake):
                 snakemake.wildcards.token,
             ),
             choose_pairs(Codes.load(inputs.codes), latents, nodes, relevancy),
-            Pictures(ImageIndex.load(inputs.index), open_source(inputs.index), masks),
+            Pictures(index, open_source(inputs.index), read_objects(dict(inputs.items()), index)),
             relevancy,
             snakemake.output[0],
         )

@@ -23,6 +23,7 @@ from cladescope.sweep import (
     ablated_dictionaries,
     expand_sweep,
     mapped_dictionaries,
+    positioned_dictionaries,
     segmented_dictionaries,
 )
 
@@ -325,8 +326,15 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
             "patches to a sweep on the planted world or on a dataset with `masks`, or correct "
             "segmentation.dictionaries"
         )
-    for section in ("ablation", "uses", "segmentation"):
-        for pattern in config.get(section, {}).get("dictionaries", []):
+    if "codes" in config and not positioned_dictionaries(config):
+        yield (
+            "codes.positions: none of its dictionaries is of patches; add the token patches to a "
+            "sweep, or correct codes.positions.dictionaries"
+        )
+    sections = {name: config.get(name, {}) for name in ("ablation", "uses", "segmentation")}
+    sections["codes.positions"] = config.get("codes", {}).get("positions", {})
+    for section, options in sections.items():
+        for pattern in options.get("dictionaries", []):
             if not any(fnmatchcase(folder, pattern) for folder in folders):
                 close = difflib.get_close_matches(pattern, folders, n=1, cutoff=0)[0]
                 yield f"{section}.dictionaries: {pattern} is none of the sweep, which has {close}"

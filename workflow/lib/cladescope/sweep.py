@@ -37,6 +37,7 @@ SPARSITY = {"relu": "l1_", "jumprelu": "l0_"}
 PACKED = (
     "train_sae",
     "encode",
+    "keep_positions",
     "score_dictionary",
     "score_pairs",
     "ablate",
@@ -319,12 +320,12 @@ def ablated_dictionaries(config: dict[str, Any]) -> list[DictionarySpec]:
     Unless it lists patterns: one of each variant at the place of the one that is shown, and of
     every experiment on the same dataset whose backbone has random weights.
     """
-    return _listed_or_shown(config, "ablation")
+    return _listed_or_shown(config, config.get("ablation"))
 
 
 def used_dictionaries(config: dict[str, Any]) -> list[DictionarySpec]:
     """Return the dictionaries whose uses are measured, as `ablated_dictionaries` does."""
-    return _listed_or_shown(config, "uses")
+    return _listed_or_shown(config, config.get("uses"))
 
 
 def segmented_dictionaries(config: dict[str, Any]) -> list[DictionarySpec]:
@@ -332,29 +333,44 @@ def segmented_dictionaries(config: dict[str, Any]) -> list[DictionarySpec]:
 
     Unless it lists patterns, the place is the deepest layer of the first experiment with patches.
     """
-    patched = [
-        entry
-        for entry in expand_sweep(config)
-        if kind_of(entry.token) == "patches" and has_masks(config, entry.experiment)
-    ]
-    own = [entry for entry in patched if entry.experiment == patched[0].experiment]
-    shown = max(own, key=_preference, default=None)
-    return [entry for entry in _listed_or_shown(config, "segmentation", shown) if entry in patched]
+    masked = [entry for entry in _of_patches(config) if has_masks(config, entry.experiment)]
+    return _listed_or_shown(config, config.get("segmentation"), masked)
+
+
+def positioned_dictionaries(config: dict[str, Any]) -> list[DictionarySpec]:
+    """Return the dictionaries of patches whose codes are kept with places, as for segmentation."""
+    section = config.get("codes", {}).get("positions")
+    return _listed_or_shown(config, section, _of_patches(config))
+
+
+def _of_patches(config: dict[str, Any]) -> list[DictionarySpec]:
+    return [entry for entry in expand_sweep(config) if kind_of(entry.token) == "patches"]
 
 
 def _listed_or_shown(
-    config: dict[str, Any], section: str, shown: DictionarySpec | None = None
+    config: dict[str, Any],
+    section: dict[str, Any] | None,
+    among: list[DictionarySpec] | None = None,
 ) -> list[DictionarySpec]:
-    """Return the dictionaries that a section lists, or one of each variant at the shown place."""
-    if section not in config:
+    """Return the dictionaries that a section lists, or one of each variant at one place.
+
+    Unless it is about a part of them (`among`), the place is that of the one that is shown.
+    """
+    if section is None or among == []:
         return []
-    if "dictionaries" in config[section]:
-        patterns = config[section]["dictionaries"]
-        return [e for e in expand_sweep(config) if any(fnmatchcase(e.folder, p) for p in patterns)]
-    shown = shown or shown_dictionary(config)
-    found = sorted(_counterparts(config, shown), key=_preference)
-    preferred = {(entry.experiment, entry.variant): entry for entry in found}
-    return [entry for entry in expand_sweep(config) if entry in preferred.values()]
+    sweep = expand_sweep(config)
+    if "dictionaries" in section:
+        patterns = section["dictionaries"]
+        found = [e for e in sweep if any(fnmatchcase(e.folder, p) for p in patterns)]
+    else:
+        shown = shown_dictionary(config)
+        if among:
+            first = [entry for entry in among if entry.experiment == among[0].experiment]
+            shown = max(first, key=_preference)
+        nearby = sorted(_counterparts(config, shown), key=_preference)
+        preferred = {(entry.experiment, entry.variant): entry for entry in nearby}
+        found = [entry for entry in sweep if entry in preferred.values()]
+    return found if among is None else [entry for entry in found if entry in among]
 
 
 def _counterparts(config: dict[str, Any], shown: DictionarySpec) -> list[DictionarySpec]:

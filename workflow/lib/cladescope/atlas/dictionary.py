@@ -1,5 +1,5 @@
 """The pages of one dictionary: `nodes.js`, `latents_{block}.js`, `maps/{latent}.js` and what
-`causes.py` has.
+`causes.py` and `places.py` have.
 
 Everything but a latent's images, classes and neighbours is read from the tables of
 `score_dictionary`; no score is computed here. docs/atlas.md describes the files.
@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +26,7 @@ from cladescope.atlas.latents import (
     neighbours,
 )
 from cladescope.atlas.maps import write_maps
+from cladescope.atlas.places import FiringPlaces, Places, segmentation_chunk
 from cladescope.atlas.wire import (
     EXAMPLES,
     LATENT_NODES,
@@ -40,6 +40,7 @@ from cladescope.atlas.wire import (
     VALUES,
 )
 from cladescope.codes.codes import Codes
+from cladescope.codes.positions import Positions
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.files import write_aside
 from cladescope.scores.alignment import MCC_SLACK
@@ -47,6 +48,7 @@ from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import LEAF, Tree
 
 NOTHING_KNOWN = Causes()
+NOWHERE = Places()
 
 
 @dataclass(frozen=True)
@@ -84,18 +86,15 @@ class DictionaryPages:
     def save(
         self,
         folder: str | Path,
-        maps: str | Path | None = None,
-        crop: float | None = None,
+        places: Places = NOWHERE,
         causes: Causes = NOTHING_KNOWN,
     ) -> None:
         """Write the pages into `folder`, which is replaced as a whole.
 
         Parameters
         ----------
-        maps
-            `relevancy.parquet`, where there is one.
-        crop
-            As `write_maps` takes it.
+        places
+            Where in images its latents fire.
         causes
             What its latents do on pairs of images, and what the model does without them.
         """
@@ -120,9 +119,11 @@ class DictionaryPages:
                 block=LATENTS_PER_CHUNK,
                 examples_per_node=EXAMPLES,
                 **{name: getattr(self.spec, name) for name in ("images", "classes")},
-                mapped=write_maps(maps, crop, aside / "maps") if maps else [],
+                mapped=write_maps(places.maps, places.crop, aside / "maps") if places.maps else [],
                 ablated=causes.ablation is not None,
                 paired=causes.pairs is not None,
+                **({"segmented": True} if places.segmentation else {}),
+                **({"placed": self._save_firing(places, aside)} if places.positions else {}),
                 status=rows["status"],
                 **self._nodes(),
                 **self._latents_of_nodes(),
@@ -133,6 +134,16 @@ class DictionaryPages:
             if causes.pair_nodes:
                 about = pair_chunk(causes.pair_nodes, self._position)
                 write_chunk(aside / "pairs.js", **about)
+            if places.segmentation:
+                about = segmentation_chunk(places.segmentation, self._position, width)
+                write_chunk(aside / "segmentation.js", **about)
+
+    def _save_firing(self, places: Places, folder: Path) -> int:
+        assert places.positions
+        positions = Positions.open(places.positions)
+        spec = self.spec
+        found = FiringPlaces.of(positions, self.codes, self._firing, spec.images, spec.seed)
+        return found.save(folder, places.crop)
 
     @cached_property
     def _tree(self) -> Tree:
@@ -272,12 +283,6 @@ class DictionaryPages:
             "latents": smallest(lists.item, self.codes.width),
             "latents_mcc": lists.value.astype(np.float32),
         }
-
-
-def crop_of(preprocessing: Mapping[str, Any]) -> float | None:
-    """Return which central square of an image timm's preprocessing takes; None if it does not."""
-    central = preprocessing.get("crop_mode", "center") == "center"
-    return float(preprocessing["crop_pct"]) if central else None
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:

@@ -136,6 +136,10 @@ PAIR_MEASURES = (
 ABLATION_KINDS = TAKING
 ABLATION_MEASURES = MEASURES
 """`ablation.js`: of each node and number of latents."""
+SEGMENTED = ("precision", "precision_null_permuted", "image_level", "chance", "purity_16")
+"""`segmentation.js`: of each class or node whose patches are found by a latent, from its table."""
+CHUNK_BYTES = 400_000
+"""Of `places_{i}.js`, at most, before deflating, unless one latent takes more."""
 MAP_MEASURES = {
     "object_share": "share on the object",
     "object_area": "area of the object",

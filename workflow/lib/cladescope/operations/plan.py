@@ -38,6 +38,7 @@ from cladescope.sweep import (
     expand_sweep,
     has_pairs,
     mapped_dictionaries,
+    positioned_dictionaries,
     segmented_dictionaries,
     used_dictionaries,
     weights_kind,
@@ -54,6 +55,8 @@ PAIR_IMAGES = 7
 """Of a scene of the planted world in which pairs are drawn, on average."""
 BYTES_PER_CODE = 12
 """Of a latent on a patch: its number, the patch's and the activation."""
+BYTES_PER_POSITION = 16
+"""Of the same kept with its image, before compression."""
 MAP_FORWARDS = {True: (9, 6), False: (3, 4)}
 """By whether the model is a transformer: forward passes for the maps of a pair, a backward pass
 counted as two, and the number of maps, controls among them, whose curves are measured."""
@@ -160,6 +163,22 @@ class SegmentationPlan:
 
 
 @dataclass(frozen=True)
+class PositionsPlan:
+    """One dictionary's codes, kept with their places."""
+
+    folder: str
+    images: int
+    """At most so many are kept of."""
+    nonzeros: int
+    """About how many codes they have."""
+
+    @property
+    def disk(self) -> int:
+        """Bytes before compression."""
+        return self.nonzeros * BYTES_PER_POSITION
+
+
+@dataclass(frozen=True)
 class Repetition:
     """How often training sees its images."""
 
@@ -185,6 +204,7 @@ class Plan:
     ablations: list[AblationPlan]
     uses: list[UsesPlan]
     segmentations: list[SegmentationPlan]
+    positions: list[PositionsPlan]
     repetitions: list[Repetition]
     """Of each dataset that dictionaries are trained on."""
     preprocessing: dict[str, dict[str, Any]]
@@ -214,10 +234,14 @@ def make_plan(config: dict[str, Any]) -> Plan:
         _plan_pass(job, described[job.experiment], counts[job.dataset][job.split])
         for job in expand_passes(config)
     ]
+
+    def layer_of(entry: DictionarySpec) -> Layer:
+        return described[entry.experiment][entry.layer - 1]
+
     sweep = expand_sweep(config)
     disk = 0
     for entry in sweep:
-        d = described[entry.experiment][entry.layer - 1].width
+        d = layer_of(entry).width
         disk += 2 * (entry.width or 2 * d) * d * BYTES["float32"]
     alone = alone_experiments(config)
     jobs: list[tuple[DictionarySpec, ...]]
@@ -225,10 +249,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
     jobs += [pack.members for pack in expand_packs(config, by_variant=True)]
     trained = [members for members in jobs if members[0].variant in TRAINED]
     training = [
-        _plan_training(
-            config, members, described[members[0].experiment][members[0].layer - 1], counts
-        )
-        for members in trained
+        _plan_training(config, members, layer_of(members[0]), counts) for members in trained
     ]
     datasets = {experiments[members[0].experiment]["dataset"] for members in trained}
     asked = config["training"]["images"]
@@ -237,13 +258,17 @@ def make_plan(config: dict[str, Any]) -> Plan:
         training,
         [_plan_maps(config, entry) for entry in mapped_dictionaries(config)],
         [
-            _plan_ablation(config, entry, described[entry.experiment][entry.layer - 1], counts)
+            _plan_ablation(config, entry, layer_of(entry), counts)
             for entry in ablated_dictionaries(config)
         ],
         [_plan_uses(config, entry, counts) for entry in used_dictionaries(config)],
         [
-            _plan_segmentation(config, entry, described[entry.experiment][entry.layer - 1], counts)
+            _plan_segmentation(config, entry, layer_of(entry), counts)
             for entry in segmented_dictionaries(config)
+        ],
+        [
+            _plan_positions(config, entry, layer_of(entry), counts)
+            for entry in positioned_dictionaries(config)
         ],
         [Repetition(name, counts[name]["train"], asked) for name in sorted(datasets)],
         {
@@ -320,14 +345,37 @@ def _plan_segmentation(
     counts: Mapping[str, Mapping[str, int]],
 ) -> SegmentationPlan:
     """Count the patches of half of the images, which latents are chosen on, and their codes."""
+    images, patches = _patches(config, entry, layer, counts, config["segmentation"]["images"])
+    nonzeros = int(patches / 2 * _firing(entry, layer))
+    return SegmentationPlan(entry.folder, images, patches, nonzeros, -(-nonzeros // NONZEROS))
+
+
+def _plan_positions(
+    config: dict[str, Any],
+    entry: DictionarySpec,
+    layer: Layer,
+    counts: Mapping[str, Mapping[str, int]],
+) -> PositionsPlan:
+    """Count the codes of the patches of some images of each class."""
+    per_class = config["codes"]["positions"]["images"]
+    images, patches = _patches(config, entry, layer, counts, per_class)
+    return PositionsPlan(entry.folder, images, int(patches * _firing(entry, layer)))
+
+
+def _patches(
+    config: dict[str, Any],
+    entry: DictionarySpec,
+    layer: Layer,
+    counts: Mapping[str, Mapping[str, int]],
+    per_class: int,
+) -> tuple[int, int]:
+    """Return at most how many images some of each class are, and their stored patches."""
     experiment = config["experiments"][entry.experiment]
     dataset = experiment["dataset"]
     images = counts[dataset]["eval"]
     if config["datasets"][dataset]["source"] == "planted":
-        images = min(images, PLANTED_CLASSES * config["segmentation"]["images"])
-    patches = images * _stored_tokens(layer, entry.token, experiment["extraction"])
-    nonzeros = int(patches / 2 * _firing(entry, layer))
-    return SegmentationPlan(entry.folder, images, patches, nonzeros, -(-nonzeros // NONZEROS))
+        images = min(images, PLANTED_CLASSES * per_class)
+    return images, images * _stored_tokens(layer, entry.token, experiment["extraction"])
 
 
 def _firing(entry: DictionarySpec, layer: Layer) -> float:
@@ -377,9 +425,16 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
     drawn = [name for name in planted if "pair_scenes" in config["datasets"][name]]
     backbones = {str(experiment["backbone"]["weights"]) for experiment in experiments}
     passes, sweep = expand_passes(config), expand_sweep(config)
-    ablated, used = ablated_dictionaries(config), used_dictionaries(config)
-    segmented = segmented_dictionaries(config)
-    masked = {config["experiments"][entry.experiment]["dataset"] for entry in segmented}
+    among = {
+        "ablate": ablated_dictionaries(config),
+        "measure_uses": used_dictionaries(config),
+        "segment": segmented_dictionaries(config),
+        "keep_positions": positioned_dictionaries(config),
+    }
+    masked = {
+        config["experiments"][entry.experiment]["dataset"]
+        for entry in (*among["segment"], *mapped_dictionaries(config))
+    }
     place_of = [(entry.experiment, entry.token, entry.layer) for entry in sweep]
     counts = Counter(
         render_planted=len(planted) * len(SPLITS),
@@ -405,16 +460,13 @@ def _count_jobs(config: dict[str, Any]) -> Counter[str]:
         match_seeds=len({p for p, e in zip(place_of, sweep, strict=True) if e.seed is not None}),
         probe_layer=len(set(place_of)),
         map_relevancy=len(mapped_dictionaries(config)),
-        ablate=len(ablated),
-        measure_uses=len(used),
         index_masks=sum("masks" in config["datasets"][name] for name in masked),
-        segment=len(segmented),
+        **{rule: len(entries) for rule, entries in among.items()},
         draw_thumbnails=(len(datasets) + len(paired_datasets)) * ("atlas" in config),
         chart_dictionary=len(sweep) * ("atlas" in config),
     )
     for rule in PACKED:
-        among = {"ablate": ablated, "measure_uses": used, "segment": segmented}.get(rule)
-        packs = expand_packs(config, by_variant=rule == "train_sae", among=among)
+        packs = expand_packs(config, by_variant=rule == "train_sae", among=among.get(rule))
         if rule == "score_pairs":
             packs = [pack for pack in packs if has_pairs(config, pack.experiment)]
         if counts[rule] and packs:

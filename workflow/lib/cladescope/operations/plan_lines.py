@@ -152,6 +152,14 @@ def _times(plan: Plan, card_name: str, card: Card) -> Iterator[str]:
             f"{_size(largest.memory)}, encoded {largest.passes} times; segmentation.images is a "
             "factor"
         )
+    if plan.positions:
+        images, disk = (
+            sum(getattr(job, name) for job in plan.positions) for name in ("images", "disk")
+        )
+        yield (
+            f"positions: {len(plan.positions)} dictionaries, of {images:,} images at most in all; "
+            f"disk: up to {_size(disk)}, before compression; codes.positions.images is a factor"
+        )
 
 
 def _slurm(plan: Plan, card: Card, grouping: Grouping) -> Iterator[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from cladescope.backbone.backbone import Backbone
@@ -33,6 +33,7 @@ from cladescope.relevancy.choose import (
 )
 from cladescope.relevancy.faithfulness import grid_of, measure_curves, object_coverage, share_inside
 from cladescope.relevancy.methods import Target, contrast, map_saliency, methods_of
+from cladescope.relevancy.objects import ReadObject
 
 CONTRAST = "contrast"
 SHUFFLED, RANDOM = "shuffled", "random"
@@ -92,8 +93,8 @@ class Pictures:
 
     index: ImageIndex
     source: ImageSource
-    masks: dict[str, Bool[np.ndarray, "height width"]] | None = None
-    """Mask of the object in each image, by the image's path; None if there are no masks."""
+    read_object: ReadObject | None = None
+    """None if there are no masks."""
 
 
 def map_relevancy(
@@ -113,7 +114,7 @@ def map_relevancy(
     """
     make_deterministic()
     device = torch_device()
-    backbone, index, masks = reading.backbone, pictures.index, pictures.masks
+    backbone, index = reading.backbone, pictures.index
     backbone.model.to(device)
     logging.info("%d pairs of a latent and an image, on %s", len(pairs), device)
     n_patches = backbone.layers[reading.layer - 1].tokens["patches"]
@@ -130,9 +131,8 @@ def map_relevancy(
             ]
         ).to(device)
         coverage = None
-        if masks is not None:
-            found = np.stack([masks[str(index.paths[row])] for row in rows])
-            coverage = object_coverage(backbone.transform, found, n_patches).to(device)
+        if pictures.read_object is not None:
+            coverage = _coverage(backbone, pictures.read_object, rows, n_patches).to(device)
         target = Target.of(reading.dictionary, part["latent"].to_numpy(), str(device))
         for method, maps in _maps(reading, images, part, mean, spec.seed):
             curves = measure_curves(reading.tokens, images, target, maps, spec.steps)
@@ -201,6 +201,18 @@ def _maps(
         for latent, image in zip(pairs["latent"], pairs["image"], strict=True)
     ]
     yield RANDOM, torch.tensor(np.array(drawn), dtype=torch.float32, device=device)
+
+
+def _coverage(
+    backbone: Backbone, read_object: ReadObject, rows: Int[np.ndarray, " pairs"], n_patches: int
+) -> Float[Tensor, "pairs patches"]:
+    """Return the share of each patch that the object covers; NaN for an image without one."""
+    # One by one: photographs differ in size.
+    covered = [
+        object_coverage(backbone.transform, read_object(int(row))[None], n_patches) for row in rows
+    ]
+    coverage = torch.cat(covered)
+    return coverage.masked_fill((coverage.sum(1) == 0)[:, None], torch.nan)
 
 
 def _without_nan(values: Tensor) -> list[float | None]:

@@ -13,6 +13,7 @@ from cladescope.names import ABLATION, BASELINES, LEAF, OTHER, WITHIN, labels
 from cladescope.scores.by_size import BY_SIZE, SIZES
 from cladescope.scores.contrasts import OVER_LARGER, OVER_LEAF, SHARED
 from cladescope.summary.cells import between, number, span, table_of, with_null
+from cladescope.summary.segmentation import segmentation_section
 from cladescope.summary.trends import ARM, KIND, across_layers
 from cladescope.summary.uses import uses_section
 from cladescope.sweep import SPARSITY, SUPERVISED
@@ -58,9 +59,11 @@ class Evidence:
     """`probe_nodes.csv`."""
     gains: pd.DataFrame
     pairs: pd.DataFrame | None = None
-    """Where there are pairs; the next two where something is ablated and uses are measured."""
+    """Where there are pairs; the others where something is ablated, uses are measured, and latents
+    are held against masks."""
     ablation: pd.DataFrame | None = None
     uses: pd.DataFrame | None = None
+    segmentation: pd.DataFrame | None = None
 
 
 def evidence_page(tables: Evidence) -> str:
@@ -101,6 +104,9 @@ def evidence_page(tables: Evidence) -> str:
         parts += _ablation(ablation.assign(kind=_kinds(ablation)))
     if tables.uses is not None:
         parts += uses_section(tables.uses.assign(kind=_kinds(tables.uses)))
+    if tables.segmentation is not None:
+        kinds = _kinds(tables.segmentation)
+        parts += segmentation_section(tables.segmentation.assign(kind_of_dictionary=kinds))
     return "\n\n".join(parts) + "\n"
 
 

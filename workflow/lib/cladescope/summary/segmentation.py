@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cladescope.segmentation.measure import CLASS, NODE, WHOLE
+from cladescope.summary.cells import span, table_of, with_null
 from cladescope.summary.intervals import interval_of_mean
 
 COVERED = 0.3
@@ -56,3 +57,49 @@ def _means(part: pd.DataFrame, draws: int, seed: int) -> dict[str, Any]:
         found |= {f"{name}_low": low, f"{name}_high": high}
     found |= {name: part[column].mean() for name, column in MEANS.items()}
     return {name: None if pd.isna(value) else value for name, value in found.items()}
+
+
+def segmentation_section(table: pd.DataFrame) -> list[str]:
+    """Return the page of evidence's parts on what latents say of places, at each place.
+
+    Parameters
+    ----------
+    table
+        The table `segmentation.csv`, with the dictionary's kind in words as `kind_of_dictionary`.
+    """
+    parts = [
+        "## Does a latent know where?",
+        "The best single latent of each class or node, chosen on half of the images: average "
+        "precision of finding its patches in the other half, by masks. “Null”: latents chosen with "
+        "the leaves permuted. “Knows the image”: a latent that fires on every patch of the right "
+        "images; only what is above that knows the place.",
+    ]
+    for (experiment, token, layer), rows in table.groupby(
+        ["experiment", "token", "layer"], sort=False
+    ):
+        whole = rows[rows["height"].isna()]
+        heights = sorted(rows.loc[rows["n_units"] > 0, "height"].dropna().astype(int).unique())
+        columns = {"mAP, classes": (whole[whole["kind"] == CLASS], "map")}
+        columns["Purity@16, classes"] = (whole[whole["kind"] == CLASS], "purity_16")
+        columns["mAP, nodes"] = (whole[whole["kind"] == NODE], "map")
+        columns |= {f"height {h}": (rows[rows["height"] == h], "map") for h in heights}
+        columns["mAP, any object"] = (whole[whole["kind"] == WHOLE], "map")
+        found = [
+            [
+                str(kind),
+                *(
+                    with_null(part[part["kind_of_dictionary"] == kind], measure)
+                    for part, measure in columns.values()
+                ),
+            ]
+            for kind in rows["kind_of_dictionary"].unique()
+        ]
+        found += [
+            [name, *(span(part, column) if m == "map" else "" for part, m in columns.values())]
+            for name, column in {"knows the image": "image_level", "chance": "chance"}.items()
+        ]
+        parts += [
+            f"{experiment}, {token}, layer {layer}:",
+            table_of(["dictionary", *columns], found),
+        ]
+    return parts
