@@ -1,8 +1,6 @@
 """The plan: what a configuration will cost, before any job runs."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +8,6 @@ from cladescope.activations.store import ShardPlan, store_files
 from cladescope.backbone.layers import Layer, describe_preprocessing, forward_cost
 from cladescope.dictionaries.training.batches import BLOCK_ROWS
 from cladescope.dictionaries.training.cost import (
-    Card,
-    Cost,
     dense_step,
     dictionary_memory,
     sparse_step,
@@ -22,11 +18,22 @@ from cladescope.dictionaries.training.spec import Recipe
 from cladescope.images.index import ImageIndex
 from cladescope.images.pairs import read_pairs
 from cladescope.layout import PAIRS, SPLITS
+from cladescope.operations.costs import (
+    AblationPlan,
+    MapPlan,
+    PassPlan,
+    Plan,
+    PositionsPlan,
+    Repetition,
+    SegmentationPlan,
+    TrainingPlan,
+    UsesPlan,
+)
 from cladescope.operations.models import describe_models
+from cladescope.operations.plan_jobs import count_jobs
 from cladescope.segmentation.columns import NONZEROS
 from cladescope.sites import kind_of, site_of
 from cladescope.sweep import (
-    PACKED,
     SPARSE,
     TRAINED,
     DictionarySpec,
@@ -36,7 +43,6 @@ from cladescope.sweep import (
     expand_packs,
     expand_passes,
     expand_sweep,
-    has_pairs,
     mapped_dictionaries,
     positioned_dictionaries,
     segmented_dictionaries,
@@ -53,169 +59,9 @@ PERMUTED_COPIES = 0.075
 """More of them for each further permutation, which chooses much the same latents: .05 to .08."""
 PAIR_IMAGES = 7
 """Of a scene of the planted world in which pairs are drawn, on average."""
-BYTES_PER_CODE = 12
-"""Of a latent on a patch: its number, the patch's and the activation."""
-BYTES_PER_POSITION = 16
-"""Of the same kept with its image, before compression."""
 MAP_FORWARDS = {True: (9, 6), False: (3, 4)}
 """By whether the model is a transformer: forward passes for the maps of a pair, a backward pass
 counted as two, and the number of maps, controls among them, whose curves are measured."""
-
-
-@dataclass(frozen=True)
-class PassPlan:
-    """One extraction pass."""
-
-    name: str
-    jobs: int
-    images: int
-    layers: int
-    sites: tuple[str, ...]
-    flops: float
-    in_bfloat16: bool
-    disk: int
-    """Bytes of the stores."""
-    files: int
-    memory: int
-    """Bytes on the device: weights, the activations of one batch that are kept, one block's."""
-
-    def seconds(self, card: Card) -> float:
-        """Return the time on one card for all jobs together."""
-        return Cost("forward", self.flops, 0, self.in_bfloat16).seconds(card)
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """One job of training: dictionaries of a layer and variant."""
-
-    costs: list[tuple[int, list[Cost]]]
-    """Of each dictionary the number of steps and the parts of a step."""
-    memory: int
-    """Bytes on the device: all dictionaries and the activations that they train on."""
-
-    def seconds(self, card: Card) -> float:
-        """Return the time on a card."""
-        return sum(n * sum(part.seconds(card) for part in step) for n, step in self.costs)
-
-
-@dataclass(frozen=True)
-class MapPlan:
-    """The maps of one dictionary's latents."""
-
-    folder: str
-    pairs: int
-    """At most so many pairs of a latent and an image."""
-    flops: float
-
-    def seconds(self, card: Card) -> float:
-        """Return the time on a card."""
-        return Cost("forward", self.flops, 0).seconds(card)
-
-
-@dataclass(frozen=True)
-class AblationPlan:
-    """The ablation of one dictionary's latents."""
-
-    folder: str
-    images: int
-    copies: int
-    """About how many changed copies of the images run behind the layer."""
-    flops: float
-
-    def seconds(self, card: Card) -> float:
-        """Return the time on a card."""
-        return Cost("forward", self.flops, 0).seconds(card)
-
-
-@dataclass(frozen=True)
-class UsesPlan:
-    """The uses of one dictionary's codes."""
-
-    folder: str
-    queries: int
-    """At most so many images that others are retrieved for."""
-    images: int
-    """That each of them is compared with."""
-    arrangements: int
-    """Of the classes: as they are, and permuted."""
-    examples: int
-    """Draws of examples, of all numbers, in each arrangement."""
-
-
-@dataclass(frozen=True)
-class SegmentationPlan:
-    """One dictionary's latents against masks."""
-
-    folder: str
-    images: int
-    """At most so many are looked at."""
-    patches: int
-    """Stored patches of these."""
-    nonzeros: int
-    """About how many codes they have."""
-    passes: int
-    """How often they are encoded."""
-
-    @property
-    def memory(self) -> int:
-        """Bytes of the codes that are there at a time."""
-        return min(self.nonzeros, NONZEROS) * BYTES_PER_CODE
-
-
-@dataclass(frozen=True)
-class PositionsPlan:
-    """One dictionary's codes, kept with their places."""
-
-    folder: str
-    images: int
-    """At most so many are kept of."""
-    nonzeros: int
-    """About how many codes they have."""
-
-    @property
-    def disk(self) -> int:
-        """Bytes before compression."""
-        return self.nonzeros * BYTES_PER_POSITION
-
-
-@dataclass(frozen=True)
-class Repetition:
-    """How often training sees its images."""
-
-    dataset: str
-    images: int
-    """Of the training split."""
-    asked: int
-    """The configuration's `training.images`."""
-
-    @property
-    def passes(self) -> float:
-        """Passes over the training split."""
-        return self.asked / self.images
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Costs of a configuration."""
-
-    passes: list[PassPlan]
-    training: list[TrainingPlan]
-    maps: list[MapPlan]
-    ablations: list[AblationPlan]
-    uses: list[UsesPlan]
-    segmentations: list[SegmentationPlan]
-    positions: list[PositionsPlan]
-    repetitions: list[Repetition]
-    """Of each dataset that dictionaries are trained on."""
-    preprocessing: dict[str, dict[str, Any]]
-    """Of each experiment, after `data_config`."""
-    checkpoints: list[str]
-    """Experiments whose weights are a local file."""
-    dictionaries: int
-    dictionary_disk: int
-    """Bytes of weights."""
-    jobs: Counter[str]
-    """Number of jobs of every rule that has one for each dataset, pass, layer or dictionary."""
 
 
 def make_plan(config: dict[str, Any]) -> Plan:
@@ -283,7 +129,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
         [name for name in experiments if weights_kind(experiments[name]["backbone"]) == "file"],
         len(sweep),
         disk,
-        _count_jobs(config),
+        count_jobs(config),
     )
 
 
@@ -414,65 +260,6 @@ def _stored_tokens(layer: Layer, token: str, extraction: Mapping[str, Any]) -> i
     """Return the tokens that are stored of an image."""
     sampled = kind_of(token) == "patches" and "patches" in extraction
     return extraction["patches"]["per_image"] if sampled else layer.n_tokens(token)
-
-
-def _count_jobs(config: dict[str, Any]) -> Counter[str]:
-    experiments = config["experiments"].values()
-    datasets = {experiment["dataset"] for experiment in experiments}
-    planted = [name for name in datasets if config["datasets"][name]["source"] == "planted"]
-    paired = [entry for entry in expand_sweep(config) if has_pairs(config, entry.experiment)]
-    paired_datasets = {config["experiments"][entry.experiment]["dataset"] for entry in paired}
-    drawn = [name for name in planted if "pair_scenes" in config["datasets"][name]]
-    backbones = {str(experiment["backbone"]["weights"]) for experiment in experiments}
-    passes, sweep = expand_passes(config), expand_sweep(config)
-    among = {
-        "ablate": ablated_dictionaries(config),
-        "measure_uses": used_dictionaries(config),
-        "segment": segmented_dictionaries(config),
-        "keep_positions": positioned_dictionaries(config),
-    }
-    masked = {
-        config["experiments"][entry.experiment]["dataset"]
-        for entry in (*among["segment"], *mapped_dictionaries(config))
-    }
-    place_of = [(entry.experiment, entry.token, entry.layer) for entry in sweep]
-    counts = Counter(
-        render_planted=len(planted) * len(SPLITS),
-        index_images=len(datasets) * len(SPLITS),
-        group_images=sum(
-            len(config["datasets"][name]["label_files"])
-            for name in datasets
-            if "group" in config["datasets"][name]
-        ),
-        build_taxonomy=len(datasets),
-        render_pairs=len(drawn),
-        index_pairs=len(paired_datasets),
-        train_planted_backbone=sum(
-            path.startswith(f"{config['results']}/backbones/") for path in backbones
-        ),
-        extract_activations=sum(job.jobs == 1 for job in passes),
-        extract_shards=sum(job.jobs for job in passes if job.jobs > 1),
-        join_shards=sum(job.jobs > 1 for job in passes),
-        train_sae=len(sweep),
-        encode=len(sweep),
-        score_dictionary=len(sweep),
-        score_pairs=len(paired),
-        match_seeds=len({p for p, e in zip(place_of, sweep, strict=True) if e.seed is not None}),
-        probe_layer=len(set(place_of)),
-        map_relevancy=len(mapped_dictionaries(config)),
-        index_masks=sum("masks" in config["datasets"][name] for name in masked),
-        **{rule: len(entries) for rule, entries in among.items()},
-        draw_thumbnails=(len(datasets) + len(paired_datasets)) * ("atlas" in config),
-        chart_dictionary=len(sweep) * ("atlas" in config),
-    )
-    for rule in PACKED:
-        packs = expand_packs(config, by_variant=rule == "train_sae", among=among.get(rule))
-        if rule == "score_pairs":
-            packs = [pack for pack in packs if has_pairs(config, pack.experiment)]
-        if counts[rule] and packs:
-            counts[rule] -= sum(len(pack.members) for pack in packs)
-            counts[f"{rule} (of several)"] = len(packs)
-    return counts
 
 
 def _plan_pass(job: PassSpec, layers: list[Layer], images: int) -> PassPlan:

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from cladescope.dictionaries.training.cost import ATTAINED, CARDS, PROCESSOR, Card, this_processor
-from cladescope.operations.plan import Plan
+from cladescope.operations.costs import Plan
 from cladescope.sites import RESIDUAL
 
 RUNTIME_FACTOR, RUNTIME_MINUTES = 2, 10
