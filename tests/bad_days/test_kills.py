@@ -4,12 +4,14 @@ Long trainings in small: the state is kept every few milliseconds, not every fiv
 kills a case as Hypothesis takes examples: 20 in the tests, 1,000 by `make fuzz`.
 """
 
+import io
 import multiprocessing
 import os
 import random
 import runpy
 import shutil
 import signal
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -20,8 +22,10 @@ import pytest
 import torch
 from hypothesis import settings
 from safetensors import safe_open
+from tqdm import tqdm
 
 from cladescope.dictionaries.training import batches, loop
+from cladescope.jobs import progress
 from cladescope.kept import FOLDER
 from cladescope.seals import check_seal, seal
 from disks import needs_root, small_disk
@@ -130,6 +134,27 @@ def test_killed_trainings_end_with_the_bytes_of_a_calm_one(root, tmp_path, case)
     kills = max(KILLS, settings.default.max_examples)
     with own_process() as pool:
         pool.submit(kill_trainings, root, tmp_path, case, kills).result()
+
+
+def test_a_process_killed_while_it_shows_progress_stops_no_other():
+    with own_process() as pool:
+        assert pool.submit(progress_after_a_kill).result(300) == [0, 1, 2]
+
+
+def progress_after_a_kill() -> list[int]:
+    """Kill a fork that has the lock of all progress bars, then make progress."""
+    sys.stderr = io.StringIO()
+    # Made before the fork, as by a job's first bar.
+    tqdm.get_lock()
+    child = multiprocessing.get_context("fork").Process(target=lock_and_die)
+    child.start()
+    child.join()
+    return [*progress(range(3), 3, "counting")]
+
+
+def lock_and_die() -> None:
+    tqdm.get_lock().acquire()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @needs_root

@@ -97,7 +97,7 @@ def test_runs_in_an_empty_folder_and_follows_its_tag(hosted, deploy, finished, t
     assert code == 0, printed
     assert "Nothing to be done" in printed
     assert (clone / "workflow" / "lib" / "cladescope" / "new.py").is_file()
-    extract = library / "activations" / "extract.py"
+    extract = library / "activations" / "forward.py"
     extract.write_text(extract.read_text().replace("def _launch(", "def _launch(\n    *_: int,", 1))
     hosted("commit", "--quiet", "--all", "--message=Three")
     branch = hosted("branch", "--show-current")

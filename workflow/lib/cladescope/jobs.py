@@ -113,4 +113,9 @@ def _advice(error: BaseException) -> str | None:
 
 def progress(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
     """Iterate with a progress bar when a terminal watches, silently when not."""
-    yield from tqdm(items, total=total, desc=title, leave=False, disable=None, mininterval=0.5)
+    if not sys.stderr.isatty():
+        # tqdm locks even what it does not show, and shares the lock with forked processes: one
+        # that is killed while it has it would stop all others for ever.
+        yield from items
+        return
+    yield from tqdm(items, total=total, desc=title, leave=False, mininterval=0.5)
