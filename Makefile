@@ -101,7 +101,7 @@ fuzz: $(VENV)/synced-dev ## try random configurations, faults and kills for an h
 	$(BIN)/pytest tests/bad_days/test_fuzz.py tests/bad_days/test_kills.py --hypothesis-profile many
 
 test-peers: $(VENV)/synced-dev $(PEERS)/synced ## test the exchange with other libraries by the libraries themselves
-	PEERS_PYTHON=$(PEERS)/bin/python $(BIN)/pytest tests/dictionaries/test_saelens.py tests/dictionaries/test_imports.py tests/dictionaries/test_chosen.py
+	PEERS_PYTHON="$(CURDIR)/$(PEERS)/bin/python" $(BIN)/pytest tests/dictionaries/test_saelens.py tests/dictionaries/test_imports.py tests/dictionaries/test_chosen.py
 
 layers-page: $(VENV)/synced ## read twelve timm models at random weights for docs/layers.md
 	$(BIN)/python benchmarks/layers.py docs/layers.md
