@@ -43,7 +43,7 @@ demo: $(VENV)/synced ## make the environment, run the embedded default, say wher
 	@echo "Figures: results/demo/figures/  (start with scores.png)"
 	@echo "Tables:  results/demo/tables/   (start with metrics.csv; columns: docs/scores.md)"
 
-demo-real: $(VENV)/synced $(REAL)/synced ## the same of a network and pictures that others made; fetches 90 MB
+demo-real: $(VENV)/synced $(REAL)/synced ## the same of a network and pictures that others made; fetches 115 MB
 	PYTHONPATH=$(REAL) $(BIN)/cladescope prepare-real data/real
 	$(SNAKEMAKE) --configfile config/real.yaml
 	$(BIN)/snakemake --configfile config/real.yaml --report results/real/report.html --quiet

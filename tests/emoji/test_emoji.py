@@ -19,7 +19,7 @@ from cladescope.backbone.weights import load_checkpoint
 from cladescope.emoji.fetch import MEMBER, read_icons, svg_of
 from cladescope.emoji.pictures import SIDE, draw_picture, picture_random, rasterise
 from cladescope.emoji.tables import Vendor
-from cladescope.emoji.weights import FILE, MODEL, PACKAGE, convert_weights, rename
+from cladescope.emoji.weights import NETWORKS, convert_weights, locate_weights, rename
 
 VENDOR = Vendor("v", "train", "@icons/v", "1.0.0", "", "someone", "MIT", "here")
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 4"><path d="M1 1h2v2z"/></svg>'
@@ -104,46 +104,56 @@ def test_a_picture_depends_on_its_own_stream_alone():
     icon = Image.new("RGBA", (256, 256), (255, 0, 0, 255))
 
     def draw(*place: int) -> bytes:
-        return draw_picture(icon, picture_random(0, "n02121620", *place)).tobytes()
+        return draw_picture(icon, picture_random(0, "n02121620", *place))[0].tobytes()
 
     assert draw(0, 0) == draw(0, 0)
     assert len({draw(0, 0), draw(0, 1), draw(1, 0)}) == 3
-    picture = draw_picture(icon, picture_random(0, "n02121620", 0, 0))
+    picture, mask = draw_picture(icon, picture_random(0, "n02121620", 0, 0))
     assert (picture.size, picture.mode) == ((SIDE, SIDE), "RGB")
     # At its smallest the icon still covers a quarter of the picture.
     red = (np.asarray(picture) == (255, 0, 0)).all(2)
     assert red.mean() > 0.2
+    # The mask is where the icon is, and on pixels at its edge that it half covers.
+    inside = np.asarray(mask)
+    assert (mask.size, set(np.unique(inside))) == ((SIDE, SIDE), {0, 1})
+    assert inside[red].all()
+    assert inside.sum() < 1.1 * red.sum()
 
 
-def test_converted_weights_give_the_original_networks_logits(packages, tmp_path):
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.model)
+def test_converted_weights_give_the_original_networks_logits(packages, tmp_path, network):
     from efficientnet_lite_pytorch import EfficientNet
 
-    checkpoint = packages / PACKAGE / FILE
-    original = EfficientNet.from_name("efficientnet-lite0")
+    checkpoint = locate_weights(network)
+    original = EfficientNet.from_name(network.model.removeprefix("tf_").replace("_", "-"))
     original.load_state_dict(torch.load(checkpoint, weights_only=True))
-    convert_weights(checkpoint, tmp_path / "lite0.safetensors")
-    model = timm.create_model(MODEL)
+    convert_weights(network, checkpoint, tmp_path / "lite.safetensors")
+    model = timm.create_model(network.model)
     from safetensors.torch import load_file
 
-    model.load_state_dict(load_file(tmp_path / "lite0.safetensors"))
-    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    model.load_state_dict(load_file(tmp_path / "lite.safetensors"))
+    side = timm.get_pretrained_cfg(network.model).input_size[-1]
+    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.inference_mode(), contextlib.redirect_stdout(io.StringIO()):
         expected, found = original.eval()(images), model.eval()(images)
     assert expected.std() > 0.5
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
     # As the workflow loads it: without the classifier, and by the hash in the sidecar.
-    load_checkpoint(timm.create_model(MODEL, num_classes=0), MODEL, f"{tmp_path}/lite0.safetensors")
+    headless = timm.create_model(network.model, num_classes=0)
+    load_checkpoint(headless, network.model, f"{tmp_path}/lite.safetensors")
 
 
-def test_preprocessing_is_that_of_the_original():
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.model)
+def test_preprocessing_is_that_of_the_original(network):
     """TensorFlow's is (x - 127) / 128 of levels 0..255; timm's differs by less than a level."""
-    config = timm.get_pretrained_cfg(MODEL)
+    config = timm.get_pretrained_cfg(network.model)
     levels = np.arange(256)
     mean, std = 255 * np.array([config.mean[0], config.std[0]])
     assert np.abs((levels - mean) / std - (levels - 127) / 128).max() < 1 / 127
-    assert (config.input_size, config.interpolation) == ((3, 224, 224), "bicubic")
+    side = {"tf_efficientnet_lite0": 224, "tf_efficientnet_lite2": 260}[network.model]
+    assert (config.input_size, config.interpolation) == ((3, side, side), "bicubic")
 
 
 def test_a_tensor_of_another_network_is_named():
     with pytest.raises(ValueError, match=r"_blocks.3._se_reduce.weight"):
-        rename({"_blocks.3._se_reduce.weight": torch.zeros(1)})
+        rename(NETWORKS[0], {"_blocks.3._se_reduce.weight": torch.zeros(1)})

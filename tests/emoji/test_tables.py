@@ -6,6 +6,7 @@ import pytest
 
 from cladescope.emoji.prepare import PER_CLASS, deal_shared, licences, plan_pictures
 from cladescope.emoji.tables import read_nouns, read_vendors
+from cladescope.emoji.weights import NETWORKS
 from cladescope.taxonomy.wordnet import build_taxonomy, open_wordnet
 
 
@@ -87,6 +88,5 @@ def test_licences_name_every_vendor(vendors):
 
 def test_pinned_packages_are_named_as_the_lock_has_them(root):
     lock = (root / "envs" / "real.txt").read_text()
-    from cladescope.emoji.prepare import PACKAGE_OF_WEIGHTS
-
-    assert PACKAGE_OF_WEIGHTS.replace(" ", "==") in lock
+    for network in NETWORKS:
+        assert f"{network.package.replace('_', '-')}=={network.version}" in lock

