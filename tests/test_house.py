@@ -9,12 +9,13 @@ from collections import defaultdict
 import pytest
 
 FLOORS = [
-    {"files", "machines", "compiled", "threads", "checkout", "layout", "names", "sites"},
+    {"files", "machines", "compiled", "threads", "checkout", "layout", "names", "sites", "schema"},
     {"sweep", "kept", "seals", "about"},
-    {"jobs"},
+    {"jobs", "sections"},
     {"images", "taxonomy", "planted", "emoji"},
     {"backbone", "provenance"},
-    {"activations", "config"},
+    {"activations", "chosen_layers"},
+    {"config"},
     {"dictionaries"},
     {"codes"},
     {"scores", "relevancy"},

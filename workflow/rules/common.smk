@@ -39,21 +39,23 @@ from cladescope.operations.snakemake_records import (
 from cladescope.planted.recipes import RECIPES
 from cladescope.provenance.fingerprint import LIBRARY as PACKAGE
 from cladescope.provenance.fingerprint import fingerprint
+from cladescope.sections import (
+    ablated_dictionaries,
+    mapped_dictionaries,
+    positioned_dictionaries,
+    segmented_dictionaries,
+    shown_dictionary,
+    used_dictionaries,
+)
 from cladescope.sweep import (
     SUPERVISED,
     TRAINED,
-    ablated_dictionaries,
     alone_experiments,
     expand_packs,
     expand_passes,
     expand_sweep,
     has_pairs,
     has_several_backbones,
-    mapped_dictionaries,
-    positioned_dictionaries,
-    segmented_dictionaries,
-    shown_dictionary,
-    used_dictionaries,
     variant_options,
     weights_kind,
 )

@@ -7,8 +7,9 @@ from cladescope.config import ConfigError
 from cladescope.dictionaries.exchange import Source
 from cladescope.dictionaries.exchange.hub import located
 from cladescope.files import read_json
+from cladescope.sections import mapped_dictionaries
 from cladescope.sites import tokens_of
-from cladescope.sweep import PassSpec, expand_passes, mapped_dictionaries
+from cladescope.sweep import PassSpec, expand_passes
 
 
 def describe_models(config: dict[str, Any]) -> dict[str, list[Any]]:

@@ -31,6 +31,13 @@ from cladescope.operations.costs import (
 )
 from cladescope.operations.models import describe_models
 from cladescope.operations.plan_jobs import count_jobs
+from cladescope.sections import (
+    ablated_dictionaries,
+    mapped_dictionaries,
+    positioned_dictionaries,
+    segmented_dictionaries,
+    used_dictionaries,
+)
 from cladescope.segmentation.columns import NONZEROS
 from cladescope.sites import kind_of, site_of
 from cladescope.sweep import (
@@ -38,15 +45,10 @@ from cladescope.sweep import (
     TRAINED,
     DictionarySpec,
     PassSpec,
-    ablated_dictionaries,
     alone_experiments,
     expand_packs,
     expand_passes,
     expand_sweep,
-    mapped_dictionaries,
-    positioned_dictionaries,
-    segmented_dictionaries,
-    used_dictionaries,
     weights_kind,
 )
 
