@@ -19,7 +19,7 @@ from cladescope.dictionaries.exchange.hub import located
 from cladescope.kept import FOLDER as KEPT
 from cladescope.layout import PAIRS, SPLITS
 from cladescope.names import SETTINGS
-from cladescope.operations.models import check_mapped, check_models, check_pairs
+from cladescope.operations.models import check_imported, check_models, check_pairs
 from cladescope.operations.snakemake_internals import (
     check_storage,
     has_module_prefix,

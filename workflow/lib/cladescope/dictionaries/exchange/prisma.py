@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.exchange import AGAIN, Source
+from cladescope.dictionaries.exchange import AGAIN, Source, sees_one_scale
 from cladescope.dictionaries.exchange.tensors import (
     need,
     need_count,
@@ -78,7 +78,7 @@ def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
         scale=1.0,
         k=k,
         threshold=threshold,
-        per_token=config["normalize_activations"] == "layer_norm",
+        per_token=sees_one_scale("prisma", config),
     )
     return dictionary, config
 

@@ -18,7 +18,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from cladescope.dictionaries.dictionary import Dictionary, with_unit_rows
-from cladescope.dictionaries.exchange import AGAIN, FILES, Source
+from cladescope.dictionaries.exchange import AGAIN, FILES, Source, sees_one_scale
 from cladescope.dictionaries.exchange.tensors import (
     need,
     need_count,
@@ -132,7 +132,7 @@ def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
         k=k,
         threshold=threshold,
         pursuit=pursuit,
-        per_token=config.get("normalize_activations") == "layer_norm",
+        per_token=sees_one_scale("saelens", config),
     )
     return dictionary, config
 
