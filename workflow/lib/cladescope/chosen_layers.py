@@ -37,9 +37,9 @@ def write_out_layers(config: dict[str, Any]) -> Iterator[str]:
 @cache
 def _count_blocks(model: str, image_size: int | None) -> int:
     # Takes seconds to import; most configurations say `blocks`.
-    from cladescope.backbone.layers import list_layers
+    from cladescope.backbone.layers import readable_layers
 
-    return len(list_layers(model, image_size))
+    return len(readable_layers(model, image_size))
 
 
 def _layers_of(chosen: str | list[int | str], backbone: dict[str, Any]) -> list[int]:

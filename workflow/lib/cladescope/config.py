@@ -106,6 +106,12 @@ def check_keys(path: str | Path) -> None:
                 left.append(value)
 
 
+def load_config(path: str | Path) -> dict[str, Any]:
+    """Read a configuration file; raises as `check_keys` and `complete_config` do."""
+    check_keys(path)
+    return complete_config(yaml.safe_load(Path(path).read_text()))
+
+
 def _written_out(node: yaml.Node, known: dict[int, float]) -> float:
     """Return of how many keys and values a part of a configuration is, aliases written out."""
     if id(node) not in known:
