@@ -99,13 +99,11 @@ def check_imported(config: dict[str, Any], layers: Mapping[str, Sequence[Any]]) 
         said = config["experiments"][entry.experiment]["sweep"]["imported"][entry.variant]
         try:
             header = read_header(located(Source.from_config(said)))
-        except FileNotFoundError as error:
-            # What has been imported needs the files no more.
-            if not (Path(config["results"]) / entry.folder / "sae.safetensors").exists():
-                faults.append(f"{entry.folder}: {error}")
-            continue
         except (OSError, ValueError) as error:
-            faults.append(f"{entry.folder}: {error}")
+            made = Path(config["results"]) / entry.folder / "sae.safetensors"
+            # What has been imported needs the files no more.
+            if not (isinstance(error, FileNotFoundError) and made.exists()):
+                faults.append(f"{entry.folder}: {error}")
             continue
         width = _width_of(config, entry, layers)
         if None not in (header.dimensions, width) and header.dimensions != width:
