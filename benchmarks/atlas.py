@@ -33,7 +33,7 @@ from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.images.classes import IMAGENET_1K, read_wnid_map
 from cladescope.images.index import ImageIndex
 from cladescope.layout import page_folder
-from cladescope.scores.tables import LATENT_SCHEMA, NODE_SCHEMA, RELATION_SCHEMA
+from cladescope.scores.schemas import LATENT_SCHEMA, NODE_SCHEMA, RELATION_SCHEMA
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import Tree
 from cladescope.taxonomy.wordnet import build_taxonomy

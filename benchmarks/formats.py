@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.exchange import FILES, Source
 from cladescope.dictionaries.exchange.importing import import_dictionary
+from cladescope.operations.pages import fill_in
 
 TOKENS, D, WIDTH, K = 2000, 64, 256, 8
 SAID: dict[str, tuple[str, str, str]] = {
@@ -334,16 +335,8 @@ def rows() -> Iterator[str]:
             yield f"| {' | '.join(cells)} |"
 
 
-def main() -> None:
-    """Put the table between the marks of a page."""
-    begin, end = "<!-- from benchmarks/formats.py, by make formats -->\n", "<!-- end -->"
-    page = Path(sys.argv[1])
-    before, _, rest = page.read_text().partition(begin)
-    after = rest.partition(end)[2]
-    table = "\n".join(rows())
-    page.write_text(f"{before}{begin}\n{table}\n\n{end}{after}")
-
-
 if __name__ == "__main__":
     torch.manual_seed(0)
-    main()
+    page = Path(sys.argv[1])
+    mark = "<!-- from benchmarks/formats.py, by make formats -->"
+    page.write_text(fill_in(page.read_text(), mark, "\n".join(rows())))

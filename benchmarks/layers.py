@@ -11,6 +11,7 @@ import torch
 
 from cladescope.backbone.backbone import BackboneSpec, load_backbone
 from cladescope.backbone.layers import Layer, common_sites, list_layers
+from cladescope.operations.pages import fill_in
 from cladescope.sites import ATTENTION
 
 MODELS = {
@@ -80,15 +81,7 @@ def _span(layers: list[Layer], kind: str) -> str:
     return str(first) if first == last else f"{first} to {last}"
 
 
-def main() -> None:
-    """Put the table between the marks of a page."""
-    begin, end = "<!-- from benchmarks/layers.py, by make layers-page -->\n", "<!-- end -->"
-    page = Path(sys.argv[1])
-    before, _, rest = page.read_text().partition(begin)
-    after = rest.partition(end)[2]
-    table = "\n".join(rows())
-    page.write_text(f"{before}{begin}\n{table}\n\n{end}{after}")
-
-
 if __name__ == "__main__":
-    main()
+    page = Path(sys.argv[1])
+    mark = "<!-- from benchmarks/layers.py, by make layers-page -->"
+    page.write_text(fill_in(page.read_text(), mark, "\n".join(rows())))

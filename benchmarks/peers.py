@@ -184,8 +184,8 @@ class CladescopeOnDevice:
 
 def default_recipe(plan: Plan):
     """Return this project's default recipe for a plan."""
-    from cladescope.config import load_schema
     from cladescope.dictionaries.training.spec import Recipe
+    from cladescope.schema import load_schema
 
     options = load_schema()["$defs"]["training"]["properties"]
     defaults = {name: option["default"] for name, option in options.items()}

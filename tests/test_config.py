@@ -8,21 +8,24 @@ import pytest
 import timm
 import yaml
 
-from cladescope.config import ConfigError, complete_config, index_spec, load_schema
+from cladescope.config import ConfigError, complete_config, index_spec
 from cladescope.images.sources import make_source
 from cladescope.images.sources.huggingface import HuggingFace
 from cladescope.images.sources.webdataset import WebDataset
 from cladescope.provenance.identity import plan_record
-from cladescope.sweep import (
-    TRAINED,
+from cladescope.schema import load_schema
+from cladescope.sections import (
     ablated_dictionaries,
-    expand_packs,
-    expand_passes,
-    expand_sweep,
     positioned_dictionaries,
     segmented_dictionaries,
     shown_dictionary,
     used_dictionaries,
+)
+from cladescope.sweep import (
+    TRAINED,
+    expand_packs,
+    expand_passes,
+    expand_sweep,
     variant_options,
 )
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 
 from cladescope.backbone.backbone import Backbone, BackboneSpec, load_backbone
-from cladescope.backbone.layers import TOKENS, list_layers, list_modules
+from cladescope.backbone.layers import TOKENS, list_layers, list_modules, readable_layers
 
 CHECKPOINT = "resources/planted_vit/s0.safetensors"
 # Model, layers, image side, prefix tokens; the sides are small to keep the tests quick.
@@ -278,3 +278,9 @@ def test_model_that_timm_cannot_read_by_layers(monkeypatch):
     monkeypatch.delattr(VisionTransformer, "forward_intermediates")
     with pytest.raises(ValueError, match="cannot read VisionTransformer layer by layer"):
         list_layers("vit_planted")
+
+
+def test_a_model_of_two_sequences_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"^tnt_s_patch16_224 cannot be read .* one sequence of"):
+        readable_layers("tnt_s_patch16_224")
+    assert readable_layers("vit_planted") == list_layers("vit_planted")

@@ -15,6 +15,7 @@ from cladescope.codes.codes import Codes
 from cladescope.codes.encode import encode
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.exchange import FILES, SETTINGS, Source
+from cladescope.dictionaries.exchange.header import read_header
 from cladescope.dictionaries.exchange.importing import import_dictionary
 from cladescope.dictionaries.exchange.saelens import export_saelens
 from cladescope.files import read_json, write_json
@@ -46,7 +47,9 @@ def test_codes_are_those_of_the_formula(make, kind):
 
 def read(source, folder) -> Dictionary:
     import_dictionary(source, folder / "out" / "sae.safetensors")
-    return Dictionary.load(folder / "out" / "sae.safetensors")
+    dictionary = Dictionary.load(folder / "out" / "sae.safetensors")
+    assert read_header(source) == (len(dictionary.mean), dictionary.per_token)
+    return dictionary
 
 
 def refused(source, folder, said) -> None:

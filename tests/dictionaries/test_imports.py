@@ -20,6 +20,7 @@ from cladescope.codes.encode import encode
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.exchange import FILES, Source
 from cladescope.dictionaries.exchange.dictionary_learning import CLASSES
+from cladescope.dictionaries.exchange.header import read_header
 from cladescope.dictionaries.exchange.importing import import_dictionary
 from cladescope.dictionaries.exchange.saelens import export_saelens
 from cladescope.files import read_json, write_json
@@ -78,6 +79,7 @@ def imported(form, folder, x) -> tuple[np.ndarray, np.ndarray]:
     """Return the codes and the reconstruction of raw activations."""
     import_dictionary(Source(form, folder), folder / "out" / "sae.safetensors")
     dictionary = Dictionary.load(folder / "out" / "sae.safetensors")
+    assert read_header(Source(form, folder)) == (x.shape[1], dictionary.per_token)
     z = dictionary.encode(dictionary.normalise(x))
     return z, dictionary.decode(z)
 

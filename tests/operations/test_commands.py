@@ -7,14 +7,18 @@ from collections import Counter
 from math import ceil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 from snakemake.settings.types import StorageSettings
 
 from checkouts import SMALL
 from cladescope.config import ConfigError, complete_config
 from cladescope.dictionaries.training.cost import CARDS
-from cladescope.operations.models import check_models, describe_models
+from cladescope.files import write_json
+from cladescope.layout import MANIFEST
+from cladescope.operations.models import check_imported, check_models, describe_models
 from cladescope.operations.plan import make_plan
 from cladescope.operations.plan_lines import PROFILE, Grouping, describe_plan
 from cladescope.operations.snakemake_internals import check_storage
@@ -264,6 +268,33 @@ def test_sites_that_a_model_lacks_are_refused_before_any_job(config, tmp_path):
     for check in (make_plan, check_models):
         with pytest.raises(ConfigError, match=message):
             check(complete_config(config))
+
+
+def test_imports_of_another_width_are_refused_before_any_job(config, tmp_path):
+    write_json(tmp_path / "cfg.json", {})
+    save_file({"b_dec": np.zeros(65, np.float32)}, tmp_path / "sae.safetensors")
+    source = {"format": "sparsify", "folder": str(tmp_path), "layer": 8, "token": "cls"}
+    config["experiments"]["trained"]["sweep"]["imported"] = {"theirs": source}
+    config["results"] = str(tmp_path)
+    complete = complete_config(config)
+    place = "trained/dictionaries/cls/L8/theirs/full"
+    said = "activations of {} dimensions, but the dictionary is of 65: it belongs to another layer"
+    with pytest.raises(ConfigError, match=f"{place}: {said.format(96)}"):
+        check_imported(complete, check_models(complete))
+    # Where nothing is left to extract, the store tells.
+    check_imported(complete, {})
+    manifest = tmp_path / MANIFEST.format(experiment="trained", split="train", token="cls", layer=8)
+    write_json(manifest, {"shape": [1, 1, 63]})
+    with pytest.raises(ConfigError, match=said.format(63)):
+        check_imported(complete, {})
+    write_json(manifest, {"shape": [1, 1, 65]})
+    check_imported(complete, {})
+    (tmp_path / "cfg.json").unlink()
+    with pytest.raises(ConfigError, match=f"{place}: {tmp_path} has no cfg.json"):
+        check_imported(complete, {})
+    # A finished study does without them.
+    write_json(tmp_path / place / "sae.safetensors", {})
+    check_imported(complete, {})
 
 
 def test_sites_are_in_the_plan(config, root):

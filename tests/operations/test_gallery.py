@@ -7,7 +7,7 @@ from PIL import Image
 
 from cladescope.files import read_json, write_json
 from cladescope.operations.gallery import (
-    MARKS,
+    MARK,
     PAGE,
     PICTURES,
     QUOTES,
@@ -17,6 +17,7 @@ from cladescope.operations.gallery import (
     quoting,
     write_gallery,
 )
+from cladescope.operations.pages import END, fill_in
 
 
 def test_every_figure_is_shown_by_the_code_that_draws_it(root):
@@ -46,10 +47,10 @@ def test_gallery_of_other_code_is_outdated(root, tmp_path):
     (tmp_path / "docs").mkdir()
     shutil.copy(tables / "evidence.md", tmp_path / "docs" / "evidence_real.md")
     for quoting_page, source in QUOTES.items():
-        begin = MARKS[0].format(source.name)
-        (tmp_path / quoting_page).write_text(f"before\n{begin}old{MARKS[1]}\nafter\n")
+        begin = MARK.format(source.name)
+        (tmp_path / quoting_page).write_text(f"before\n{begin}old{END}\nafter\n")
     write_gallery(tmp_path / "results", tmp_path)
-    quoted = f"before\n{MARKS[0].format('evidence_demo.md')}\n\n| 1 |\n\n{MARKS[1]}\nafter\n"
+    quoted = f"before\n{MARK.format('evidence_demo.md')}\n\n| 1 |\n\n{END}\nafter\n"
     assert (tmp_path / "README.md").read_text() == quoted
     assert outdated(tmp_path) == []
     pictures = tmp_path / PICTURES
@@ -57,3 +58,10 @@ def test_gallery_of_other_code_is_outdated(root, tmp_path):
     known = read_json(pictures / "made_by.json")
     write_json(pictures / "made_by.json", {**known, "scores": "other code"})
     assert outdated(tmp_path) == ["scores"]
+
+
+def test_a_page_without_marks_is_refused():
+    assert fill_in(f"a <b> old {END} c", "<b>", "new") == f"a <b>\n\nnew\n\n{END} c"
+    for page_without in ("a", "a <b>", f"{END} <b>"):
+        with pytest.raises(ValueError, match="no <b> with <!-- end -->"):
+            fill_in(page_without, "<b>", "new")

@@ -8,10 +8,10 @@ import pytest
 
 from cladescope.atlas.chunks import read_chunk
 from cladescope.atlas.dictionary import PageSpec
-from cladescope.config import load_schema
 from cladescope.images.classes import read_wnid_map
 from cladescope.operations.atlas_given import SIDE, index_given
 from cladescope.operations.score_given import read_given
+from cladescope.schema import load_schema
 from cladescope.scores.score import DictionaryScores
 from cladescope.scores.spec import ScoreSpec
 

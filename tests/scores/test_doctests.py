@@ -14,6 +14,7 @@ WITHOUT = {
     "matched",
     "pairs",
     "passes",
+    "schemas",
     "score",
     "sensitivity",
     "spec",

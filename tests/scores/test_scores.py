@@ -21,11 +21,7 @@ from cladescope.scores.held_out import N_FOLDS
 from cladescope.scores.lch import evenness
 from cladescope.scores.nulls import benjamini_hochberg, leaf_permutations
 from cladescope.scores.pair_null import PairNull
-from cladescope.scores.score import score_dictionary
-from cladescope.scores.sensitivity import SensitivitySpec
-from cladescope.scores.spec import ScoreSpec
-from cladescope.scores.splitting import split_halves
-from cladescope.scores.tables import (
+from cladescope.scores.schemas import (
     EDGE_SCHEMA,
     LATENT_SCHEMA,
     NODE_SCHEMA,
@@ -33,6 +29,10 @@ from cladescope.scores.tables import (
     SENSITIVITY_SCHEMA,
     SIZE_SCHEMA,
 )
+from cladescope.scores.score import score_dictionary
+from cladescope.scores.sensitivity import SensitivitySpec
+from cladescope.scores.spec import ScoreSpec
+from cladescope.scores.splitting import split_halves
 from cladescope.taxonomy.taxonomy import Taxonomy, taxonomy_from_parents
 from cladescope.taxonomy.tree import Tree
 from cladescope.taxonomy.wordnet import build_taxonomy

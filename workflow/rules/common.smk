@@ -19,7 +19,7 @@ from cladescope.dictionaries.exchange.hub import located
 from cladescope.kept import FOLDER as KEPT
 from cladescope.layout import PAIRS, SPLITS
 from cladescope.names import SETTINGS
-from cladescope.operations.models import check_mapped, check_models, check_pairs
+from cladescope.operations.models import check_imported, check_models, check_pairs
 from cladescope.operations.snakemake_internals import (
     check_storage,
     has_module_prefix,
@@ -39,21 +39,23 @@ from cladescope.operations.snakemake_records import (
 from cladescope.planted.recipes import RECIPES
 from cladescope.provenance.fingerprint import LIBRARY as PACKAGE
 from cladescope.provenance.fingerprint import fingerprint
+from cladescope.sections import (
+    ablated_dictionaries,
+    mapped_dictionaries,
+    positioned_dictionaries,
+    segmented_dictionaries,
+    shown_dictionary,
+    used_dictionaries,
+)
 from cladescope.sweep import (
     SUPERVISED,
     TRAINED,
-    ablated_dictionaries,
     alone_experiments,
     expand_packs,
     expand_passes,
     expand_sweep,
     has_pairs,
     has_several_backbones,
-    mapped_dictionaries,
-    positioned_dictionaries,
-    segmented_dictionaries,
-    shown_dictionary,
-    used_dictionaries,
     variant_options,
     weights_kind,
 )

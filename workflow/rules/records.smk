@@ -11,9 +11,8 @@ if workflow.is_main_process:
     indices = [f"{RESULTS}/{job.index}" for job in expand_passes(config)]
     try:
         check_interpreter()
-        check_models(config)
+        check_imported(config, check_models(config))
         check_pairs(config)
-        check_mapped(config)
         check_storage(workflow)
         # `--touch --forceall` records everything anew.
         if not is_forced(sys.argv):

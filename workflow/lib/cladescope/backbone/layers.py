@@ -80,6 +80,29 @@ def list_layers(
         return _describe(built, image_size, modules_of(built, modules))
 
 
+def readable_layers(
+    model: str, image_size: int | None = None, modules: Sequence[str] | None = None
+) -> list[Layer]:
+    """Do the same of a model that has just been chosen, and refuse by name what has other blocks.
+
+    Apart from `list_layers`, on which what has been extracted depends.
+
+    Raises
+    ------
+    ValueError
+        As `list_layers` does; or if the model's blocks do not output one sequence of tokens, as
+        those of TNT, which are two.
+    """
+    try:
+        return list_layers(model, image_size, modules)
+    except TypeError as error:
+        raise ValueError(
+            f"{model} cannot be read layer by layer ({error}): its blocks output something else "
+            "than one sequence of tokens. Transformers of one sequence can be read after their "
+            "blocks, hierarchical and convolutional models after their stages (docs/layers.md)"
+        ) from error
+
+
 def list_modules(model: str, image_size: int | None = None) -> list[Layer]:
     """Return all modules of a convolutional model that can count as layers, in the order they run.
 

@@ -50,12 +50,10 @@ class TrainingPlan:
 
 
 @dataclass(frozen=True)
-class MapPlan:
-    """The maps of one dictionary's latents."""
+class ForwardPlan:
+    """What takes forward passes for one dictionary."""
 
     folder: str
-    pairs: int
-    """At most so many pairs of a latent and an image."""
     flops: float
 
     def seconds(self, card: Card) -> float:
@@ -64,18 +62,20 @@ class MapPlan:
 
 
 @dataclass(frozen=True)
-class AblationPlan:
+class MapPlan(ForwardPlan):
+    """The maps of one dictionary's latents."""
+
+    pairs: int
+    """At most so many pairs of a latent and an image."""
+
+
+@dataclass(frozen=True)
+class AblationPlan(ForwardPlan):
     """The ablation of one dictionary's latents."""
 
-    folder: str
     images: int
     copies: int
     """About how many changed copies of the images run behind the layer."""
-    flops: float
-
-    def seconds(self, card: Card) -> float:
-        """Return the time on a card."""
-        return Cost("forward", self.flops, 0).seconds(card)
 
 
 @dataclass(frozen=True)

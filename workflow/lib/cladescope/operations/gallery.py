@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from cladescope.files import read_json, write_aside, write_json
+from cladescope.operations.pages import fill_in
 from cladescope.provenance.fingerprint import fingerprint
 
 TITLES = {
@@ -32,8 +33,8 @@ QUOTES = {
     Path("docs") / "real.md": Path("docs") / "evidence_real.md",
 }
 """Pages that quote the first section of a page of evidence."""
-MARKS = ("<!-- from {}, by make gallery -->", "<!-- end -->")
-"""What it stands between."""
+MARK = "<!-- from {}, by make gallery -->"
+"""What it begins with there."""
 PICTURES = Path("docs") / "figures" / "gallery"
 QUALITY = 85
 
@@ -71,11 +72,8 @@ def write_gallery(results: str | Path, checkout: Path) -> None:
 
 def quoting(checkout: Path, page_path: Path, source: Path) -> str:
     """Return a page with the first section of its source between its two marks."""
-    begin = MARKS[0].format(source.name)
     section = (checkout / source).read_text().split("\n## ")[1].partition("\n")[2].strip()
-    before, _, rest = (checkout / page_path).read_text().partition(begin)
-    _, _, after = rest.partition(MARKS[1])
-    return f"{before}{begin}\n\n{section}\n\n{MARKS[1]}{after}"
+    return fill_in((checkout / page_path).read_text(), MARK.format(source.name), section)
 
 
 def drawing_code(checkout: Path) -> dict[str, str]:

@@ -1,14 +1,19 @@
 """What a configuration asks of models, tables of pairs and imports, looked at before any job."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cladescope import layout
 from cladescope.config import ConfigError
 from cladescope.dictionaries.exchange import Source
+from cladescope.dictionaries.exchange.header import read_header
 from cladescope.dictionaries.exchange.hub import located
 from cladescope.files import read_json
+from cladescope.layout import SPLITS
+from cladescope.sections import mapped_dictionaries
 from cladescope.sites import tokens_of
-from cladescope.sweep import PassSpec, expand_passes, mapped_dictionaries
+from cladescope.sweep import DictionarySpec, PassSpec, expand_passes, expand_sweep
 
 
 def describe_models(config: dict[str, Any]) -> dict[str, list[Any]]:
@@ -21,14 +26,14 @@ def describe_models(config: dict[str, Any]) -> dict[str, list[Any]]:
         layers than declared, or lacks a token or site that a pass takes.
     """
     # Takes seconds to import.
-    from cladescope.backbone.layers import check_blocks, check_tokens, list_layers
+    from cladescope.backbone.layers import check_blocks, check_tokens, readable_layers
 
     layers, faults = {}, []
     for name, experiment in config["experiments"].items():
         backbone = experiment["backbone"]
         options = {key: backbone.get(key) for key in ("image_size", "modules")}
         try:
-            layers[name] = list_layers(backbone["model"], **options)
+            layers[name] = readable_layers(backbone["model"], **options)
             check_blocks(backbone["model"], layers[name], backbone["blocks"])
             for part in experiment["extraction"]["passes"]:
                 check_tokens(backbone["model"], layers[name], tokens_of(part))
@@ -39,7 +44,7 @@ def describe_models(config: dict[str, Any]) -> dict[str, list[Any]]:
     return layers
 
 
-def check_models(config: dict[str, Any]) -> None:
+def check_models(config: dict[str, Any]) -> dict[str, list[Any]]:
     """Do the same where something is to be extracted; what has been needs no check.
 
     Raises
@@ -51,8 +56,7 @@ def check_models(config: dict[str, Any]) -> None:
     chosen = {
         name: config["experiments"][name] for name in config["experiments"] if name in waiting
     }
-    if chosen:
-        describe_models({**config, "experiments": chosen})
+    return describe_models({**config, "experiments": chosen}) if chosen else {}
 
 
 def check_pairs(config: dict[str, Any]) -> None:
@@ -75,30 +79,62 @@ def check_pairs(config: dict[str, Any]) -> None:
             raise ConfigError(f"datasets.{name}.pairs: {error}") from error
 
 
-def check_mapped(config: dict[str, Any]) -> None:
-    """Read the dictionaries of other libraries whose latents are to get maps.
+def check_imported(config: dict[str, Any], layers: Mapping[str, Sequence[Any]]) -> None:
+    """Hold dictionaries of other libraries against their layers and maps, by their headers alone.
+
+    Parameters
+    ----------
+    layers
+        Of the experiments that `check_models` has looked at; of others the stores are there.
 
     Raises
     ------
     ConfigError
-        Names the first that cannot be read, or that brings each token to one scale: maps are of
-        latents that are linear in tokens.
+        Lists every one that cannot be read, that is of another number of dimensions than its layer,
+        or that is to get maps and brings each token to one scale: maps are of latents that are
+        linear in tokens.
     """
-    for entry in (entry for entry in mapped_dictionaries(config) if entry.imported):
-        # Takes seconds to import.
-        from cladescope.dictionaries.exchange.importing import read_dictionary
-
+    faults, mapped = [], mapped_dictionaries(config)
+    for entry in (entry for entry in expand_sweep(config) if entry.imported):
         said = config["experiments"][entry.experiment]["sweep"]["imported"][entry.variant]
         try:
-            dictionary, _ = read_dictionary(located(Source.from_config(said)))
+            header = read_header(located(Source.from_config(said)))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{entry.folder}: {error}") from error
-        if dictionary.per_token:
-            raise ConfigError(
+            made = Path(config["results"]) / entry.folder / "sae.safetensors"
+            # What has been imported needs the files no more.
+            if not (isinstance(error, FileNotFoundError) and made.exists()):
+                faults.append(f"{entry.folder}: {error}")
+            continue
+        width = _width_of(config, entry, layers)
+        if None not in (header.dimensions, width) and header.dimensions != width:
+            faults.append(
+                f"{entry.folder}: activations of {width} dimensions, but the dictionary is of "
+                f"{header.dimensions}: it belongs to another layer or model; correct "
+                f"experiments.{entry.experiment}.sweep.imported.{entry.variant}"
+            )
+        if entry in mapped and header.per_token:
+            faults.append(
                 f"relevancy: {entry.folder} brings each token to standard deviation 1, and maps "
                 "are of latents that are linear in tokens; name other dictionaries in "
                 "relevancy.dictionaries, or remove relevancy"
             )
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def _width_of(
+    config: dict[str, Any], entry: DictionarySpec, layers: Mapping[str, Sequence[Any]]
+) -> int | None:
+    """Return the width of a dictionary's layer by the model or its store; None if none tells."""
+    if entry.experiment in layers:
+        width: int = layers[entry.experiment][entry.layer - 1].width
+        return width
+    store = layout.MANIFEST.format(split=SPLITS[0], **vars(entry))
+    try:
+        return int(read_json(Path(config["results"]) / store)["shape"][2])
+    except (OSError, LookupError, TypeError, ValueError):
+        # Damaged: whoever reads the store says so.
+        return None
 
 
 def _is_extracted(config: dict[str, Any], job: PassSpec) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cladescope.activations.store import ShardPlan, store_files
-from cladescope.backbone.layers import Layer, describe_preprocessing, forward_cost
+from cladescope.backbone.layers import ForwardCost, Layer, describe_preprocessing, forward_cost
 from cladescope.dictionaries.training.batches import BLOCK_ROWS
 from cladescope.dictionaries.training.cost import (
     dense_step,
@@ -31,6 +31,13 @@ from cladescope.operations.costs import (
 )
 from cladescope.operations.models import describe_models
 from cladescope.operations.plan_jobs import count_jobs
+from cladescope.sections import (
+    ablated_dictionaries,
+    mapped_dictionaries,
+    positioned_dictionaries,
+    segmented_dictionaries,
+    used_dictionaries,
+)
 from cladescope.segmentation.columns import NONZEROS
 from cladescope.sites import kind_of, site_of
 from cladescope.sweep import (
@@ -38,19 +45,18 @@ from cladescope.sweep import (
     TRAINED,
     DictionarySpec,
     PassSpec,
-    ablated_dictionaries,
     alone_experiments,
     expand_packs,
     expand_passes,
     expand_sweep,
-    mapped_dictionaries,
-    positioned_dictionaries,
-    segmented_dictionaries,
-    used_dictionaries,
     weights_kind,
 )
 
+Counts = Mapping[str, Mapping[str, int]]
+"""Images of each dataset and split."""
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
+SEEING = ("model", "image_size", "preprocessing")
+"""What of a backbone says how images are brought to it."""
 PLANTED_CLASSES = 64
 COPIES = 2
 """Copies of an image, by latents that fire on it and numbers of latents: 12 to 16 on the planted
@@ -85,10 +91,8 @@ def make_plan(config: dict[str, Any]) -> Plan:
         return described[entry.experiment][entry.layer - 1]
 
     sweep = expand_sweep(config)
-    disk = 0
-    for entry in sweep:
-        d = layer_of(entry).width
-        disk += 2 * (entry.width or 2 * d) * d * BYTES["float32"]
+    widths = ((entry.width, layer_of(entry).width) for entry in sweep)
+    disk = sum(2 * (width or 2 * d) * d * BYTES["float32"] for width, d in widths)
     alone = alone_experiments(config)
     jobs: list[tuple[DictionarySpec, ...]]
     jobs = [(entry,) for entry in sweep if entry.experiment in alone]
@@ -118,12 +122,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
         ],
         [Repetition(name, counts[name]["train"], asked) for name in sorted(datasets)],
         {
-            name: describe_preprocessing(
-                *(
-                    experiment["backbone"].get(key)
-                    for key in ("model", "image_size", "preprocessing")
-                )
-            )
+            name: describe_preprocessing(*map(experiment["backbone"].get, SEEING))
             for name, experiment in experiments.items()
         },
         [name for name in experiments if weights_kind(experiments[name]["backbone"]) == "file"],
@@ -138,29 +137,20 @@ def _plan_maps(config: dict[str, Any], entry: DictionarySpec) -> MapPlan:
     spec = config["relevancy"]
     backbone = config["experiments"][entry.experiment]["backbone"]
     latents = spec["latents"] + spec["random_latents"] + len(spec.get("nodes", ()))
-    cost = forward_cost(
-        backbone["model"], backbone.get("image_size"), entry.layer, backbone.get("modules")
-    )
+    cost = _forward_cost(backbone, entry.layer)
     forwards, maps = MAP_FORWARDS[cost.transformer]
     forwards += maps * 2 * (spec["steps"] + 1)
     pairs = latents * spec["images"]
-    return MapPlan(entry.folder, pairs, float(cost.flops) * pairs * forwards)
+    return MapPlan(entry.folder, float(cost.flops) * pairs * forwards, pairs)
 
 
 def _plan_ablation(
-    config: dict[str, Any],
-    entry: DictionarySpec,
-    layer: Layer,
-    counts: Mapping[str, Mapping[str, int]],
+    config: dict[str, Any], entry: DictionarySpec, layer: Layer, counts: Counts
 ) -> AblationPlan:
     """Count the images, and the copies of them that only run behind the layer."""
     spec, experiment = config["ablation"], config["experiments"][entry.experiment]
     backbone, dataset = experiment["backbone"], experiment["dataset"]
-    model = (backbone["model"], backbone.get("image_size"))
-    whole, before = (
-        forward_cost(*model, deepest, backbone.get("modules")).flops
-        for deepest in (None, entry.layer)
-    )
+    whole, before = (_forward_cost(backbone, deepest).flops for deepest in (None, entry.layer))
     images = counts[dataset]["eval"] // 2
     if config["datasets"][dataset]["source"] == "planted":
         images = min(images, PLANTED_CLASSES * spec["images"])
@@ -168,12 +158,10 @@ def _plan_ablation(
     of_latent = COPIES + PERMUTED_COPIES * (spec["permuted_draws"] - 1)
     copies = int(images * of_latent * firing * len(spec["latents"]))
     flops = float(whole) * images + float(whole - before) * copies
-    return AblationPlan(entry.folder, images, copies, flops)
+    return AblationPlan(entry.folder, flops, images, copies)
 
 
-def _plan_uses(
-    config: dict[str, Any], entry: DictionarySpec, counts: Mapping[str, Mapping[str, int]]
-) -> UsesPlan:
+def _plan_uses(config: dict[str, Any], entry: DictionarySpec, counts: Counts) -> UsesPlan:
     """Count what is compared with what."""
     dataset = config["experiments"][entry.experiment]["dataset"]
     images = queries = counts[dataset]["eval"]
@@ -185,10 +173,7 @@ def _plan_uses(
 
 
 def _plan_segmentation(
-    config: dict[str, Any],
-    entry: DictionarySpec,
-    layer: Layer,
-    counts: Mapping[str, Mapping[str, int]],
+    config: dict[str, Any], entry: DictionarySpec, layer: Layer, counts: Counts
 ) -> SegmentationPlan:
     """Count the patches of half of the images, which latents are chosen on, and their codes."""
     images, patches = _patches(config, entry, layer, counts, config["segmentation"]["images"])
@@ -197,10 +182,7 @@ def _plan_segmentation(
 
 
 def _plan_positions(
-    config: dict[str, Any],
-    entry: DictionarySpec,
-    layer: Layer,
-    counts: Mapping[str, Mapping[str, int]],
+    config: dict[str, Any], entry: DictionarySpec, layer: Layer, counts: Counts
 ) -> PositionsPlan:
     """Count the codes of the patches of some images of each class."""
     per_class = config["codes"]["positions"]["images"]
@@ -209,11 +191,7 @@ def _plan_positions(
 
 
 def _patches(
-    config: dict[str, Any],
-    entry: DictionarySpec,
-    layer: Layer,
-    counts: Mapping[str, Mapping[str, int]],
-    per_class: int,
+    config: dict[str, Any], entry: DictionarySpec, layer: Layer, counts: Counts, per_class: int
 ) -> tuple[int, int]:
     """Return at most how many images some of each class are, and their stored patches."""
     experiment = config["experiments"][entry.experiment]
@@ -224,6 +202,13 @@ def _patches(
     return images, images * _stored_tokens(layer, entry.token, experiment["extraction"])
 
 
+def _forward_cost(backbone: Mapping[str, Any], deepest: int | None) -> ForwardCost:
+    """Count a forward pass of one image up to a layer, or to the end."""
+    return forward_cost(
+        backbone["model"], backbone.get("image_size"), deepest, backbone.get("modules")
+    )
+
+
 def _firing(entry: DictionarySpec, layer: Layer) -> float:
     """Return about how many latents fire on a token: of neurons and of a ReLU's about half."""
     if entry.sparsity and entry.variant != "relu":
@@ -232,10 +217,7 @@ def _firing(entry: DictionarySpec, layer: Layer) -> float:
 
 
 def _plan_training(
-    config: dict[str, Any],
-    members: Sequence[DictionarySpec],
-    layer: Layer,
-    counts: Mapping[str, Mapping[str, int]],
+    config: dict[str, Any], members: Sequence[DictionarySpec], layer: Layer, counts: Counts
 ) -> TrainingPlan:
     """Plan the training of dictionaries of one layer and variant."""
     experiment = config["experiments"][members[0].experiment]
@@ -264,9 +246,7 @@ def _stored_tokens(layer: Layer, token: str, extraction: Mapping[str, Any]) -> i
 
 def _plan_pass(job: PassSpec, layers: list[Layer], images: int) -> PassPlan:
     deepest = max(layer for layer, _ in job.places)
-    cost = forward_cost(
-        job.backbone["model"], job.backbone.get("image_size"), deepest, job.backbone.get("modules")
-    )
+    cost = _forward_cost(job.backbone, deepest)
     extraction = job.extraction
     # Fails here rather than hours later, if shards and images do not match.
     shards = ShardPlan(images, extraction["shards"]).n_shards

@@ -4,17 +4,19 @@ from collections import Counter
 from typing import Any
 
 from cladescope.layout import SPLITS
-from cladescope.sweep import (
-    PACKED,
+from cladescope.sections import (
     ablated_dictionaries,
-    expand_packs,
-    expand_passes,
-    expand_sweep,
-    has_pairs,
     mapped_dictionaries,
     positioned_dictionaries,
     segmented_dictionaries,
     used_dictionaries,
+)
+from cladescope.sweep import (
+    PACKED,
+    expand_packs,
+    expand_passes,
+    expand_sweep,
+    has_pairs,
 )
 
 

@@ -12,7 +12,8 @@ from cladescope.names import SCORES
 from cladescope.scores.alignment import Alignment, align
 from cladescope.scores.counts import ClassCounts
 from cladescope.scores.halves import Halves
-from cladescope.scores.lch import Located, locate, score_pairs
+from cladescope.scores.lch import Located, locate
+from cladescope.scores.pair_lch import score_pairs
 from cladescope.taxonomy.tree import INTERNAL, LEAF, PairTables, Tree
 
 

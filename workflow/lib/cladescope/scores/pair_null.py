@@ -16,8 +16,8 @@ import numpy as np
 from cladescope.compiled import compiled
 from cladescope.scores.counts import ClassCounts
 from cladescope.scores.halves import Halves
-from cladescope.scores.lch import image_pairs
 from cladescope.scores.nulls import benjamini_hochberg
+from cladescope.scores.pair_lch import image_pairs
 from cladescope.threads import in_order
 
 ENOUGH = 10

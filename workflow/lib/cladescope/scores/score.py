@@ -1,9 +1,9 @@
 """Taxonomy scores of a dictionary: of each latent, of each node of the hierarchy, and over all.
 
-`docs/scores.md` defines every column and every score. `lch.py` finds the LCH of top sets and of
-pairs of images, `alignment.py` the best nodes, `relations.py` looks at pairs of latents;
-`measure.py` puts these into one pass, `passes.py` repeats it for what `nulls.py` draws, and
-`tables.py` writes.
+`docs/scores.md` defines every column and every score. `lch.py` finds the LCH of top sets,
+`pair_lch.py` that of pairs of images, `alignment.py` the best nodes, `relations.py` looks at pairs
+of latents; `measure.py` puts these into one pass, `passes.py` repeats it for what `nulls.py` draws,
+and `tables.py` writes.
 """
 
 from itertools import islice
@@ -18,7 +18,7 @@ from cladescope.codes.codes import Codes
 from cladescope.codes.ranking import strongest_first
 from cladescope.files import write_aside, write_json
 from cladescope.names import COALITIONS
-from cladescope.scores.alignment import auroc
+from cladescope.scores.auroc import auroc
 from cladescope.scores.by_size import above_null, scores_by_size
 from cladescope.scores.coalitions import coalitions
 from cladescope.scores.halves import Halves, halve

@@ -3,6 +3,7 @@
 Each has `read(source)`, which returns the dictionary and what the files say of its making.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,24 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "overcomplete": ("class", "k", "threshold", "normalization"),
 }
 """What the files of a format may leave open, so that it has to be given."""
+CENTRES: dict[str, tuple[str, ...]] = {
+    "cladescope": ("mean",),
+    "saelens": ("b_dec",),
+    "sparsify": ("b_dec",),
+    "dictionary_learning": ("bias", "decoder.bias", "b_dec", "decoder_bias"),
+    "saev": ("b_dec",),
+    "overcomplete": ("dictionary._weights", "dictionary.C"),
+    "prisma": ("b_dec",),
+    "openai": ("pre_bias",),
+}
+"""Tensors whose last dimension is that of the activations; a file has one of its format's."""
+ONE_SCALE: dict[str, tuple[str, Any]] = {
+    "cladescope": ("per_token", True),
+    "saelens": ("normalize_activations", "layer_norm"),
+    "prisma": ("normalize_activations", "layer_norm"),
+    "openai": ("activation", "TopK"),
+}
+"""Formats that can bring each token to mean 0 and standard deviation 1, and what then says so."""
 AGAIN = "copy it again"
 """What to do about a damaged file, which is not ours to delete."""
 EXPORTED = ("saelens",)
@@ -68,3 +87,38 @@ class Source:
         """Names of all files that are read: those of the format, and one that settings name."""
         beside = self.settings.get("scale_mean")
         return [path.name for path in self.files] + ([beside] if isinstance(beside, str) else [])
+
+    def check(self) -> None:
+        """Refuse settings that the format does not have, and a folder without its files.
+
+        Raises
+        ------
+        FileNotFoundError
+            Names the files that the folder lacks.
+        ValueError
+            Names the settings.
+        """
+        known = SETTINGS.get(self.form, ())
+        if unknown := [name for name in self.settings if name not in known]:
+            raise ValueError(
+                f"settings: {self.form} has no {' and no '.join(unknown)}; it has "
+                f"{', '.join(known) or 'none'}"
+            )
+        if missing := [path.name for path in self.files if not path.is_file()]:
+            names = [path.name for path in self.files]
+            raise FileNotFoundError(
+                f"{self.folder} has no {' and no '.join(missing)}; a dictionary of the format "
+                f"{self.form} is a folder with {' and '.join(names)}"
+            )
+
+
+def sees_one_scale(form: str, said: Mapping[str, Any]) -> bool:
+    """Say whether a dictionary brings each token to mean 0 and standard deviation 1.
+
+    Parameters
+    ----------
+    said
+        The settings of its files; of a format without a file of settings, what its weights hold.
+    """
+    key, value = ONE_SCALE.get(form, ("", None))
+    return key in said and said[key] == value

@@ -20,7 +20,7 @@ import numpy as np
 
 from cladescope.dictionaries.dictionary import Dictionary, with_unit_rows
 from cladescope.dictionaries.exchange import AGAIN, Source
-from cladescope.dictionaries.exchange.tensors import read_tensors, without_gate
+from cladescope.dictionaries.exchange.tensors import read_tensors, unscaled, without_gate
 from cladescope.files import read_json
 
 UNSHIFTED = ("JumpReluAutoEncoder", "AutoEncoderNew")
@@ -67,13 +67,11 @@ def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
         encoder_bias = encoder_bias + encoder @ centre
     if kind == "AutoEncoder":
         encoder, encoder_bias, decoder = with_unit_rows(encoder, encoder_bias, decoder)
-    dictionary = Dictionary(
-        encoder=encoder,
-        encoder_bias=encoder_bias,
-        decoder=decoder,
-        decoder_bias=centre,
-        mean=np.zeros_like(centre),
-        scale=1.0,
+    dictionary = unscaled(
+        encoder,
+        encoder_bias,
+        decoder,
+        centre,
         k=int(state["k"]) if kind == "AutoEncoderTopK" else None,
         threshold=threshold,
     )

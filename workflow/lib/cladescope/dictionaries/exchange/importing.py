@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.exchange import SETTINGS, Source
+from cladescope.dictionaries.exchange import Source
 from cladescope.machines import machine
 
 
@@ -33,23 +33,12 @@ def read_dictionary(source: Source) -> tuple[Dictionary, dict[str, Any]]:
     Raises
     ------
     FileNotFoundError
-        Names the files that the folder lacks.
+        As `Source.check` does.
     ValueError
-        If the files hold something that a dictionary cannot express, or leave open what has to be
-        known; names it.
+        As that does; or if the files hold something that a dictionary cannot express, or leave open
+        what has to be known; names it.
     """
-    known = SETTINGS.get(source.form, ())
-    if unknown := [name for name in source.settings if name not in known]:
-        raise ValueError(
-            f"settings: {source.form} has no {' and no '.join(unknown)}; it has "
-            f"{', '.join(known) or 'none'}"
-        )
-    if missing := [path.name for path in source.files if not path.is_file()]:
-        names = [path.name for path in source.files]
-        raise FileNotFoundError(
-            f"{source.folder} has no {' and no '.join(missing)}; a dictionary of the format "
-            f"{source.form} is a folder with {' and '.join(names)}"
-        )
+    source.check()
     module = import_module(f"{__package__}.{source.form}")
     dictionary: Dictionary
     about: dict[str, Any]

@@ -13,11 +13,9 @@ activations, or `TopK` with a ReLU after it, which sees each token at mean 0 and
 
 from typing import Any
 
-import numpy as np
-
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.exchange import Source
-from cladescope.dictionaries.exchange.tensors import need, read_tensors
+from cladescope.dictionaries.exchange import Source, sees_one_scale
+from cladescope.dictionaries.exchange.tensors import need, read_tensors, unscaled
 
 TENSORS = ("encoder.weight", "latent_bias", "decoder.weight", "pre_bias")
 
@@ -40,16 +38,13 @@ def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
             f"{path}: activation {activation} followed by {after} has no counterpart here; only "
             "ReLU and TopK followed by ReLU can be imported"
         )
-    is_topk = activation == "TopK"
     encoder, bias, decoder, centre = need(path, state, TENSORS)
-    dictionary = Dictionary(
-        encoder=encoder,
-        encoder_bias=bias,
-        decoder=decoder.T,
-        decoder_bias=centre,
-        mean=np.zeros_like(centre),
-        scale=1.0,
-        k=int(inside["k"]) if is_topk else None,
-        per_token=is_topk,
+    dictionary = unscaled(
+        encoder,
+        bias,
+        decoder.T,
+        centre,
+        k=int(inside["k"]) if activation == "TopK" else None,
+        per_token=sees_one_scale("openai", state),
     )
     return dictionary, {"activation": activation, **inside}

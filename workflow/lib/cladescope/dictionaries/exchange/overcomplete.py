@@ -26,7 +26,7 @@ import numpy as np
 
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.exchange import Source
-from cladescope.dictionaries.exchange.tensors import need, read_tensors
+from cladescope.dictionaries.exchange.tensors import need, read_tensors, unscaled
 
 CHOOSING = ("TopKSAE", "RATopKSAE", "MpSAE")
 """Classes with a k."""
@@ -66,14 +66,11 @@ def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
     if threshold is not None:
         # Theirs keeps what equals the threshold, a dictionary what is above.
         threshold = np.maximum(np.nextafter(threshold, -np.inf, dtype=np.float32), 0)
-    d = decoder.shape[1]
-    dictionary = Dictionary(
-        encoder=encoder,
-        encoder_bias=np.zeros(len(decoder), np.float32) if bias is None else bias,
-        decoder=decoder,
-        decoder_bias=np.zeros(d, np.float32),
-        mean=np.zeros(d, np.float32),
-        scale=1.0,
+    dictionary = unscaled(
+        encoder,
+        np.zeros(len(decoder), np.float32) if bias is None else bias,
+        decoder,
+        np.zeros(decoder.shape[1], np.float32),
         k=int(_number(path, source, "k")) if kind in CHOOSING else None,
         threshold=threshold,
         pursuit=kind == "MpSAE",

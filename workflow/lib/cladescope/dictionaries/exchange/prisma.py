@@ -15,14 +15,13 @@ with S `relu` or `topk`. Of architecture `gated` a gate says where latents fire.
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.exchange import AGAIN, Source
+from cladescope.dictionaries.exchange import AGAIN, Source, sees_one_scale
 from cladescope.dictionaries.exchange.tensors import (
     need,
     need_count,
     read_tensors,
+    unscaled,
     without_gate,
 )
 from cladescope.files import read_json
@@ -69,16 +68,14 @@ def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
         encoder, bias, threshold = without_gate(encoder, *need(weights, state, names))
     else:
         (bias,) = need(weights, state, ("b_enc",))
-    dictionary = Dictionary(
-        encoder=encoder,
-        encoder_bias=bias,
-        decoder=decoder,
-        decoder_bias=centre,
-        mean=np.zeros_like(centre),
-        scale=1.0,
+    dictionary = unscaled(
+        encoder,
+        bias,
+        decoder,
+        centre,
         k=k,
         threshold=threshold,
-        per_token=config["normalize_activations"] == "layer_norm",
+        per_token=sees_one_scale("prisma", config),
     )
     return dictionary, config
 

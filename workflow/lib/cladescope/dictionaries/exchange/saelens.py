@@ -18,11 +18,12 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from cladescope.dictionaries.dictionary import Dictionary, with_unit_rows
-from cladescope.dictionaries.exchange import AGAIN, FILES, Source
+from cladescope.dictionaries.exchange import AGAIN, FILES, Source, sees_one_scale
 from cladescope.dictionaries.exchange.tensors import (
     need,
     need_count,
     read_tensors,
+    unscaled,
     without_gate,
 )
 from cladescope.files import read_json, write_aside, write_json
@@ -122,17 +123,15 @@ def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
     if architecture == "topk" and config.get("rescale_acts_by_decoder_norm"):
         # It then ranks latents by activation times norm, and decodes with rows of norm 1.
         encoder, bias, decoder = with_unit_rows(encoder, bias, decoder)
-    dictionary = Dictionary(
-        encoder=encoder,
-        encoder_bias=bias,
-        decoder=decoder,
-        decoder_bias=centre,
-        mean=np.zeros_like(centre),
-        scale=1.0,
+    dictionary = unscaled(
+        encoder,
+        bias,
+        decoder,
+        centre,
         k=k,
         threshold=threshold,
         pursuit=pursuit,
-        per_token=config.get("normalize_activations") == "layer_norm",
+        per_token=sees_one_scale("saelens", config),
     )
     return dictionary, config
 

@@ -10,14 +10,12 @@ normalisation; which module, the folder's name says and nothing here checks.
 
 from typing import Any
 
-import numpy as np
-
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.exchange import AGAIN, Source
-from cladescope.dictionaries.exchange.tensors import need_count, read_tensors
+from cladescope.dictionaries.exchange.tensors import need_count, read_tensors, unscaled
 from cladescope.files import read_json
 
-TENSORS = {"encoder.weight", "encoder.bias", "W_dec", "b_dec"}
+TENSORS = ("encoder.weight", "encoder.bias", "W_dec", "b_dec")
 
 
 def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
@@ -37,15 +35,8 @@ def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
                 "be imported"
             )
     tensors = read_tensors(weights)
-    if tensors.keys() != TENSORS:
+    if tensors.keys() != {*TENSORS}:
         raise ValueError(f"{weights} holds {', '.join(sorted(tensors))}; not {sorted(TENSORS)}")
-    dictionary = Dictionary(
-        encoder=tensors["encoder.weight"],
-        encoder_bias=tensors["encoder.bias"],
-        decoder=tensors["W_dec"],
-        decoder_bias=tensors["b_dec"],
-        mean=np.zeros_like(tensors["b_dec"]),
-        scale=1.0,
-        k=need_count(settings, config, "k"),
-    )
+    named = (tensors[name] for name in TENSORS)
+    dictionary = unscaled(*named, k=need_count(settings, config, "k"))
     return dictionary, config

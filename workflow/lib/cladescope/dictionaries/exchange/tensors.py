@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from jaxtyping import Float
 
+from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.exchange import AGAIN
 from cladescope.files import reading
 
@@ -62,6 +63,19 @@ def need_count(path: Path, config: dict[str, Any], name: str, within: str = "") 
     if not (type(value) is int and value > 0):
         raise ValueError(f"{path}: {within}{name} is {value!r}, it must be a number of latents")
     return value
+
+
+def unscaled(
+    encoder: Float[np.ndarray, "width d"],
+    encoder_bias: Float[np.ndarray, " width"],
+    decoder: Float[np.ndarray, "width d"],
+    centre: Float[np.ndarray, " d"],
+    **rule: Any,
+) -> Dictionary:
+    """Return a dictionary of mean 0 and scale 1, with b_dec = `centre` and the fields of `rule`."""
+    return Dictionary(
+        encoder, encoder_bias, decoder, centre, mean=np.zeros_like(centre), scale=1.0, **rule
+    )
 
 
 def without_gate(

@@ -1,14 +1,16 @@
 """What the figures share: names and colours of the series, style, saving."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cladescope.dictionaries.exchange import FILES
@@ -85,6 +87,21 @@ def series_of(table: pd.DataFrame) -> pd.Series:
     return series.fillna(table["library"].map(IMPORTED)) if "library" in table else series
 
 
+def of_first_and_twins(table: pd.DataFrame, series: pd.Series) -> pd.DataFrame:
+    """Keep the first experiment, and random backbones on its images; add the column `series`.
+
+    Parameters
+    ----------
+    series
+        Of each row of the first experiment; of random backbones only `topk` is one.
+    """
+    first = table.iloc[0]
+    own = table["experiment"].eq(first["experiment"])
+    twin = table["weights"].eq("random") & table["dataset"].eq(first["dataset"])
+    series = series.where(own, table["variant"].map({"topk": RANDOM}))
+    return table.assign(series=series)[own | twin]
+
+
 def short_name(name: str) -> str:
     """Return a synset's first word as people write it, `big cat` for `big_cat.n.01`.
 
@@ -136,6 +153,50 @@ def lines_by_layer(
     grid.legend.set_title("")
     sns.move_legend(grid, "lower center", bbox_to_anchor=(0.45, below), ncol=4, frameon=False)
     return grid
+
+
+def draw_beside(
+    panel: Axes, rows: pd.DataFrame, value: str, references: Mapping[str, Sequence[Any]]
+) -> None:
+    """Draw a line of means over `x` for each series, its band from least to most, and references.
+
+    Parameters
+    ----------
+    rows
+        Columns x, series (of `STYLES`), `value` and those of the references.
+    references
+        By name the column, colour and dashes; of trained dictionaries, where there are any.
+    """
+
+    def line(y: pd.Series, name: str, colour: str, dash: Sequence[Any], marker: str) -> None:
+        style: Any = (0, dash) if dash else "-"
+        panel.plot(
+            y.index, y, color=colour, linestyle=style, label=name, marker=marker, markersize=4
+        )
+
+    for series in [name for name in STYLES if name in set(rows["series"])]:
+        ends = rows[rows["series"] == series].groupby("x")[value].agg(["mean", "min", "max"])
+        line(ends["mean"], series, *STYLES[series], "o")
+        colour, _ = STYLES[series]
+        panel.fill_between(ends.index, ends["min"], ends["max"], color=colour, alpha=0.15, lw=0)
+    trained = rows[rows["series"] == TRAINED]
+    for name, (column, colour, dash) in references.items():
+        means = (trained if len(trained) else rows).groupby("x")[column].mean().dropna()
+        if len(means):
+            line(means, name, colour, dash, "")
+
+
+def legend_below(figure: Figure, references: Mapping[str, Any], columns: int) -> None:
+    """Put one legend of the lines of all panels below them: series, then references."""
+    handles = {line.get_label(): line for panel in figure.axes for line in panel.get_lines()}
+    shown = dict.fromkeys(name for name in (*STYLES, *references) if name in handles)
+    figure.legend(
+        [handles[name] for name in shown],
+        [*shown],
+        loc="outside lower center",
+        ncol=columns,
+        frameon=False,
+    )
 
 
 def remark(text: str) -> Figure:

@@ -1,8 +1,5 @@
 """How well single latents find the patches of classes and nodes, beside what knows no place."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,7 +7,16 @@ from matplotlib.figure import Figure
 
 from cladescope.names import BASELINES
 from cladescope.segmentation.measure import CLASS, NODE
-from cladescope.summary.figures.base import PERMUTED, RANDOM, STYLES, TRAINED, remark, set_style
+from cladescope.summary.figures.base import (
+    PERMUTED,
+    STYLES,
+    TRAINED,
+    draw_beside,
+    legend_below,
+    of_first_and_twins,
+    remark,
+    set_style,
+)
 
 IMAGE_LEVEL, CHANCE = "knows the image, not the place", "chance"
 REFERENCES = {
@@ -48,15 +54,7 @@ def plot_segmentation(segmentation: pd.DataFrame) -> Figure:
         panel.set_xlabel("classes, and nodes by height (how many)")
     axes[0, 0].set_ylabel("mean average precision")
     axes[0, 0].set_ylim(bottom=0)
-    handles = {line.get_label(): line for panel in axes.flat for line in panel.get_lines()}
-    shown = dict.fromkeys(name for name in (*STYLES, *REFERENCES) if name in handles)
-    figure.legend(
-        [handles[name] for name in shown],
-        [*shown],
-        loc="outside lower center",
-        ncol=min(4, 1 + len(layers)),
-        frameon=False,
-    )
+    legend_below(figure, REFERENCES, min(4, 1 + len(layers)))
     figure.suptitle(f"{table.iloc[0]['experiment']}, best single latent of each")
     return figure
 
@@ -67,39 +65,18 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
     table = table[table["n_units"] > 0]
     if table.empty:
         return table
-    first = table.iloc[0]
-    own = table["experiment"].eq(first["experiment"])
-    twin = table["weights"].eq("random") & table["dataset"].eq(first["dataset"])
-    series = table["variant"].map({"topk": TRAINED, **BASELINES})
-    series = series.where(own, table["variant"].map({"topk": RANDOM}))
+    table = of_first_and_twins(table, table["variant"].map({"topk": TRAINED, **BASELINES}))
+    layers = table.loc[table["experiment"].eq(table.iloc[0]["experiment"]), "layer"]
     height = table["height"].where(table["kind"].eq(NODE), 0).astype(int)
-    layers = table.loc[own, "layer"]
-    kept = (own | twin) & table["layer"].isin(layers)
-    return table.assign(series=series, height=height)[kept].dropna(subset=["series"])
+    return table.assign(height=height)[table["layer"].isin(layers)].dropna(subset=["series"])
 
 
 def _draw(panel: Axes, rows: pd.DataFrame) -> None:
     """Draw the lines of one layer."""
     heights = sorted(rows["height"].unique())
     rows = rows.assign(x=rows["height"].map({h: place for place, h in enumerate(heights)}))
-    for series in [name for name in STYLES if name in set(rows["series"])]:
-        colour, dash = STYLES[series]
-        ends = rows[rows["series"] == series].groupby("x")["map"].agg(["mean", "min", "max"])
-        _line(panel, ends["mean"], series, colour, dash)
-        panel.fill_between(ends.index, ends["min"], ends["max"], color=colour, alpha=0.15, lw=0)
-    trained = rows[rows["series"] == TRAINED]
-    for name, (column, colour, dash) in REFERENCES.items():
-        means = (trained if len(trained) else rows).groupby("x")[column].mean().dropna()
-        if len(means):
-            _line(panel, means, name, colour, dash, marker="")
+    draw_beside(panel, rows, "map", REFERENCES)
     n_units = rows.groupby("height")["n_units"].max()
     panel.set_xticks(
         range(len(heights)), [f"{h or 'classes'}\n({n_units[h]})" for h in heights], fontsize=8
     )
-
-
-def _line(
-    panel: Axes, y: pd.Series, label: str, colour: str, dash: Sequence[Any], marker: str = "o"
-) -> None:
-    style: Any = (0, dash) if dash else "-"
-    panel.plot(y.index, y, color=colour, linestyle=style, label=label, marker=marker, markersize=4)

@@ -1,7 +1,6 @@
 """What codes are good for, beside activations, components of the same bytes, and chance."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -10,9 +9,10 @@ from matplotlib.figure import Figure
 
 from cladescope.summary.figures.base import (
     PERMUTED,
-    RANDOM,
     STYLES,
-    TRAINED,
+    draw_beside,
+    legend_below,
+    of_first_and_twins,
     remark,
     series_of,
     set_style,
@@ -79,15 +79,7 @@ def plot_uses(uses: pd.DataFrame) -> Figure:
         panel.set_title(f"{TITLES[task]}, {levels[0]}" if task == FEW_SHOTS else TITLES[task])
         panel.set_ylabel(MEASURES[measure])
         panel.set_xlabel(COUNTED.get(task, ""))
-    handles = {line.get_label(): line for panel in axes.flat for line in panel.get_lines()}
-    shown = [name for name in (*STYLES, *REFERENCES) if name in handles]
-    figure.legend(
-        [handles[name] for name in dict.fromkeys(shown)],
-        [*dict.fromkeys(shown)],
-        loc="outside lower center",
-        ncol=4,
-        frameon=False,
-    )
+    legend_below(figure, REFERENCES, 4)
     place = table.iloc[0]
     figure.suptitle(f"{place['experiment']}, {place['token']}, layer {place['layer']}")
     return figure
@@ -95,13 +87,10 @@ def plot_uses(uses: pd.DataFrame) -> Figure:
 
 def _deepest(table: pd.DataFrame) -> pd.DataFrame:
     """Keep the deepest layer of the first experiment, the same of random backbones; name series."""
-    first = table.iloc[0]
-    own = table["experiment"].eq(first["experiment"]) & table["token"].eq(first["token"])
-    layer = table.loc[own, "layer"].max()
-    twin = table["weights"].eq("random") & table["dataset"].eq(first["dataset"])
-    kept = (own | twin) & table["token"].eq(first["token"]) & table["layer"].eq(layer)
-    series = series_of(table).where(own, table["variant"].map({"topk": RANDOM}))
-    return table.assign(series=series)[kept].dropna(subset=["series"])
+    table = table[table["token"].eq(table.iloc[0]["token"])]
+    table = of_first_and_twins(table, series_of(table))
+    deepest = table.loc[table["experiment"].eq(table.iloc[0]["experiment"]), "layer"].max()
+    return table[table["layer"].eq(deepest)].dropna(subset=["series"])
 
 
 def _draw(panel: Axes, rows: pd.DataFrame, levels: Sequence[str]) -> None:
@@ -109,26 +98,5 @@ def _draw(panel: Axes, rows: pd.DataFrame, levels: Sequence[str]) -> None:
     x = "level" if len(levels) > 1 else "n"
     ticks = [*levels] if x == "level" else sorted(rows["n"].dropna().unique())
     rows = rows.assign(x=rows[x].map({tick: place for place, tick in enumerate(ticks)}))
-    for series in [name for name in STYLES if name in set(rows["series"])]:
-        colour, dash = STYLES[series]
-        ends = rows[rows["series"] == series].groupby("x")["codes"].agg(["mean", "min", "max"])
-        _line(panel, ends["mean"], series, colour, dash)
-        panel.fill_between(ends.index, ends["min"], ends["max"], color=colour, alpha=0.15, lw=0)
-    trained = rows[rows["series"] == TRAINED]
-    for name, (column, colour, dash) in REFERENCES.items():
-        means = (trained if len(trained) else rows).groupby("x")[column].mean().dropna()
-        if len(means):
-            _line(panel, means, name, colour, dash, marker="")
+    draw_beside(panel, rows, "codes", REFERENCES)
     panel.set_xticks(range(len(ticks)), [t if x == "level" else f"{t:g}" for t in ticks])
-
-
-def _line(
-    panel: Axes,
-    y: pd.Series,
-    label: str,
-    colour: str,
-    dash: Sequence[Any],
-    marker: str = "o",
-) -> None:
-    style: Any = (0, dash) if dash else "-"
-    panel.plot(y.index, y, color=colour, linestyle=style, label=label, marker=marker, markersize=4)
