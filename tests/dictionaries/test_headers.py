@@ -1,14 +1,11 @@
 """What the headers of a dictionary's files tell is what reading all of them tells."""
 
-import io
 import os
-import pickle
 import subprocess
 import sys
-import zipfile
 
 import pytest
-from benchmarks.formats import BY_FORMULA, KINDS, D, drawn, openai
+from benchmarks.formats import BY_FORMULA, KINDS, D, drawn
 from safetensors.torch import save_file
 from torch import nn, save
 
@@ -39,14 +36,15 @@ def test_settings_tell_of_one_scale(tmp_path, normalisation):
     assert header == (7, normalisation == "layer_norm")
 
 
-def test_parameters_have_shapes_and_other_objects_tell_nothing(tmp_path):
+def test_parameters_have_shapes_and_other_objects_are_refused(tmp_path):
     source = Source("overcomplete", tmp_path)
     save({"dictionary.C": nn.Parameter(drawn(3, 5))}, tmp_path / "sae.pt")
     assert read_header(source).dimensions == 5
-    save(nn.Linear(2, 3), tmp_path / "sae.pt")
-    assert read_header(source).dimensions is None
     save({"dictionary.C": drawn(3, 5)}, tmp_path / "sae.pt", _use_new_zipfile_serialization=False)
-    assert read_header(source).dimensions is None, "the import job says what it is"
+    assert read_header(source).dimensions == 5, "as torch saved before its version 1.6"
+    save(nn.Linear(2, 3), tmp_path / "sae.pt")
+    with pytest.raises(ValueError, match=r"sae\.pt holds something else than tensors by name"):
+        read_header(source)
 
 
 def test_code_in_a_header_is_not_run(tmp_path):
@@ -54,11 +52,10 @@ def test_code_in_a_header_is_not_run(tmp_path):
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "trapped"),)
 
-    content = io.BytesIO()
-    pickle.dump({"b_dec": Trap()}, content, protocol=2)
-    with zipfile.ZipFile(tmp_path / "sae.pt", "w") as archive:
-        archive.writestr("sae/data.pkl", content.getvalue())
-    assert read_header(Source("saev", tmp_path)).dimensions is None
+    save({"b_dec": Trap()}, tmp_path / "weights.pt")
+    write_json(tmp_path / "config.json", {})
+    with pytest.raises(ValueError, match="holds something else than tensors"):
+        read_header(Source("prisma", tmp_path))
     assert not (tmp_path / "trapped").exists()
 
 
@@ -71,15 +68,16 @@ def test_damaged_files_are_named(tmp_path):
         read_header(Source("saelens", tmp_path))
 
 
-def test_headers_take_none_of_the_libraries_of_jobs(tmp_path):
+def test_headers_of_safetensors_take_none_of_the_libraries_of_jobs(tmp_path):
     """Every start of Snakemake reads them."""
-    openai("TopK", tmp_path)
+    save_file({"b_dec": drawn(7)}, tmp_path / "sae.safetensors")
+    write_json(tmp_path / "cfg.json", {})
     program = (
         "import sys; sys.modules |= dict.fromkeys(('numpy', 'torch', 'safetensors'))\n"
         "from pathlib import Path\n"
         "from cladescope.dictionaries.exchange import Source\n"
         "from cladescope.dictionaries.exchange.header import read_header\n"
-        f"print(*read_header(Source('openai', Path({str(tmp_path)!r}), '6.pt')))"
+        f"print(*read_header(Source('sparsify', Path({str(tmp_path)!r}))))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout == f"{D} True\n", done.stderr
+    assert done.stdout == "7 False\n", done.stderr

@@ -1,13 +1,10 @@
-"""What a dictionary's files say of it before a weight is read: in milliseconds, without torch.
+"""What a dictionary's files say of it before a weight is read.
 
-A safetensors file begins with the shapes of its tensors, as JSON. What torch saves is a zip archive
-with a pickle, which names the tensors; their numbers lie beside it. Nothing that it names is run.
+A safetensors file begins with the shapes of its tensors, as JSON, which takes milliseconds; of what
+torch saved torch reads the names and shapes, and leaves the numbers where they are.
 """
 
 import json
-import pickle
-import zipfile
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,51 +31,25 @@ def read_header(source: Source) -> Header:
     """
     source.check()
     settings, weights = source.files[0], source.files[-1]
-    with reading(weights, AGAIN):
-        held = _held(weights)
-        centre = next((held[name] for name in CENTRES[source.form] if name in held), None)
-        dimensions = centre[-1] if isinstance(centre, list | tuple) and centre else None
+    held = _held(source.form, weights)
+    centre = next((held[name] for name in CENTRES[source.form] if name in held), None)
+    dimensions = centre[-1] if isinstance(centre, list | tuple) and centre else None
     said = held if settings == weights else read_json(settings, AGAIN)
     return Header(dimensions, isinstance(said, dict) and sees_one_scale(source.form, said))
 
 
-def _held(path: Path) -> dict[str, Any]:
+def _held(form: str, path: Path) -> dict[str, Any]:
     """Return what a file of weights holds by name: of tensors their shapes."""
-    if path.suffix == ".safetensors":
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-        return {name: told["shape"] for name, told in header.items() if "shape" in told}
-    if not zipfile.is_zipfile(path):
-        # As torch saved before its version 1.6, or damaged: whoever reads the weights says so.
-        return {}
-    with zipfile.ZipFile(path) as archive:
-        name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-        with archive.open(name) as file:
-            held = _Shapes(file).load()
-    return held if isinstance(held, dict) else {}
+    with path.open("rb") as file:
+        if path.suffix == ".safetensors":
+            with reading(path, AGAIN):
+                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+                return {name: told["shape"] for name, told in header.items() if "shape" in told}
+        # Takes a second to import.
+        from cladescope.dictionaries.exchange.tensors import saved
 
-
-class _Named:
-    """Stands for whatever a pickle names; what is done with it leads nowhere."""
-
-    def __init__(self, *args: Any):
-        pass
-
-    __setstate__ = append = extend = __setitem__ = __init__
-
-
-class _Shapes(pickle.Unpickler):
-    """Reads what torch saved, with shapes in the place of tensors."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for something that the pickle names."""
-        known = {
-            "OrderedDict": OrderedDict,
-            "_rebuild_tensor_v2": lambda storage, offset, shape, *rest: shape,
-            "_rebuild_parameter": lambda shape, *rest: shape,
-        }
-        return known.get(name, _Named)
-
-    def persistent_load(self, pid: Any) -> None:
-        """Leave the numbers where they are."""
+        if form == "saev":
+            # A line of settings stands before what torch saved.
+            file.readline()
+        held = saved(path, file, "meta")
+    return {name: getattr(value, "shape", value) for name, value in held.items()}

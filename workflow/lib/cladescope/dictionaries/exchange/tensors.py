@@ -34,20 +34,33 @@ def saved_state(path: Path, file: BinaryIO) -> dict[str, Any]:
     """Return what torch saved in the file from where it stands, as `read_tensors` does."""
     import torch
 
-    with reading(path, AGAIN):
-        try:
-            found = torch.load(file, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise ValueError(
-                "it holds more than tensors, which would take running its code: save "
-                "sae.state_dict() alone, with torch.save or as safetensors"
-            ) from error
-        if not isinstance(found, dict):
-            raise ValueError(f"it holds a {type(found).__name__} and not a state_dict")
     return {
         name: value.float().numpy() if isinstance(value, torch.Tensor) else value
-        for name, value in found.items()
+        for name, value in saved(path, file).items()
     }
+
+
+def saved(path: Path, file: BinaryIO, device: str = "cpu") -> dict[str, Any]:
+    """Return what torch saved in the file from where it stands; on `meta`, shapes alone.
+
+    Raises
+    ------
+    ValueError
+        As `read_tensors` does.
+    """
+    import torch
+
+    with reading(path, AGAIN):
+        try:
+            found = torch.load(file, map_location=device, weights_only=True)
+        except pickle.UnpicklingError:
+            found = None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{path} holds something else than tensors by name, and to read it could take running "
+            "its code: save sae.state_dict() alone, with torch.save or as safetensors"
+        )
+    return found
 
 
 def need(path: Path, tensors: dict[str, Any], names: tuple[str, ...]) -> list[np.ndarray]:
