@@ -188,7 +188,7 @@ def default_recipe(plan: Plan):
     from cladescope.dictionaries.training.spec import Recipe
 
     options = load_schema()["$defs"]["training"]["properties"]
-    defaults = {name: option["default"] for name, option in options.items()}
+    defaults = {name: o["default"] for name, o in options.items() if "default" in o}
     return Recipe(**defaults | {"images": plan.steps * plan.batch, "batch_size": plan.batch})
 
 
