@@ -201,7 +201,8 @@ def test_an_interrupted_run_ends_with_the_same_bits(variant, rows, monkeypatch, 
     assert all(np.array_equal(fits[0].log[name], fits[1].log[name]) for name in fits[0].log)
 
 
-def test_the_capacity_is_never_exceeded(rows):
+@pytest.mark.parametrize("stretch", [8, 2])
+def test_the_capacity_is_never_exceeded(stretch, rows):
     """Dead latents are as many as a stretch was prepared for, or fewer, at each of its steps."""
     learner = begin(TopK, rows)
     seen = []
@@ -214,8 +215,8 @@ def test_the_capacity_is_never_exceeded(rows):
 
     learner._step = watched
     batches = Batches(Block(rows), BATCH, 0, 0)
-    for first in range(0, STEPS, 8):
-        list(learner.take(batches, range(8), first))
+    for first in range(0, STEPS, stretch):
+        list(learner.take(batches, range(first % 8, first % 8 + stretch), first))
     assert len(seen) == STEPS
     assert max(dead for dead, _ in seen) > 0
     assert all(dead <= capacity for dead, capacity in seen)
