@@ -139,8 +139,7 @@ def _ways(options: argparse.Namespace, rows: np.ndarray, width: int, batch: int)
     """Return learners of TopK, ReLU and JumpReLU: of a GPU and plain."""
     import torch
 
-    from cladescope.dictionaries.training.gpu_dense import DenseLearner
-    from cladescope.dictionaries.training.gpu_step import SparseLearner
+    from cladescope.dictionaries.training.gpu_step import learner_on
     from cladescope.dictionaries.training.initial import Beginning
     from cladescope.dictionaries.training.plain_step import Autograd, TopK
     from cladescope.dictionaries.training.schedule import Pace
@@ -149,20 +148,17 @@ def _ways(options: argparse.Namespace, rows: np.ndarray, width: int, batch: int)
     from cladescope.dictionaries.variants.jumprelu import JumpRelu
     from cladescope.dictionaries.variants.relu import Relu
 
-    beginning, device = Beginning.of(rows), torch.device(options.device)
+    start, device = Beginning.of(rows), torch.device(options.device)
     recipe, ways = _recipe(options, batch, options.run), {}
+    exact = replace(recipe, gpu_selection="tf32")
     for kind, sparsity in ((TopK, options.k), (Relu, 0.1), (JumpRelu, options.k)):
-        spec = FitSpec(width, sparsity, 0, recipe)
-        pace, start = Pace.of(spec, options.run), kind.begin(beginning, spec)
-        learner = SparseLearner if kind.keeping else DenseLearner
-        ways[kind.__name__] = learner(kind, start, spec, pace, device)
+        spec, name = FitSpec(width, sparsity, 0, recipe), kind.__name__
+        ways[name] = learner_on(device, kind, start, spec, options.run)
         if kind.keeping:
-            exact = replace(recipe, gpu_selection="tf32")
-            spec = replace(spec, recipe=exact)
-            in_tf32 = learner(kind, start, spec, replace(pace, recipe=exact), device)
-            ways[f"{kind.__name__}, tf32"] = in_tf32
-        plain = Autograd.begin(kind, beginning, spec, options.run)
-        ways[f"{kind.__name__}, plain"] = Stepwise(plain, pace)
+            in_tf32 = replace(spec, recipe=exact)
+            ways[f"{name}, tf32"] = learner_on(device, kind, start, in_tf32, options.run)
+        plain = Autograd.begin(kind, start, spec, options.run)
+        ways[f"{name}, plain"] = Stepwise(plain, Pace.of(spec, options.run))
     return ways
 
 
@@ -173,11 +169,10 @@ def together(options: argparse.Namespace) -> None:
 
     from cladescope.dictionaries.training import gpu_stretch
     from cladescope.dictionaries.training.batches import InMemory
-    from cladescope.dictionaries.training.gpu_step import SparseLearner
+    from cladescope.dictionaries.training.gpu_step import learner_on
     from cladescope.dictionaries.training.initial import Beginning
     from cladescope.dictionaries.training.loop import Run, train
     from cladescope.dictionaries.training.plain_step import TopK
-    from cladescope.dictionaries.training.schedule import Pace
     from cladescope.dictionaries.training.spec import FitSpec
 
     rows, n_steps = sae.synthetic(options.small_d)[0].astype(np.float16), options.run
@@ -190,8 +185,8 @@ def together(options: argparse.Namespace) -> None:
             runs = []
             for seed in range(count):
                 spec = FitSpec(256, 8, seed, recipe)
-                start, pace = TopK.begin(beginning, spec), Pace.of(spec, n_steps)
-                learner = SparseLearner(TopK, start, spec, pace, torch.device(options.device))
+                device = torch.device(options.device)
+                learner = learner_on(device, TopK, beginning, spec, n_steps)
                 runs.append(Run(learner, source, spec))
             work = partial(train, runs, source.blocks, lambda run: None)
             times.setdefault(way, []).append(_seconds(work, options.device))

@@ -16,10 +16,9 @@ from cladescope.dictionaries.training.batches import Batches, Block, InMemory
 from cladescope.dictionaries.training.checkpoint import Checkpoint
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.gpu_dense import DenseLearner
-from cladescope.dictionaries.training.gpu_step import SparseLearner
+from cladescope.dictionaries.training.gpu_step import SparseLearner, learner_on
 from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.plain_step import TopK
-from cladescope.dictionaries.training.schedule import Pace
 from cladescope.dictionaries.training.spec import FitSpec, Recipe
 from cladescope.dictionaries.variants import variant_module
 from cladescope.dictionaries.variants.tree import Tree
@@ -46,12 +45,6 @@ def rows():
     return (inner + 0.05 * rng.standard_normal((400, D))).astype(np.float32)
 
 
-def on_device(kind, beginning, spec, steps, threads=1):
-    """Begin as on a GPU, on the processor."""
-    learner = SparseLearner if kind.keeping else DenseLearner
-    return learner(kind, kind.begin(beginning, spec), spec, Pace.of(spec, steps), CPU)
-
-
 @pytest.fixture
 def begin(monkeypatch):
     """Begin a variant as on a GPU, on the processor."""
@@ -59,10 +52,10 @@ def begin(monkeypatch):
     def learner(variant, beginning, spec, steps, threads=1):
         module = variant_module(variant)
         if variant == "topk":
-            return on_device(TopK, beginning, spec, steps)
+            return learner_on(CPU, TopK, beginning, spec, steps)
         if isinstance(module.begin, partial):
-            return on_device(module.begin.args[0], beginning, spec, steps)
-        monkeypatch.setattr(module, "begin_on_device", on_device)
+            return learner_on(CPU, module.begin.args[0], beginning, spec, steps)
+        monkeypatch.setattr(module, "begin_on_device", partial(learner_on, CPU))
         made = module.begin(beginning, spec, steps, threads)
         monkeypatch.undo()
         return made

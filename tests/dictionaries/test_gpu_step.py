@@ -20,8 +20,8 @@ from cladescope.dictionaries.training.batches import Batches, Block, InMemory
 from cladescope.dictionaries.training.checkpoint import Checkpoint
 from cladescope.dictionaries.training.expressions import Entries, Extra, Weights
 from cladescope.dictionaries.training.fit import fit_trained
-from cladescope.dictionaries.training.gpu_step import SparseLearner
-from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
+from cladescope.dictionaries.training.gpu_step import SparseLearner, learner_on
+from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.plain_step import Autograd, TopK, aux_loss
 from cladescope.dictionaries.training.schedule import Pace, adam_betas
 from cladescope.dictionaries.training.spec import FitSpec, Recipe
@@ -30,7 +30,6 @@ from cladescope.dictionaries.variants import batchtopk, matryoshka, topk
 from cladescope.dictionaries.variants.batchtopk import BatchTopK
 from cladescope.dictionaries.variants.matryoshka import Matryoshka
 
-CPU = torch.device("cpu")
 WIDTH, D, K, BATCH, STEPS = 96, 12, 4, 50, 40
 # On a processor the product in TF32 is one in float32.
 RECIPE = Recipe(STEPS * BATCH, BATCH, 1e-3, 0.1, 0.2, 0.3, 0.1, 1 / 32, "tf32")
@@ -71,8 +70,7 @@ def rows():
 
 
 def begin(kind, rows, spec=SPEC, steps=STEPS):
-    start = initial_dictionary(Beginning.of(rows), spec)
-    return SparseLearner(kind, start, spec, Pace.of(spec, steps), CPU)
+    return learner_on(torch.device("cpu"), kind, Beginning.of(rows), spec, steps)
 
 
 def spread(learner, seed=1):

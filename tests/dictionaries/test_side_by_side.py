@@ -12,8 +12,7 @@ import torch
 from cladescope.dictionaries.training import gpu_stretch, loop
 from cladescope.dictionaries.training.batches import InMemory
 from cladescope.dictionaries.training.checkpoint import Checkpoint
-from cladescope.dictionaries.training.gpu_dense import DenseLearner
-from cladescope.dictionaries.training.gpu_step import SparseLearner
+from cladescope.dictionaries.training.gpu_step import learner_on
 from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.loop import Run, train
 from cladescope.dictionaries.training.plain_step import Autograd, TopK
@@ -24,7 +23,6 @@ from cladescope.dictionaries.variants.jumprelu import JumpRelu
 from cladescope.dictionaries.variants.matryoshka import Matryoshka
 from cladescope.dictionaries.variants.relu import Relu
 
-CPU = torch.device("cpu")
 D, BATCH, PER_BLOCK, BLOCKS = 8, 20, 10, 4
 STEPS = PER_BLOCK * BLOCKS
 RECIPE = Recipe(STEPS * BATCH, BATCH, 1e-3, 0.1, 0.2, 0.3, 0.1, 1 / 32)
@@ -53,12 +51,12 @@ def source():
 
 def begin(name, source, checkpoint=None):
     kind, spec = SPECS[name]
-    beginning, pace = Beginning.of(next(source.blocks())), Pace.of(spec, STEPS)
+    beginning = Beginning.of(next(source.blocks()))
     if kind is None:
-        learner = Stepwise(Autograd.begin(TopK, beginning, spec, STEPS), pace)
+        plain = Autograd.begin(TopK, beginning, spec, STEPS)
+        learner = Stepwise(plain, Pace.of(spec, STEPS))
     else:
-        learner = SparseLearner if kind.keeping else DenseLearner
-        learner = learner(kind, kind.begin(beginning, spec), spec, pace, CPU)
+        learner = learner_on(torch.device("cpu"), kind, beginning, spec, STEPS)
     return Run(learner, source, spec, checkpoint)
 
 

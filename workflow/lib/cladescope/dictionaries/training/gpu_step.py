@@ -63,8 +63,19 @@ def begin_on_device(
     if device.type == "cpu":
         return Stepwise(Autograd.begin(kind, beginning, spec, steps), pace)
     _check_memory(kind, pace, len(beginning.mean), device)
+    return learner_on(device, kind, beginning, spec, steps)
+
+
+def learner_on(
+    device: torch.device,
+    kind: type[Autoencoder],
+    beginning: Beginning,
+    spec: FitSpec,
+    steps: int,
+) -> DeviceLearner:
+    """Return an autoencoder before its first step by a GPU's way, on any device."""
     learner = SparseLearner if kind.keeping else DenseLearner
-    return learner(kind, kind.begin(beginning, spec), spec, pace, device)
+    return learner(kind, kind.begin(beginning, spec), spec, Pace.of(spec, steps), device)
 
 
 def _check_memory(kind: type[Autoencoder], pace: Pace, d: int, device: torch.device) -> None:
