@@ -26,10 +26,10 @@ SMALL_STEP = 2**28
 """Bytes up to which a step shares a GPU with others.
 
 It reads and writes them about once: 0.2 ms at the assumed rate of an H100, as long as the gaps
-between its hundred kernels. What works in more fills the GPU alone.
+between its one to two hundred kernels. What works in more fills the GPU alone.
 """
 LANES = 8
-"""Small steps that work at a time: with one kernel in eight running, the gaps are filled."""
+"""Small steps that work at a time: enough to fill each other's gaps, in 2 GB at most."""
 ATTAINED = 0.5
 """Share of a card's peak rates that is assumed until measured."""
 

@@ -48,9 +48,7 @@ class DenseLearner(DeviceLearner):
     ):
         assert spec.sparsity
         memory = dense_step_memory(start.width, len(start.mean), pace.recipe.batch_size)
-        penalised = kind.penalty is not Autoencoder.penalty
-        losses = ("loss", "aux_loss") + ("penalty_loss",) * penalised
-        super().__init__(kind, start, pace, device, memory, losses, graphs)
+        super().__init__(kind, start, pace, device, memory, graphs)
         self.sae = kind(start, spec.sparsity).to(device)
         self.trained = {name: p for name, p in self.sae.named_parameters() if p.requires_grad}
         self.means = {name: torch.zeros_like(p) for name, p in self.trained.items()}

@@ -117,7 +117,7 @@ class SparseLearner(DeviceLearner):
         assert kind.keeping and spec.sparsity
         batch, (width, d) = pace.recipe.batch_size, start.encoder.shape
         memory = step_memory(width, d, batch)
-        super().__init__(kind, start, pace, device, memory, graphs=graphs)
+        super().__init__(kind, start, pace, device, memory, graphs)
         self.sparsity, self.selection = spec.sparsity, SELECTIONS[pace.recipe.gpu_selection]
         self._operations: Any = expressions
         if device.type == "cuda":

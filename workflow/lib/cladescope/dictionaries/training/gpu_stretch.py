@@ -85,8 +85,6 @@ class DeviceLearner(ABC):
         Before the first step; only its normalisation and what inference needs are kept.
     memory
         Bytes that a step works in: it says whether others may work beside it.
-    losses
-        Names of the losses that a step reports.
     graphs
         Whether a step is recorded once and replayed; for GPUs only.
     """
@@ -100,14 +98,14 @@ class DeviceLearner(ABC):
         pace: Pace,
         device: torch.device,
         memory: int,
-        losses: Sequence[str] = ("loss", "aux_loss"),
         graphs: bool = True,
     ):
         # The first weights lie on the device: the host keeps the normalisation.
         nothing = np.empty((0, len(start.mean)), np.float32)
         self.start = replace(start, encoder=nothing, decoder=nothing)
         self.kind, self.pace, self.device = kind, pace, device
-        self.losses = losses
+        penalised = kind.penalty is not Autoencoder.penalty
+        self.losses = ["loss", "aux_loss"] + ["penalty_loss"] * penalised
         self.aux_coefficient = pace.recipe.aux_coefficient if kind.revives else 0.0
         self.beside = memory <= SMALL_STEP
         self._lane: Lane | None = None
@@ -118,7 +116,7 @@ class DeviceLearner(ABC):
         batch, d = pace.recipe.batch_size, len(start.mean)
         self.silent = torch.zeros(pace.width, dtype=torch.int64, device=device)
         self._known_silent = np.zeros(pace.width, np.int64)
-        self._totals = Totals.zero(pace.width, len(losses), device)
+        self._totals = Totals.zero(pace.width, len(self.losses), device)
         self._mean = torch.from_numpy(start.mean).to(device)
         # What a recorded step reads.
         self._x = torch.zeros(batch, d, device=device)

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice, repeat
+from traceback import clear_frames
 from typing import Any, Protocol
 
 import numpy as np
@@ -111,6 +112,8 @@ def _steps(
                     if not (yield from _turn(way)):
                         continue
                 except FloatingPointError as error:
+                    # They hold the block.
+                    clear_frames(error.__traceback__)
                     failures.append(error)
                     going.remove(run)
                 else:
