@@ -3,8 +3,11 @@
 There is no GPU where these tests run: graphs and streams are not tested here.
 """
 
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import chain
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from cladescope.dictionaries.training.checkpoint import Checkpoint
 from cladescope.dictionaries.training.fit import fit_trained
 from cladescope.dictionaries.training.gpu_dense import DenseLearner
 from cladescope.dictionaries.training.gpu_step import SparseLearner, learner_on
+from cladescope.dictionaries.training.gpu_stretch import Lane
 from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.plain_step import TopK
 from cladescope.dictionaries.training.spec import FitSpec, Recipe
@@ -205,6 +209,56 @@ def test_a_step_waits_for_nothing(variant, capacity, rows, begin):
 def test_what_waits_is_noticed(asks):
     with pytest.raises(AssertionError), NeverWaits():
         asks(torch.randn(9))
+
+
+class Graph:
+    """A mock of torch's: what is recorded is not executed, what is replayed is."""
+
+    made: ClassVar[list] = []
+    recording = False
+
+    def __init__(self):
+        self.made.append(self)
+
+    @contextmanager
+    def record(self, pool, stream, capture_error_mode):
+        Graph.recording = self
+        yield
+        Graph.recording = False
+
+    def replay(self):
+        self.step(self.capacity)
+
+
+def test_a_step_is_recorded_once_for_each_capacity_and_then_replayed(rows, begin, monkeypatch):
+    spec = spec_of("soft_frozen")
+    plain, learner = (begin("soft_frozen", Beginning.of(rows), spec, STEPS) for _ in range(2))
+    step, written = learner._step, []
+
+    def watched(capacity):
+        if Graph.recording:
+            Graph.recording.step, Graph.recording.capacity = step, capacity
+        else:
+            written.append(capacity)
+            step(capacity)
+
+    event = SimpleNamespace(record=lambda: None, synchronize=lambda: None)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", Graph.record)
+    monkeypatch.setattr(torch.cuda, "Event", lambda: event)
+    monkeypatch.setattr(learner, "_step", watched)
+    monkeypatch.setattr(learner, "_in_lane", nullcontext)
+    learner._lane, learner._graphs = Lane(None, None), {}
+    capacities = [0, 0, 16, 0, 16]
+    for number, capacity in enumerate(capacities):
+        for one in (plain, learner):
+            one._dead_soon = lambda steps, capacity=capacity: capacity
+            silence(one, slice(9 if capacity else 0))
+            list(one.take(Batches(Block(rows), BATCH, 0, 0), range(3), 3 * number))
+    assert written == [0, 16]
+    assert [graph.capacity for graph in Graph.made] == [0, 16]
+    for name, value in plain.state().items():
+        assert np.array_equal(value, learner.state()[name]), name
 
 
 def test_nodes_of_trees_are_not_lifted(rows):
