@@ -146,17 +146,14 @@ class CladescopeOnDevice:
     """This project's step of a GPU, with the default recipe, as in a long run."""
 
     def __init__(self, plan: Plan):
-        from cladescope.dictionaries.training.gpu_step import SparseLearner
-        from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
+        from cladescope.dictionaries.training.gpu_step import learner_on
+        from cladescope.dictionaries.training.initial import Beginning
         from cladescope.dictionaries.training.plain_step import TopK
-        from cladescope.dictionaries.training.schedule import Pace
         from cladescope.dictionaries.training.spec import FitSpec
 
-        self.recipe = default_recipe(plan)
-        spec = FitSpec(plan.width, plan.k, plan.seed, self.recipe)
-        start = initial_dictionary(Beginning.of(plan.sample), spec, plan.k)
-        pace = Pace.of(spec, plan.steps)
-        self.learner = SparseLearner(TopK, start, spec, pace, torch.device(plan.device))
+        spec = FitSpec(plan.width, plan.k, plan.seed, default_recipe(plan))
+        beginning, device = Beginning.of(plan.sample), torch.device(plan.device)
+        self.learner = learner_on(device, TopK, beginning, spec, plan.steps)
         self.steps, self.taken = plan.steps, 0
 
     def step(self, x):
@@ -188,7 +185,7 @@ def default_recipe(plan: Plan):
     from cladescope.schema import load_schema
 
     options = load_schema()["$defs"]["training"]["properties"]
-    defaults = {name: option["default"] for name, option in options.items()}
+    defaults = {name: o["default"] for name, o in options.items() if "default" in o}
     return Recipe(**defaults | {"images": plan.steps * plan.batch, "batch_size": plan.batch})
 
 

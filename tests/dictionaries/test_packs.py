@@ -1,15 +1,18 @@
 """Dictionaries that train from one reading: each as if alone."""
 
 import dataclasses
+import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from checkouts import SMALL
 from cladescope.config import complete_config
 from cladescope.dictionaries.train import Target, train_dictionaries
-from cladescope.dictionaries.training import loop
+from cladescope.dictionaries.training import fit, loop
 from cladescope.dictionaries.training.spec import FitSpec, Recipe
 from cladescope.dictionaries.variants import variant_module
 from cladescope.sweep import DictionarySpec, expand_packs
@@ -93,6 +96,28 @@ def test_a_fit_that_continues_joins_where_it_was(tmp_path, monkeypatch):
     assert not checkpoint.exists()
     # The others come after it from the beginning; it waits for them at the fifth block.
     assert source.read == list(range(18))
+
+
+def test_blocks_that_are_read_ahead_give_the_same_bytes(tmp_path, monkeypatch):
+    """As for a GPU, on the processor; no block is read behind the last."""
+    from cladescope.dictionaries.training.feeding import ahead
+
+    calm = train(tmp_path / "calm", ENTRIES)
+    reader = partial(ahead, device=torch.device("cpu"))
+    monkeypatch.setattr(fit, "_reader", lambda: reader)
+    source = Counted()
+    assert train(tmp_path / "ahead", ENTRIES, source) == calm
+    assert source.read == list(range(18))
+
+
+@pytest.mark.parametrize("selection", [None, "tf32"])
+def test_a_gpus_selection_is_written_down_where_it_is_asked_for(tmp_path, selection):
+    recipe = dataclasses.replace(RECIPE, images=256, gpu_selection=selection)
+    made = train(tmp_path, ENTRIES[:1], recipe=recipe)
+    written = json.loads(made[f"{ENTRIES[0].name}/sae.json"])["identity"]["recipe"]
+    # Dictionaries of before there was a choice have the other keys.
+    assert len(written) == 8 + bool(selection)
+    assert written.get("gpu_selection") == selection
 
 
 @pytest.mark.parametrize("variant", ["topk", "relu"])

@@ -41,6 +41,8 @@ class Target:
         spec = asdict(self.spec)
         if not self.spec.options:
             del spec["options"]
+        if spec["recipe"] and spec["recipe"]["gpu_selection"] is None:
+            del spec["recipe"]["gpu_selection"]
         identity = {"variant": variant, **spec, "machine": made_on}
         fit.dictionary.save(self.weights, identity)
         save_log(fit.log, self.weights)

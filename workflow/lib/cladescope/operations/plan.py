@@ -9,7 +9,9 @@ from cladescope.backbone.layers import ForwardCost, Layer, describe_preprocessin
 from cladescope.dictionaries.training.batches import BLOCK_ROWS
 from cladescope.dictionaries.training.cost import (
     dense_step,
+    dense_step_memory,
     dictionary_memory,
+    shared_memory,
     sparse_step,
     step_memory,
 )
@@ -226,8 +228,11 @@ def _plan_training(
     recipe, costs = Recipe(**config["training"]), []
     batch, d = recipe.batch_size, layer.width
     rows = counts[experiment["dataset"]]["train"] * tokens
-    memory = min(rows, rows if tokens == 1 else BLOCK_ROWS) * d * BYTES[extraction["precision"]]
-    memory += max(step_memory(entry.width or 0, d, batch) for entry in members)
+    # Of streamed blocks the next is there as well.
+    held = rows if tokens == 1 else 2 * min(rows, BLOCK_ROWS)
+    memory = held * d * BYTES[extraction["precision"]]
+    working = step_memory if members[0].variant in SPARSE else dense_step_memory
+    memory += shared_memory([working(entry.width or 0, d, batch) for entry in members])
     for entry in members:
         assert entry.width and entry.sparsity
         step = dense_step(d, entry.width, batch)

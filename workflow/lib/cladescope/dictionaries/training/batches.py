@@ -5,7 +5,7 @@ Every dictionary shuffles each block by its own seed and cuts it into batches, s
 train from one reading of a source, each as if alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,7 +24,9 @@ BLOCK_ROWS = 2**18
 IMAGES_AT_A_TIME = 2**12
 """Images whose means are in float64 at a time."""
 DEVICE_SHARE = 0.5
-"""Share of a device's free memory that a block may take to lie there as a whole."""
+"""Share of a device's free memory that blocks may take to lie there as a whole."""
+PINNED_ROWS = 2**14
+"""Rows that are pinned, and copied to a device, at a time; copies of less would wait for them."""
 BLOCK_ORDER = 0
 """Seed of the order of streamed blocks, the same for all dictionaries."""
 
@@ -166,16 +168,44 @@ class Block:
         self.rows = rows
         self._copy: Tensor | None = None
 
-    def on(self, device: "torch.device") -> "Tensor | None":
-        """Return the rows on a device; None if they take more than half of what is free there."""
+    def on(self, device: "torch.device", beside: "Block | None" = None) -> "Tensor | None":
+        """Return the rows on a device; None if they take more than half of what is free there.
+
+        Parameters
+        ----------
+        beside
+            A block that may lie there as well, and counts.
+        """
         import torch
 
-        if self._copy is None:
-            on_gpu = device.type == "cuda"
-            if on_gpu and self.rows.nbytes > DEVICE_SHARE * free_memory(device):
+        if self._copy is None and device.type == "cuda":
+            held = beside.rows.nbytes if beside and beside._copy is not None else 0
+            if self.rows.nbytes + held > DEVICE_SHARE * (free_memory(device) + held):
                 return None
+            self._copy = _copied(torch.from_numpy(self.rows), device)
+        elif self._copy is None:
             self._copy = torch.from_numpy(self.rows).to(device)
         return self._copy
+
+
+def _copied(rows: "Tensor", device: "torch.device") -> "Tensor":
+    """Copy rows to a GPU through pinned memory, and wait for them; other streams go on."""
+    import torch
+
+    copy = torch.empty_like(rows, device=device)
+    for part, place in zip(rows.split(PINNED_ROWS), copy.split(PINNED_ROWS), strict=True):
+        place.copy_(part.pin_memory(), non_blocking=True)
+    torch.cuda.current_stream(device).synchronize()
+    return copy
+
+
+def in_turn(blocks: Iterable[Shaped[np.ndarray, "rows d"]]) -> Iterator[Block]:
+    """Yield blocks of rows; the same rows again are the same block, and stay where they are."""
+    block = None
+    for rows in blocks:
+        if block is None or block.rows is not rows:
+            block = Block(rows)
+        yield block
 
 
 class Batches:

@@ -1,21 +1,35 @@
-"""What a sparse training step costs on a GPU, by count: operations, bytes and memory.
+"""What a training step costs on a GPU, by count: operations, bytes and memory.
 
 Nothing of it has been measured: `benchmarks/gpu.py` holds a step to it where there is a GPU.
 """
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 FLOAT, HALF, INDEX = 4, 2, 8
 """Bytes of a number."""
 ADAM_ARRAYS = 3
 """A parameter and its two moments."""
+ADAM_PASSES = 30
+"""Arrays of a parameter's size that Adam reads or writes by torch's operations, one by one."""
 BATCH_ARRAYS = 11
 """Arrays of the batch's size that exist at a time, about."""
 AUX_ARRAYS = 5
 """The same for AuxK, of batch × dead latents."""
+DENSE_ARRAYS = 8
+"""Arrays of batch × width that a dense step has at a time, about: JumpReLU's, which has most."""
+GRADIENT_ARRAYS = 5
+"""Those of width × d: two gradients, and what Adam's step makes of one."""
+SMALL_STEP = 2**28
+"""Bytes up to which a step shares a GPU with others.
+
+It reads and writes them about once: 0.2 ms at the assumed rate of an H100, as long as the gaps
+between its one to two hundred kernels. What works in more fills the GPU alone.
+"""
+LANES = 8
+"""Small steps that work at a time: enough to fill each other's gaps, in 2 GB at most."""
 ATTAINED = 0.5
 """Share of a card's peak rates that is assumed until measured."""
 
@@ -102,7 +116,7 @@ def sparse_step(d: int, width: int, k: int, batch: int) -> list[Cost]:
 
 
 def dense_step(d: int, width: int, batch: int) -> list[Cost]:
-    """Count a step of the plain implementation: seven products in float32, passes over the codes.
+    """Count a dense step: seven products in float32, passes over the codes, without AuxK.
 
     The encoder's forward, the decoder's twice, and two backward for each of encoder and decoder.
     """
@@ -110,7 +124,7 @@ def dense_step(d: int, width: int, batch: int) -> list[Cost]:
     return [
         Cost("products", 14.0 * batch * d * width, 14 * codes),
         Cost("codes", 0, 12 * codes),
-        Cost("Adam", 12.0 * parameters, 2 * ADAM_ARRAYS * parameters * FLOAT),
+        Cost("Adam", 12.0 * parameters, ADAM_PASSES * parameters * FLOAT),
     ]
 
 
@@ -120,17 +134,35 @@ def dictionary_memory(width: int, d: int) -> int:
 
 
 def step_memory(width: int, d: int, batch: int) -> int:
-    """Return the bytes that a step works in, which the dictionaries of a job share.
+    """Return the bytes that a sparse step works in.
 
-    The encoder and the pre-activations in bfloat16, AuxK's arrays if all latents are dead, and some
-    of the batch's size, among them five errors for Matryoshka's parts.
+    The encoder and the pre-activations in the precision that selects, AuxK's arrays if all latents
+    are dead, and some of the batch's size, among them five errors for Matryoshka's parts.
     """
-    in_bfloat16 = (width * d + batch * width) * HALF
-    return in_bfloat16 + batch * (AUX_ARRAYS * width + BATCH_ARRAYS * d) * FLOAT
+    selecting = (width * d + batch * width) * HALF
+    return selecting + batch * (AUX_ARRAYS * width + BATCH_ARRAYS * d) * FLOAT
 
 
-def widest(memory: float, d: int, batch: int) -> int:
-    """Return the largest width, in whole thousands, that trains in so many bytes."""
-    without = step_memory(0, d, batch)
-    per_latent = dictionary_memory(1, d) + step_memory(1, d, batch) - without
+def dense_step_memory(width: int, d: int, batch: int) -> int:
+    """Return the bytes that a dense step works in, about.
+
+    Codes and AuxK's arrays if all latents are dead, and gradients with what Adam makes of them.
+    """
+    codes = batch * ((DENSE_ARRAYS + AUX_ARRAYS) * width + BATCH_ARRAYS * d)
+    return (codes + GRADIENT_ARRAYS * width * d) * FLOAT
+
+
+def shared_memory(steps: Sequence[int]) -> int:
+    """Return the bytes that steps work in which need so many each, as lanes share them."""
+    small = sorted(step for step in steps if step <= SMALL_STEP)
+    return sum(small[-LANES:]) + max((step for step in steps if step > SMALL_STEP), default=0)
+
+
+def widest(memory: float, d: int, batch: int, counted: Callable[..., int] = step_memory) -> int:
+    """Return the largest width, in whole thousands, that trains in so many bytes.
+
+    `counted` gives the bytes that its step works in.
+    """
+    without = counted(0, d, batch)
+    per_latent = dictionary_memory(1, d) + counted(1, d, batch) - without
     return int((memory - without) / per_latent) // 1000 * 1000

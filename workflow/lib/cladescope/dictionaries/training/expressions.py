@@ -106,9 +106,10 @@ def take_adams_step(
     parameter: Tensor, mean: Tensor, square: Tensor, slope: Tensor, adam: Tensor
 ) -> None:
     """Update a parameter and its two moments in place; `adam` as in `update`."""
-    mean.copy_(adam[1] * mean + (1 - adam[1]) * slope)
-    square.copy_(adam[2] * square + (1 - adam[2]) * slope.square())
-    parameter.sub_(adam[0] * mean / ((square * adam[3]).sqrt() + adam[4]))
+    mean.mul_(adam[1]).add_((1 - adam[1]) * slope)
+    square.mul_(adam[2]).add_(slope.square().mul_(1 - adam[2]))
+    length = (square * adam[3]).sqrt_().add_(adam[4])
+    parameter.sub_((adam[0] * mean).div_(length))
 
 
 def update(

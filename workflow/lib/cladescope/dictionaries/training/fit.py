@@ -5,16 +5,17 @@ The variants reach it, not `train.py`: a change of the training loop makes no ba
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain, zip_longest
 
 from cladescope.activations.store import DamagedError
-from cladescope.dictionaries.training.batches import Source, batches
+from cladescope.dictionaries.training.batches import Source, batches, in_turn
 from cladescope.dictionaries.training.checkpoint import Checkpoint
 from cladescope.dictionaries.training.initial import Beginning
-from cladescope.dictionaries.training.loop import Learner, Run, train
+from cladescope.dictionaries.training.loop import Learner, Read, Run, train
 from cladescope.dictionaries.training.schedule import n_steps
 from cladescope.dictionaries.training.spec import Fit, FitSpec
-from cladescope.machines import make_deterministic
+from cladescope.machines import has_gpu, make_deterministic, torch_device
 
 CALIBRATION_BATCHES = 64
 """Batches of training data from which thresholds for inference are read."""
@@ -63,12 +64,21 @@ def fit_trained(
         done(runs.index(run), _finish(run, source))
 
     try:
-        train(runs, lambda block: source.blocks(block) if block else from_first, finish)
+        train(runs, lambda block: source.blocks(block) if block else from_first, finish, _reader())
     except DamagedError:
         # They have learnt from what is damaged.
         for checkpoint in checkpoints:
             checkpoint.path.unlink(missing_ok=True)
         raise
+
+
+def _reader() -> Read:
+    """Return how blocks are read: one ahead of a GPU, on a processor as they are asked for."""
+    if not has_gpu():
+        return in_turn
+    from cladescope.dictionaries.training.feeding import ahead
+
+    return partial(ahead, device=torch_device())
 
 
 def _finish(run: Run, source: Source) -> Fit:

@@ -16,65 +16,64 @@ CHUNK = 8192
 LATENTS = 16
 """Latents that one program updates, one after the other."""
 DIGITS = 256
-"""Values of the upper and of the lower byte of a key."""
+"""Values of a byte of a key."""
 # Triton takes global numbers only as its own constants.
-SIGN = tl.constexpr(0x8000)
-ALL = tl.constexpr(0xFFFF)
-BITS = tl.constexpr(16)
 BYTE = tl.constexpr(8)
 LOW = tl.constexpr(0xFF)
 
 
 @triton.jit
-def _key(bits):
-    """Return int32 that are ordered as the bfloat16 numbers are that these bits (int16) write."""
-    wide = bits.to(tl.int32) & ALL
-    wide = tl.where(wide == SIGN, 0, wide)  # −0
-    return tl.where(wide >= SIGN, ALL - wide, wide + SIGN)
+def _key(bits, BITS: tl.constexpr):
+    """Return integers from 0 that are ordered as the floats are that so many bits write."""
+    # A bfloat16's fit an int32, a float32's need one sign more.
+    wide = bits.to(tl.int32 if BITS == 16 else tl.int64) & ((1 << BITS) - 1)
+    wide = tl.where(wide == (1 << (BITS - 1)), 0, wide)  # −0
+    return tl.where(wide >= (1 << (BITS - 1)), (1 << BITS) - 1 - wide, wide + (1 << (BITS - 1)))
 
 
 @triton.jit
-def _row_bounds(pre, bound, above, width, k, CHUNK: tl.constexpr):
+def _row_bounds(pre, bound, above, width, k, BITS: tl.constexpr, CHUNK: tl.constexpr):
     """Find the k-th largest key of a row, bit by bit, and how many are larger."""
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, CHUNK)
-    found = tl.zeros([], tl.int32)
+    found = tl.zeros([], tl.int32 if BITS == 16 else tl.int64)
+    unit = found + (1 << (BITS - 1))
     more = tl.zeros([], tl.int32)
-    for bit in range(BITS):
-        trial = found | (SIGN >> bit)
+    for _ in range(BITS):
+        trial = found | unit
         reaching = tl.zeros([], tl.int32)
         for first in range(0, width, CHUNK):
             inside = first + columns < width
-            keys = _key(tl.load(pre + row * width + first + columns, mask=inside, other=0))
+            keys = _key(tl.load(pre + row * width + first + columns, mask=inside, other=0), BITS)
             reaching += tl.sum((inside & (keys >= trial)).to(tl.int32))
         enough = reaching >= k
         found = tl.where(enough, trial, found)
         more = tl.where(enough, more, reaching)
+        unit = unit >> 1
     tl.store(bound + row, found)
     tl.store(above + row, more)
 
 
 @triton.jit
-def _digit_counts(pre, upper, counts, width, FINE: tl.constexpr, CHUNK: tl.constexpr):
-    """Count a row's keys by their upper byte; with FINE, those of one upper byte by their lower."""
+def _digit_counts(
+    pre, found, counts, width, SHIFT: tl.constexpr, BITS: tl.constexpr, CHUNK: tl.constexpr
+):
+    """Count a row's keys by a byte of theirs, those whose bytes above it are as found."""
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, CHUNK)
-    chosen = tl.load(upper)
+    chosen = tl.load(found)
     total = tl.zeros([LOW + 1], tl.int32)
     for first in range(0, width, CHUNK):
         inside = first + columns < width
-        keys = _key(tl.load(pre + row * width + first + columns, mask=inside, other=0))
-        if FINE:
-            inside = inside & ((keys >> BYTE) == chosen)
-            digits = keys & LOW
-        else:
-            digits = keys >> BYTE
+        keys = _key(tl.load(pre + row * width + first + columns, mask=inside, other=0), BITS)
+        inside = inside & ((keys >> (SHIFT + BYTE)) == chosen)
+        digits = ((keys >> SHIFT) & LOW).to(tl.int32)
         total += tl.histogram(tl.where(inside, digits, 0), LOW + 1, mask=inside)
     tl.store(counts + row * (LOW + 1) + tl.arange(0, LOW + 1), total)
 
 
 @triton.jit
-def _compact(pre, bound, ties, offset, positions, width, CHUNK: tl.constexpr):
+def _compact(pre, bound, ties, offset, positions, width, BITS: tl.constexpr, CHUNK: tl.constexpr):
     """Write where a row's keys above the bound stand, and the first so many that equal it."""
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, CHUNK)
@@ -84,7 +83,7 @@ def _compact(pre, bound, ties, offset, positions, width, CHUNK: tl.constexpr):
     equal = tl.zeros([], tl.int32)
     for first in range(0, width, CHUNK):
         inside = first + columns < width
-        keys = _key(tl.load(pre + row * width + first + columns, mask=inside, other=0))
+        keys = _key(tl.load(pre + row * width + first + columns, mask=inside, other=0), BITS)
         tied = (inside & (keys == least)).to(tl.int32)
         kept = (inside & (keys > least)) | ((tied > 0) & (equal + tl.cumsum(tied, 0) <= room))
         place = written + tl.cumsum(kept.to(tl.int32), 0) - 1
@@ -94,61 +93,65 @@ def _compact(pre, bound, ties, offset, positions, width, CHUNK: tl.constexpr):
 
 
 def select_rows(pre: Tensor, k: int) -> Tensor:
-    """Equal `expressions.select_rows` for bfloat16: `pre.sort(...).indices[:, :k]`, in order."""
+    """Equal `expressions.select_rows`: `pre.sort(...).indices[:, :k]`, in order."""
     rows, width = pre.shape
-    bits, (bound, above) = _bits(pre), torch.empty(2, rows, dtype=torch.int32, device=pre.device)
-    _row_bounds[(rows,)](bits, bound, above, width, k, **_chunks(width))
+    bits, key, sizes = _bits(pre)
+    bound = torch.empty(rows, dtype=key, device=pre.device)
+    above = torch.empty(rows, dtype=torch.int32, device=pre.device)
+    _row_bounds[(rows,)](bits, bound, above, width, k, **sizes)
     offset = torch.arange(rows, device=pre.device) * k
-    return _compacted(bits, bound, k - above, offset, rows * k)
+    return _compacted(bits, bound, k - above, offset, rows * k, sizes)
 
 
 def select_batch(pre: Tensor, n: int) -> Tensor:
-    """Equal `expressions.select_batch` for bfloat16: `pre.flatten().sort(...).indices[:n]`.
+    """Equal `expressions.select_batch`: `pre.flatten().sort(...).indices[:n]`, in order.
 
-    The n-th largest key is found by counting keys by their upper byte, then those of one upper
-    byte by their lower byte.
+    The n-th largest key is found byte by byte, by counting the keys that begin as it does.
     """
     rows, width = pre.shape
-    bits = _bits(pre)
-    counts = torch.empty(2, rows, DIGITS, dtype=torch.int32, device=pre.device)
-    upper = torch.zeros(1, dtype=torch.int32, device=pre.device)
+    bits, key, sizes = _bits(pre)
+    counts = torch.empty(rows, DIGITS, dtype=torch.int32, device=pre.device)
+    found = torch.zeros(1, dtype=key, device=pre.device)
     above = torch.zeros(rows, dtype=torch.int64, device=pre.device)
     missing = torch.full((1,), n, dtype=torch.int64, device=pre.device)
-    digit = upper
-    for fine in (False, True):
-        grid, counted = (rows,), counts[int(fine)]
-        _digit_counts[grid](bits, upper, counted, width, FINE=fine, **_chunks(width))
-        total = counted.sum(0)
+    for shift in range(sizes["BITS"] - 8, -1, -8):
+        _digit_counts[(rows,)](bits, found, counts, width, SHIFT=shift, **sizes)
+        total = counts.sum(0)
         reaching = total.flip(0).cumsum(0).flip(0)
         # The largest digit that enough keys reach.
-        digit = (reaching >= missing).sum(0, keepdim=True).to(torch.int32) - 1
+        digit = (reaching >= missing).sum(0, keepdim=True) - 1
         larger = torch.arange(DIGITS, device=pre.device) > digit
-        above += (counted * larger).sum(1)
+        above += (counts * larger).sum(1)
         missing = missing - (total * larger).sum()
-        upper = upper if fine else digit
-    bound = (upper * DIGITS + digit).expand(rows).contiguous()
-    equal = counts[1].gather(1, digit.long().expand(rows, 1))[:, 0].long()
+        found = (found * DIGITS + digit).to(key)
+    equal = counts.gather(1, digit.expand(rows, 1))[:, 0].long()
     ties = torch.minimum((missing - (equal.cumsum(0) - equal)).clamp(min=0), equal)
     kept = above + ties
-    return _compacted(bits, bound, ties.to(torch.int32), kept.cumsum(0) - kept, n)
+    bound = found.expand(rows).contiguous()
+    return _compacted(bits, bound, ties.to(torch.int32), kept.cumsum(0) - kept, n, sizes)
 
 
-def _compacted(bits: Tensor, bound: Tensor, ties: Tensor, offset: Tensor, n: int) -> Tensor:
+def _compacted(
+    bits: Tensor, bound: Tensor, ties: Tensor, offset: Tensor, n: int, sizes: dict[str, int]
+) -> Tensor:
     rows, width = bits.shape
     positions = torch.empty(n, dtype=torch.int64, device=bits.device)
-    _compact[(rows,)](bits, bound, ties, offset, positions, width, **_chunks(width))
+    _compact[(rows,)](bits, bound, ties, offset, positions, width, **sizes)
     return positions
 
 
-def _bits(pre: Tensor) -> Tensor:
-    assert pre.dtype == torch.bfloat16
-    return pre.contiguous().view(torch.int16)
+def _bits(pre: Tensor) -> tuple[Tensor, torch.dtype, dict[str, int]]:
+    """Return the bits of the numbers, the type of keys, and the kernels' constants.
 
-
-def _chunks(width: int) -> dict[str, int]:
-    """Return how many of so many columns are looked at together, and by how many warps."""
-    chunk = min(CHUNK, triton.next_power_of_2(width))
-    return {"CHUNK": chunk, "num_warps": _warps(chunk)}
+    So many columns are looked at together, by so many warps.
+    """
+    chunk = min(CHUNK, triton.next_power_of_2(pre.shape[1]))
+    written, bits, key = {
+        torch.bfloat16: (torch.int16, 16, torch.int32),
+        torch.float32: (torch.int32, 32, torch.int64),
+    }[pre.dtype]
+    sizes = {"BITS": bits, "CHUNK": chunk, "num_warps": _warps(chunk)}
+    return pre.contiguous().view(written), key, sizes
 
 
 def _warps(columns: int) -> int:

@@ -1,14 +1,15 @@
 """The training step on a GPU for variants that keep few latents: nothing dense after the selection.
 
-The encoder's product is taken in bfloat16 and decides which latents are kept; their values, and so
-every gradient, are computed in float32 from the rows themselves. Rates, silent latents and the log
-stay on the device, which is asked once a stretch, and a step is recorded as a CUDA graph. The
-arithmetic is that of `training.plain_step`; `docs/performance.md` says what a step costs.
+The encoder's product decides which latents are kept, in bfloat16 or, where the configuration asks
+for it (`training.gpu_selection`), in TF32; their values, and so every gradient, are computed in
+float32 from the rows themselves. All other variants take the dense step of `training.gpu_dense`;
+what both share is `training.gpu_stretch`. The arithmetic is that of `training.plain_step`;
+`docs/performance.md` says what a step costs.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from functools import cache
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,25 +20,32 @@ from torch import Tensor
 
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.training import expressions
-from cladescope.dictionaries.training.batches import Batches
-from cladescope.dictionaries.training.cost import dictionary_memory, step_memory, widest
+from cladescope.dictionaries.training.cost import (
+    LANES,
+    SMALL_STEP,
+    dense_step_memory,
+    dictionary_memory,
+    step_memory,
+    widest,
+)
 from cladescope.dictionaries.training.expressions import Entries, Extra, Weights
-from cladescope.dictionaries.training.feeding import Feed
-from cladescope.dictionaries.training.initial import Beginning, initial_dictionary
+from cladescope.dictionaries.training.gpu_dense import DenseLearner
+from cladescope.dictionaries.training.gpu_stretch import DeviceLearner, first_dead
+from cladescope.dictionaries.training.initial import Beginning
 from cladescope.dictionaries.training.plain_step import Autoencoder, Autograd
-from cladescope.dictionaries.training.schedule import ADAM_EPSILON, Pace, adam_betas, aux_latents
-from cladescope.dictionaries.training.spec import FitSpec, Step, Stretch
+from cladescope.dictionaries.training.schedule import Pace, aux_latents
+from cladescope.dictionaries.training.spec import FitSpec
 from cladescope.dictionaries.training.stepwise import Stepwise
 from cladescope.machines import check_compiler, free_memory, torch_device
 
-LEAST_DEAD = 256
-"""Room for dead latents in a step that has any."""
+SELECTIONS = {None: torch.bfloat16, "bfloat16": torch.bfloat16, "tf32": torch.float32}
+"""Numbers in which latents are chosen, by what the recipe asks for."""
 
 
 def begin_on_device(
     kind: type[Autoencoder], beginning: Beginning, spec: FitSpec, steps: int, threads: int = 1
-) -> "SparseLearner | Stepwise":
-    """Return an autoencoder before its first step: sparse on a GPU, plain elsewhere.
+) -> DeviceLearner | Stepwise:
+    """Return an autoencoder before its first step: sparse or dense on a GPU, plain elsewhere.
 
     Parameters
     ----------
@@ -52,17 +60,37 @@ def begin_on_device(
     """
     device = torch_device()
     pace = Pace.of(spec, steps)
-    if device.type == "cpu" or kind.keeping is None:
+    if device.type == "cpu":
         return Stepwise(Autograd.begin(kind, beginning, spec, steps), pace)
+    _check_memory(kind, pace, len(beginning.mean), device)
+    return learner_on(device, kind, beginning, spec, steps)
+
+
+def learner_on(
+    device: torch.device,
+    kind: type[Autoencoder],
+    beginning: Beginning,
+    spec: FitSpec,
+    steps: int,
+) -> DeviceLearner:
+    """Return an autoencoder before its first step by a GPU's way, on any device."""
+    learner = SparseLearner if kind.keeping else DenseLearner
+    return learner(kind, kind.begin(beginning, spec), spec, Pace.of(spec, steps), device)
+
+
+def _check_memory(kind: type[Autoencoder], pace: Pace, d: int, device: torch.device) -> None:
+    counted = step_memory if kind.keeping else dense_step_memory
+    batch = pace.recipe.batch_size
+    working = counted(pace.width, d, batch)
+    # Small ones have memory of their own each, up to the number of lanes.
+    need = dictionary_memory(pace.width, d) + working * (LANES if working <= SMALL_STEP else 1)
     _, memory = torch.cuda.mem_get_info(device)
     free = free_memory(device)
-    d, batch = len(beginning.mean), pace.recipe.batch_size
-    need = dictionary_memory(pace.width, d) + step_memory(pace.width, d, batch)
     if need > memory:
         raise ValueError(
             f"a dictionary of {pace.width} latents over {d} dimensions does not fit into the "
-            f"{memory / 1e9:.0f} GB of this GPU; up to {widest(memory, d, batch)} latents do with "
-            f"training.batch_size {batch}: lower the sweep's width"
+            f"{memory / 1e9:.0f} GB of this GPU; up to {widest(memory, d, batch, counted)} latents "
+            f"do with training.batch_size {batch}: lower the sweep's width"
         )
     if need > free:
         raise ValueError(
@@ -70,51 +98,10 @@ def begin_on_device(
             f"{free / 1e9:.1f} GB that the others of this job leave of the GPU's memory; lower "
             "sweep.dictionaries_per_job"
         )
-    return SparseLearner(kind, initial_dictionary(beginning, spec), spec, pace, device)
 
 
-@dataclass
-class Totals:
-    """What a stretch has come to so far, on the device."""
-
-    sums: Float[Tensor, "4"]
-    """Loss, AuxK's, norm of the gradient, squared error; float64."""
-    worst: Float[Tensor, ""]
-    firing: Float[Tensor, " width"]
-    dead: Float[Tensor, ""]
-
-    @classmethod
-    def zero(cls, width: int, device: torch.device) -> "Totals":
-        """Return those of no step."""
-        sums = torch.zeros(4, dtype=torch.float64, device=device)
-        worst, dead = torch.zeros(2, dtype=torch.float64, device=device)
-        return cls(sums, worst, torch.zeros(width, dtype=torch.int64, device=device), dead)
-
-    def fetch(self, steps: int) -> Stretch:
-        """Return them, and begin again from zero."""
-        loss, aux, norm, error, worst, dead = torch.cat(
-            [self.sums, torch.stack([self.worst, self.dead])]
-        ).tolist()
-        firing = self.firing.cpu().numpy().copy()
-        total = Step({"loss": loss, "aux_loss": aux}, error, firing, norm)
-        for tensor in (self.sums, self.worst, self.firing):
-            tensor.zero_()
-        return Stretch(total, steps, worst, dead)
-
-
-class SparseLearner:
-    """An autoencoder that keeps few latents, in training on a torch device.
-
-    Those of a process share the memory in which their recorded steps work: steps follow one
-    another, and none leaves anything there.
-
-    Parameters
-    ----------
-    selection
-        Precision of the product that decides which latents are kept.
-    graphs
-        Whether a step is recorded once and replayed; for GPUs only.
-    """
+class SparseLearner(DeviceLearner):
+    """An autoencoder that keeps few latents, in training on a torch device."""
 
     layout = "sparse"
 
@@ -125,26 +112,19 @@ class SparseLearner:
         spec: FitSpec,
         pace: Pace,
         device: torch.device,
-        selection: torch.dtype = torch.bfloat16,
         graphs: bool = True,
     ):
         assert kind.keeping and spec.sparsity
-        # The first weights lie on the device: the host keeps the normalisation.
-        nothing = np.empty((0, len(start.mean)), np.float32)
-        self.start = replace(start, encoder=nothing, decoder=nothing)
-        self.kind, self.sparsity = kind, spec.sparsity
-        self.pace, self.device, self.selection = pace, device, selection
-        self._graphs: dict[int, torch.cuda.CUDAGraph] | None = (
-            {} if graphs and device.type == "cuda" else None
-        )
+        batch, (width, d) = pace.recipe.batch_size, start.encoder.shape
+        memory = step_memory(width, d, batch)
+        super().__init__(kind, start, pace, device, memory, graphs)
+        self.sparsity, self.selection = spec.sparsity, SELECTIONS[pace.recipe.gpu_selection]
         self._operations: Any = expressions
-        if device.type == "cuda" and selection == torch.bfloat16:
+        if device.type == "cuda":
             check_compiler()
             from cladescope.dictionaries.training import gpu_kernels
 
             self._operations = gpu_kernels
-        batch = pace.recipe.batch_size
-        width, d = start.encoder.shape
         weights = (start.encoder, start.decoder, start.encoder_bias)
         self.weights = Weights(*(torch.from_numpy(value).to(device).clone() for value in weights))
         self.means = Weights(*map(torch.zeros_like, self.weights))
@@ -152,78 +132,19 @@ class SparseLearner:
         # The decoder's bias, and its moments.
         self.bias = torch.from_numpy(start.decoder_bias).to(device).clone()
         self.bias_moments = torch.zeros(2, d, device=device)
-        self.silent = torch.zeros(width, dtype=torch.int64, device=device)
-        self._totals = Totals.zero(width, device)
-        self._mean = torch.from_numpy(start.mean).to(device)
         ends = torch.tensor(kind.keeping.ends(width), device=device)
         latents = torch.arange(width, device=device)
         self._part_of = torch.searchsorted(ends, latents, right=True).int()
         self._limits = torch.cat([ends.new_zeros(1), ends[:-1]]) + width * torch.arange(
             batch, device=device
         ).unsqueeze(1)
-        # What a recorded step reads.
-        self._x = torch.zeros(batch, d, device=device)
-        self._rates = torch.zeros(6, device=device)
-        self._feed = Feed(device)
-
-    def take(self, batches: Batches, some: range, step: int) -> Iterator[Stretch]:
-        """Take a step on each of some batches, the first being the run's step of that number."""
-        capacity = self._dead_soon(len(some))
-        rates = torch.tensor([self._rates_of(step + n) for n in range(len(some))])
-        rates = rates.to(self.device)
-        for number, raw in enumerate(self._feed.batches(batches, some)):
-            torch.sub(raw, self._mean, out=self._x).div_(self.start.scale)
-            self._rates.copy_(rates[number])
-            self._run(capacity)
-        yield self._totals.fetch(len(some))
-
-    def _dead_soon(self, steps: int) -> int:
-        """Return a bound on the latents that are dead in one of the next steps, a power of two."""
-        if not (self.pace.recipe.aux_coefficient and self.kind.revives):
-            return 0
-        rows = (steps - 1) * self.pace.recipe.batch_size
-        dead = int((self.silent + rows >= self.pace.after(self.pace.recipe.dead_share)).sum())
-        # Few different numbers: each is a step to be recorded.
-        return min(max(LEAST_DEAD, 1 << (dead - 1).bit_length()), self.pace.width) if dead else 0
-
-    def _rates_of(self, step: int) -> tuple[float, ...]:
-        """Return what Adam needs in a step, and how far silent latents are lifted after it."""
-        first, second = adam_betas(self.pace.steps)
-        size = self.pace.rate(step) / (1 - first ** (step + 1))
-        correction = 1 / (1 - second ** (step + 1))
-        return size, first, second, correction, ADAM_EPSILON, self.pace.lift(step)
-
-    def _run(self, capacity: int) -> None:
-        """Take a step; the first of its kind as it is written, the second recorded, then replayed.
-
-        Kernels are compiled and libraries set up in the first, which no recording may do.
-        """
-        if self._graphs is None:
-            self._step(capacity)
-        elif capacity in self._graphs:
-            self._graphs[capacity].replay()
-        else:
-            aside, pool = _recording(self.device)
-            aside.wait_stream(torch.cuda.current_stream(self.device))
-            with torch.cuda.stream(aside):
-                self._step(capacity)
-            torch.cuda.current_stream(self.device).wait_stream(aside)
-            torch.cuda.empty_cache()
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool):
-                self._step(capacity)
-            self._graphs[capacity] = graph
 
     @torch.no_grad()
     def _step(self, capacity: int) -> None:
-        """Take a step on the batch in `_x`, of which at most so many latents are dead.
-
-        Nothing here waits for the device, and what is kept is written in place.
-        """
-        recipe, operations = self.pace.recipe, self._operations
+        operations = self._operations
         (rows, d), parts = self._x.shape, self._limits.shape[1]
         centred = self._x - self.bias
-        dead = self.silent >= self.pace.after(recipe.dead_share)
+        dead, dead_share = self._dead()
         entries = self._select(centred)
         scale = 2 / (rows * d * parts)
         values, slopes, errors, pull = operations.decode(
@@ -239,23 +160,19 @@ class SparseLearner:
         mean, square = self.bias_moments
         expressions.take_adams_step(self.bias, mean, square, slope, self._rates)
         norm = (squares.sum() + slope.square().sum()).sqrt()
-        self.silent.copy_(torch.where(firing > 0, 0, self.silent + rows))
-        if self.kind.revives:
-            silent = self.silent >= self.pace.after(recipe.lift_share)
-            self.weights.encoder_bias.add_(silent * self._rates[5])
-        totals, error = self._totals, squared_error / (rows * d)
-        totals.sums.add_(torch.stack([errors.sum() / (rows * d * parts), aux, norm, squared_error]))
-        worst = torch.where(norm.isfinite(), error, torch.nan)
-        totals.worst.copy_(torch.maximum(totals.worst, worst))
-        totals.firing.add_(firing)
-        totals.dead.copy_(dead.double().mean())
+        losses = errors.sum() / (rows * d * parts), aux
+        self._close_step(losses, squared_error, norm, firing, dead_share)
+
+    def _lift(self, latents: Bool[Tensor, " width"], by: Float[Tensor, ""]) -> None:
+        self.weights.encoder_bias.add_(latents * by)
 
     def _select(self, centred: Float[Tensor, "batch d"]) -> Entries:
         """Return the entries that are kept, by a product in the selection's precision."""
         assert self.kind.keeping
         (rows, _), width, k = centred.shape, self.pace.width, int(self.sparsity)
         weights = (self.weights.encoder, self.weights.encoder_bias)
-        pre = F.linear(centred.to(self.selection), *(w.to(self.selection) for w in weights))
+        with _tf32():
+            pre = F.linear(centred.to(self.selection), *(w.to(self.selection) for w in weights))
         if self.kind.keeping.of_batch:
             places = self._operations.select_batch(pre, min(k, width) * rows)
         else:
@@ -284,7 +201,7 @@ class SparseLearner:
             return none[0, 0], Extra(nowhere, none, none, none[0, :1])
         # The n-th dead latent stands at place n.
         position = torch.where(dead, dead.cumsum(0) - 1, -1).int()
-        chosen = (~dead).byte().argsort(stable=True)[:capacity]
+        chosen = first_dead(dead, capacity)
         is_dead = dead[chosen]
         encoder, decoder = self.weights.encoder[chosen], self.weights.decoder[chosen]
         z = F.linear(centred, encoder, self.weights.encoder_bias[chosen]).relu() * is_dead
@@ -294,29 +211,19 @@ class SparseLearner:
         miss = z @ decoder - residual
         total = squared_error - rows * residual.mean(0).square().sum()
         aux = miss.square().sum() / total * is_dead.any()
-        miss *= 2 * self.pace.recipe.aux_coefficient / total
+        miss *= 2 * self.aux_coefficient / total
         slopes = (miss @ decoder.T) * (z > 0)
         return aux, Extra(position, slopes.T @ centred, z.T @ miss, slopes.sum(0))
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return everything that later steps depend on."""
-        return {name: tensor.cpu().numpy() for name, tensor in self._tensors().items()}
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Continue from what `state` returned."""
-        for name, tensor in self._tensors().items():
-            tensor.copy_(torch.from_numpy(state[name]))
 
     def _tensors(self) -> dict[str, Tensor]:
         kinds = {"": self.weights, "mean.": self.means, "square.": self.squares}
         named = {f"{kind}{n}": t for kind, w in kinds.items() for n, t in w._asdict().items()}
-        others = {"decoder_bias": self.bias, "moments.decoder_bias": self.bias_moments}
-        return {**named, **others, "silent": self.silent}
+        return {**named, "decoder_bias": self.bias, "moments.decoder_bias": self.bias_moments}
 
     @torch.no_grad()
     def finished(self, sample: Iterable[np.ndarray]) -> dict[str, Any]:
         """Return the trained fields of the `Dictionary`; what recorded steps held is let go."""
-        self._graphs = None if self._graphs is None else {}
+        self._forget_recorded()
         weights = {name: tensor.cpu().numpy() for name, tensor in self.weights._asdict().items()}
         weights["decoder_bias"] = self.bias.cpu().numpy()
         trained = self.kind(replace(self.start, **weights), self.sparsity).to(self.device)
@@ -324,7 +231,12 @@ class SparseLearner:
         return {**weights, **trained.inference(tensors)}
 
 
-@cache
-def _recording(device: torch.device) -> tuple[torch.cuda.Stream, Any]:
-    """Return the stream for first steps and the memory of recorded ones, of all learners."""
-    return torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
+@contextmanager
+def _tf32() -> Iterator[None]:
+    """Let float32 products on a GPU round what they multiply to TF32, 10 bits behind the first."""
+    products = torch.backends.cuda.matmul
+    before, products.fp32_precision = products.fp32_precision, "tf32"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before

@@ -3,21 +3,30 @@
 Batches, learning rate, dead latents, log, checkpoints and the check for divergence are here; what a
 step does is the learner's. Every quantity that a step depends on is a function of the step's number
 or part of the checkpoint, so that an interrupted run ends with the same bits. Runs know nothing of
-each other: several that share a reading end with the bits that each has alone.
+each other: several that share a reading end with the bits that each has alone. One that waits for
+its device leaves its turn to the next, so that small dictionaries work there side by side; one that
+never waits, such as any on a processor, takes a block's steps in one turn.
 """
 
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import islice, repeat
+from traceback import clear_frames
 from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Shaped
 
 from cladescope.dictionaries.dictionary import Dictionary
-from cladescope.dictionaries.training.batches import Batches, Block, Source, batches_per_block
+from cladescope.dictionaries.training.batches import (
+    Batches,
+    Block,
+    Source,
+    batches_per_block,
+    in_turn,
+)
 from cladescope.dictionaries.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from cladescope.dictionaries.training.schedule import Pace, n_steps
 from cladescope.dictionaries.training.spec import FitSpec, Stretch
@@ -38,10 +47,10 @@ class Learner(Protocol):
     layout: str
     """Names what `state` holds: another kind of learner cannot continue from it."""
 
-    def take(self, batches: Batches, some: range, step: int) -> Iterator[Stretch]:
+    def take(self, batches: Batches, some: range, step: int) -> Iterator[Stretch | None]:
         """Take a step on each of some batches, the first being the run's step of that number.
 
-        Yields as often as it suits the learner.
+        Yields as often as it suits the learner; None where it would wait, and others may work.
         """
 
     def state(self) -> dict[str, np.ndarray]:
@@ -56,13 +65,17 @@ class Learner(Protocol):
 
 Blocks = Callable[[int], Iterator[Shaped[np.ndarray, "rows d"]]]
 """Yields a source's blocks of raw rows without end, from the block of a number."""
+Read = Callable[[Iterable[Shaped[np.ndarray, "rows d"]]], Iterator[Block]]
+"""Yields the blocks that rows are in."""
 
 
-def train(runs: Sequence["Run"], blocks: Blocks, done: Callable[["Run"], None]) -> None:
+def train(
+    runs: Sequence["Run"], blocks: Blocks, done: Callable[["Run"], None], read: Read = in_turn
+) -> None:
     """Take all runs to their end with one reading of the blocks; call `done` as each ends.
 
     A run that continues from a checkpoint joins at the block where it was. When one fails the
-    others go on to their end.
+    others go on to their end. No block is read that is behind the last which a run needs.
 
     Raises
     ------
@@ -71,7 +84,7 @@ def train(runs: Sequence["Run"], blocks: Blocks, done: Callable[["Run"], None]) 
     """
     failures: list[FloatingPointError] = []
     left = sum(run.steps - run.step for run in runs)
-    for _ in progress(_steps(list(runs), blocks, done, failures), left, "training"):
+    for _ in progress(_steps(list(runs), blocks, read, done, failures), left, "training"):
         pass
     if failures:
         raise failures[0]
@@ -80,6 +93,7 @@ def train(runs: Sequence["Run"], blocks: Blocks, done: Callable[["Run"], None]) 
 def _steps(
     going: list["Run"],
     blocks: Blocks,
+    read: Read,
     done: Callable[["Run"], None],
     failures: list[FloatingPointError],
 ) -> Iterator[None]:
@@ -89,23 +103,37 @@ def _steps(
         done(run)
     if not going:
         return
-    first = min(run.block for run in going)
-    block = None
-    for number, rows in enumerate(blocks(first), first):
-        # The same rows again stay where they are.
-        block = block if block and block.rows is rows else Block(rows)
-        for run in [run for run in going if run.block == number]:
-            try:
-                yield from run.through(block)
-            except FloatingPointError as error:
-                failures.append(error)
-                going.remove(run)
-            else:
-                if run.over:
+    first, last = min(run.block for run in going), max(run.last_block for run in going)
+    for number, block in enumerate(read(islice(blocks(first), last - first + 1)), first):
+        ways = {run: run.through(block) for run in going if run.block == number}
+        while ways:
+            for run, way in list(ways.items()):
+                try:
+                    if not (yield from _turn(way)):
+                        continue
+                except FloatingPointError as error:
+                    # They hold the block.
+                    clear_frames(error.__traceback__)
+                    failures.append(error)
                     going.remove(run)
-                    done(run)
+                else:
+                    if run.over:
+                        going.remove(run)
+                        done(run)
+                del ways[run]
         if not going:
             return
+        # Its memory is for the block after the next.
+        del block
+
+
+def _turn(way: Iterator[int]) -> Generator[None, None, bool]:
+    """Yield for each step that a run takes until it waits; return whether it is through instead."""
+    for steps in way:
+        if not steps:
+            return False
+        yield from repeat(None, steps)
+    return True
 
 
 class Run:
@@ -151,8 +179,15 @@ class Run:
         """The source's block that the next step is in."""
         return self.step // self._per_block
 
-    def through(self, block: Block) -> Iterator[None]:
-        """Take the steps of the block that the next one is in; yield once for each.
+    @property
+    def last_block(self) -> int:
+        """The source's block that the last step is in."""
+        return (self.steps - 1) // self._per_block
+
+    def through(self, block: Block) -> Iterator[int]:
+        """Take the steps of the block that the next one is in.
+
+        Yields how many were taken; 0 where the learner would wait.
 
         Raises
         ------
@@ -166,6 +201,9 @@ class Run:
             some = range(batch, min(last, batch + self._until_logged()))
             started = time.monotonic()
             for stretch in self.learner.take(batches, some, self.step):
+                if stretch is None:
+                    yield 0
+                    continue
                 self._take_in(stretch)
                 now = time.monotonic()
                 self._seconds += now - started
@@ -174,7 +212,7 @@ class Run:
                     state = {**self.learner.state(), **self._log.state()}
                     save_checkpoint(*self._checkpoint, self.step, state)
                     self._saved = now
-                yield from repeat(None, stretch.steps)
+                yield stretch.steps
                 started = time.monotonic()
             batch = some.stop
 

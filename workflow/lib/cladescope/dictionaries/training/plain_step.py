@@ -1,8 +1,9 @@
 """The plain training step: dense activations, torch's gradients, any variant, any device.
 
-It states the mathematics. `training.processor_step` computes the same for TopK on a processor and
-`training.gpu_step` for variants that keep few latents on a GPU, several times faster; both are
-tested against it.
+It states the mathematics. `training.processor_step` computes the same for TopK on a processor and,
+on a GPU, `training.gpu_step` for variants that keep few latents, several times faster, and
+`training.gpu_dense` for all others; they are tested against it. What a variant overrides must ask
+nothing of the device (no `.item()`, no choice by a mask): a step is recorded there.
 """
 
 from collections.abc import Callable, Iterable
@@ -42,7 +43,8 @@ class Autoencoder(torch.nn.Module):
     keeping: ClassVar[Keeping | None] = None
     """Where few latents are kept, which; `training.gpu_step` then takes the step on a GPU.
 
-    None for a variant that constrains its parameters, too, which that step does not.
+    None for a variant that constrains its parameters, too, which that step does not: it gets the
+    step of `training.gpu_dense`.
     """
     data_share: ClassVar[float] = DATA_SHARE
     """That of the decoder rows it starts from; with 0 they are random directions."""
@@ -91,10 +93,11 @@ class Autoencoder(torch.nn.Module):
         return {}
 
     @torch.no_grad()
-    def lift(self, latents: Bool[Tensor, " width"], by: float) -> None:
+    def lift(self, latents: Bool[Tensor, " width"], by: float | Tensor) -> None:
         """Raise the encoder bias of some latents, unless the variant lets latents die."""
         if self.revives:
-            self.encoder_bias[latents] += by
+            bias = self.encoder_bias
+            bias.copy_(torch.where(latents, bias + by, bias))
 
     def decode(self, z: Float[Tensor, "batch width"]) -> Float[Tensor, "batch d"]:
         """Return the reconstruction x̂'."""
@@ -210,19 +213,24 @@ class Autograd:
     def _tensors(self) -> dict[str, list[Tensor]]:
         return {"": self.adam.parameters, "mean.": self.adam.means, "square.": self.adam.squares}
 
-    @torch.no_grad()
     def finished(self, sample: Iterable[np.ndarray]) -> dict[str, Any]:
         """Return the trained fields of the `Dictionary`."""
-        tensors = (torch.from_numpy(x).to(self.device) for x in sample)
-        sae = self.sae
-        weights = {
-            "encoder": sae.encoder_rows(),
-            "encoder_bias": sae.encoder_bias,
-            "decoder": sae.decoder_rows(),
-            "decoder_bias": sae.decoder_bias,
-        }
-        fields = {name: tensor.detach().cpu().numpy() for name, tensor in weights.items()}
-        return {**fields, **sae.inference(tensors)}
+        return finished_fields(self.sae, sample)
+
+
+@torch.no_grad()
+def finished_fields(sae: Autoencoder, sample: Iterable[np.ndarray]) -> dict[str, Any]:
+    """Return the trained fields of an autoencoder's `Dictionary`, given batches of its data."""
+    device = sae.decoder_bias.device
+    tensors = (torch.from_numpy(x).to(device) for x in sample)
+    weights = {
+        "encoder": sae.encoder_rows(),
+        "encoder_bias": sae.encoder_bias,
+        "decoder": sae.decoder_rows(),
+        "decoder_bias": sae.decoder_bias,
+    }
+    fields = {name: tensor.detach().cpu().numpy() for name, tensor in weights.items()}
+    return {**fields, **sae.inference(tensors)}
 
 
 def aux_loss(

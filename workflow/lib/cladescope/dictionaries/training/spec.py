@@ -26,6 +26,8 @@ class Recipe:
     dead_share: float
     """A latent that has not fired for this share of the run is dead, a matter for AuxK."""
     aux_coefficient: float
+    gpu_selection: str | None = None
+    """Numbers in which a GPU chooses latents: bfloat16 (as None) or tf32."""
 
 
 @dataclass(frozen=True)

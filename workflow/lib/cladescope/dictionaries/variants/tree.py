@@ -112,7 +112,7 @@ class Tree(Autoencoder):
         return super().loss(x, z) + TREE_LOSS * (x - paths).square().mean()
 
     @torch.no_grad()
-    def lift(self, latents: Bool[Tensor, " width"], by: float) -> None:
+    def lift(self, latents: Bool[Tensor, " width"], by: float | Tensor) -> None:
         """Raise the encoder bias of latents in no tree: a node is as rare as its rows are."""
         others = latents.clone()
         others[: self.nodes] = False
