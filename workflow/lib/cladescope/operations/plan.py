@@ -1,7 +1,6 @@
 """The plan: what a configuration will cost, before any job runs."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from cladescope.activations.store import ShardPlan, store_files
@@ -17,9 +16,6 @@ from cladescope.dictionaries.training.cost import (
 )
 from cladescope.dictionaries.training.schedule import n_steps
 from cladescope.dictionaries.training.spec import Recipe
-from cladescope.images.index import ImageIndex
-from cladescope.images.pairs import read_pairs
-from cladescope.layout import PAIRS, SPLITS
 from cladescope.operations.costs import (
     AblationPlan,
     MapPlan,
@@ -31,6 +27,7 @@ from cladescope.operations.costs import (
     TrainingPlan,
     UsesPlan,
 )
+from cladescope.operations.image_counts import PLANTED_CLASSES, count_images
 from cladescope.operations.models import describe_models
 from cladescope.operations.plan_jobs import count_jobs
 from cladescope.sections import (
@@ -59,14 +56,11 @@ Counts = Mapping[str, Mapping[str, int]]
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 SEEING = ("model", "image_size", "preprocessing")
 """What of a backbone says how images are brought to it."""
-PLANTED_CLASSES = 64
 COPIES = 2
 """Copies of an image, by latents that fire on it and numbers of latents: 12 to 16 on the planted
 world where 8 fire and leaves are permuted once."""
 PERMUTED_COPIES = 0.075
 """More of them for each further permutation, which chooses much the same latents: .05 to .08."""
-PAIR_IMAGES = 7
-"""Of a scene of the planted world in which pairs are drawn, on average."""
 MAP_FORWARDS = {True: (9, 6), False: (3, 4)}
 """By whether the model is a transformer: forward passes for the maps of a pair, a backward pass
 counted as two, and the number of maps, controls among them, whose curves are measured."""
@@ -82,7 +76,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
         from `describe_models`.
     """
     described = describe_models(config)
-    counts = {name: _count_images(config, name) for name in config["datasets"]}
+    counts = {name: count_images(config, name) for name in config["datasets"]}
     experiments = config["experiments"]
     passes = [
         _plan_pass(job, described[job.experiment], counts[job.dataset][job.split])
@@ -279,27 +273,3 @@ def _plan_pass(job: PassSpec, layers: list[Layer], images: int) -> PassPlan:
         files=files,
         memory=weights + working,
     )
-
-
-def _count_images(config: dict[str, Any], name: str) -> dict[str, int]:
-    dataset = config["datasets"][name]
-    counts = {}
-    for split in SPLITS:
-        index = Path(config["results"]) / "datasets" / name / "images" / f"{split}.parquet"
-        if dataset["source"] == "planted":
-            counts[split] = PLANTED_CLASSES * dataset["images_per_class"][split]
-        elif split in dataset.get("expected_images", {}):
-            counts[split] = dataset["expected_images"][split]
-        elif index.is_file():
-            counts[split] = len(ImageIndex.load(index))
-        else:
-            raise ValueError(
-                f"datasets.{name}: the number of images of split {split} is not known; set "
-                f"expected_images, or index them first: snakemake --cores all -- {index}"
-            )
-    if "pair_scenes" in dataset:
-        counts[PAIRS] = PLANTED_CLASSES * PAIR_IMAGES * dataset["pair_scenes"]
-    elif "pairs" in dataset:
-        table = read_pairs(dataset["pairs"])
-        counts[PAIRS] = len({*table["image"], *table["counterpart"]})
-    return counts
