@@ -136,6 +136,12 @@ def test_page_and_figure_show_every_network(metrics, probes, nodes):
     # The random twin has the colour of its architecture.
     assert probe.lines[2].get_color() == probe.lines[1].get_color()
     assert probe.lines[0].get_xdata().tolist() == [0.5, 1]
+    # Other weights of the same model have its colour and hollow points.
+    again = depths[depths["experiment"] == "large"].assign(experiment="large_again", value=0.5)
+    probe = plot_architectures(pd.concat([depths, again]), firsts).axes[0]
+    (line,) = (line for line in probe.lines if line.get_ydata()[-1] == 0.5)
+    assert line.get_color() in [other.get_color() for other in probe.lines if other is not line]
+    assert line.get_markerfacecolor() == "white"
 
 
 def test_networks_are_compared_if_there_are_several_trained_ones():

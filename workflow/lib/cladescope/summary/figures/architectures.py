@@ -32,11 +32,12 @@ def plot_architectures(depths: pd.DataFrame, firsts: pd.DataFrame) -> Figure:
     depths, firsts
         The tables `architectures.csv` and `first_depths.csv`.
 
-    Every dataset and token has rows of panels of its own. A network has a colour; dotted in the
-    colour of the first network of its architecture are random weights.
+    Every dataset and token has rows of panels of its own. A model has a colour, and hollow points
+    where it has other weights once more; dotted in the colour of the first model of its
+    architecture are random weights.
     """
     set_style()
-    colours = _colours(depths)
+    styles = _styles(depths)
     places = list(depths.groupby(["dataset", "token"], sort=False))
     n_rows = -(-(len(SHOWN) + 1) // COLUMNS)
     figure, axes = plt.subplots(
@@ -52,18 +53,18 @@ def plot_architectures(depths: pd.DataFrame, firsts: pd.DataFrame) -> Figure:
         where = f"\n{dataset}, {token}" if len(places) > 1 else ""
         here = firsts[firsts["dataset"].eq(str(dataset)) & firsts["token"].eq(str(token))]
         if kind is None or measure is None:
-            _draw_firsts(axis, here[here["variant"] == "topk"], colours)
+            _draw_firsts(axis, here[here["variant"] == "topk"], styles)
             axis.set_title(
                 f"height of nodes from where on they exceed their null, {TRAINED}{where}", wrap=True
             )
             continue
         chosen = part[part["variant"].eq(kind) & part["measure"].eq(measure)]
         for experiment, line in chosen.groupby("experiment", sort=False):
-            axis.plot(*_mean_line(line), **colours[str(experiment)])
+            axis.plot(*_mean_line(line), **styles[str(experiment)])
         axis.set_title(f"{titles(measure)[measure]}\n{NAMES[kind]}{where}")
         axis.set(xlim=(0, 1.03), xlabel="relative depth")
-    names = list(colours)
-    keys = [plt.Line2D([], [], **colours[name]) for name in names]
+    names = list(styles)
+    keys = [plt.Line2D([], [], **styles[name]) for name in names]
     figure.legend(keys, [plain(name) for name in names], loc="outside lower center", ncols=4)
     return figure
 
@@ -73,16 +74,20 @@ def _mean_line(line: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return means.index.to_series(), means
 
 
-def _colours(depths: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def _styles(depths: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return each experiment's style; random weights last, like their architecture's first."""
     arms = depths.drop_duplicates("experiment")[["experiment", "model", "weights"]]
     trained, random = arms[arms["weights"] != "random"], arms[arms["weights"] == "random"]
-    palette = sns.color_palette("colorblind" if len(trained) <= 10 else "husl", len(trained))
+    models = list(dict.fromkeys(trained["model"]))
+    palette = sns.color_palette("colorblind" if len(models) <= 10 else "husl", len(models))
+    colours = dict(zip(models, palette, strict=True))
     styles: dict[str, dict[str, Any]] = {}
-    of_architecture: dict[str, Any] = {}
-    for (experiment, model, _), colour in zip(trained.to_numpy(), palette, strict=True):
-        styles[experiment] = {"color": colour, "marker": "o", "markersize": 4}
-        of_architecture.setdefault(architecture_of(model), colour)
+    for model, experiments in trained.groupby("model", sort=False)["experiment"]:
+        first, *again = (str(experiment) for experiment in experiments)
+        styles[first] = {"color": colours[model], "marker": "o", "markersize": 4}
+        for experiment in again:
+            styles[experiment] = {**styles[first], "linestyle": "--", "markerfacecolor": "white"}
+    of_architecture = {architecture_of(model): colours[model] for model in reversed(models)}
     for experiment, model, _ in random.to_numpy():
         colour = of_architecture.get(architecture_of(model), "0.5")
         styles[experiment] = {"color": colour, "linestyle": ":", "marker": "o", "markersize": 3}
