@@ -29,7 +29,7 @@ def plot_scores(metrics: pd.DataFrame, probes: pd.DataFrame) -> Figure:
     Parameters
     ----------
     metrics, probes
-        The tables `metrics.csv` and `probe_nodes.csv`; a probe is the ceiling of held-out classes.
+        The tables `metrics.csv` and `probe_nodes.csv`; a probe stands beside held-out classes.
     """
     set_style()
     table = scores_by_layer(pd.concat([metrics, _as_dictionaries(probes, metrics)]))
