@@ -268,9 +268,6 @@ def saelens(kind: str, folder: Path) -> Made:
     if architecture == "matching_pursuit":
         with torch.no_grad():
             sae.W_dec /= sae.W_dec.norm(dim=1, keepdim=True)
-    if architecture == "jumprelu":
-        with torch.no_grad():
-            sae.threshold.abs_()
     sae.save_model(folder)
     return Made(Source("saelens", folder), sae.encode)
 

@@ -161,6 +161,8 @@ def test_damaged_tokens_are_not_averaged(tmp_path):
     chunk.write_bytes(content)
     with pytest.raises(ValueError, match="fails its checksum"):
         node_means.directions(source, **files)
+    with pytest.raises(ValueError, match="fails its checksum"):
+        fit_dictionary("random", source, FitSpec(8, 2, 0))
 
 
 def test_more_latents_to_keep_than_classes(tmp_path):

@@ -214,7 +214,12 @@ def test_what_older_files_of_saev_leave_open_is_asked_for(tmp_path):
     source.settings["scale_norm"] = True
     with pytest.raises(ValueError, match=r"settings\.scale_norm is True, not false or a number"):
         read(source, tmp_path)
-    source.settings.update(scale_norm=False, scale_mean="sae.pt")
+    source.settings.update(scale_norm=False, scale_mean="gone.pt")
+    with pytest.raises(
+        FileNotFoundError, match=r"has no gone\.pt; a dictionary of the format saev"
+    ):
+        read(source, tmp_path)
+    source.settings.update(scale_mean="sae.pt")
     with pytest.raises(ValueError, match=r"sae\.pt cannot be read"):
         read(source, tmp_path)
 

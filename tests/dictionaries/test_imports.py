@@ -149,6 +149,30 @@ def test_a_threshold_that_training_never_set_keeps_all(tmp_path, x, draw):
     assert codes == pytest.approx(z.relu().numpy(), abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [("BatchTopKSAE", "threshold"), ("AutoEncoderTopK", "k")]
+)
+def test_a_rule_that_the_file_lacks_is_asked_for(tmp_path, x, draw, kind, name):
+    learning_files(tmp_path / "theirs", draw, kind)
+    state = torch.load(tmp_path / "theirs" / "ae.pt", weights_only=True)
+    del state[name]
+    torch.save(state, tmp_path / "theirs" / "ae.pt")
+    with pytest.raises(ValueError, match=f"ae.pt has no '{name}', which a {kind} has"):
+        imported("dictionary_learning", tmp_path / "theirs", x)
+
+
+def test_thresholds_of_saelens_below_0_keep_what_is_positive(tmp_path, x, draw):
+    d, width = x.shape[1], 6
+    tensors = {"W_enc": draw(d, width), "b_enc": draw(width), "W_dec": draw(width, d)}
+    tensors |= {"b_dec": draw(d), "threshold": -torch.ones(width)}
+    (tmp_path / "theirs").mkdir()
+    save_file(tensors, tmp_path / "theirs" / "sae_weights.safetensors")
+    write_json(tmp_path / "theirs" / "cfg.json", {"architecture": "jumprelu"})
+    codes, _ = imported("saelens", tmp_path / "theirs", x)
+    z = (torch.from_numpy(x) - tensors["b_dec"]) @ tensors["W_enc"] + tensors["b_enc"]
+    assert codes == pytest.approx(z.relu().numpy(), abs=1e-4)
+
+
 def test_own_dictionaries_stay_what_they_are(tmp_path, x, draw):
     sparsify_files(tmp_path / "theirs", draw)
     codes, _ = imported("sparsify", tmp_path / "theirs", x)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from safetensors.numpy import save_file
-from snakemake.settings.types import StorageSettings
+from snakemake.settings.types import DAGSettings, StorageSettings
 
 from checkouts import SMALL
 from cladescope.config import ConfigError, complete_config
@@ -21,7 +21,7 @@ from cladescope.layout import MANIFEST
 from cladescope.operations.models import check_imported, check_models, describe_models
 from cladescope.operations.plan import make_plan
 from cladescope.operations.plan_lines import PROFILE, Grouping, describe_plan
-from cladescope.operations.snakemake_internals import check_storage
+from cladescope.operations.snakemake_internals import check_storage, is_forced
 from cladescope.operations.snakemake_records import check_interpreter
 from cladescope.operations.verify import verify_activations
 from cladescope.sweep import expand_passes
@@ -320,6 +320,16 @@ def test_a_storage_that_files_are_copied_to_is_refused():
     fs = StorageSettings(default_storage_provider="fs")
     with pytest.raises(ValueError, match="--default-storage-provider fs: jobs read and write"):
         check_storage(SimpleNamespace(storage_settings=fs))
+
+
+@pytest.mark.parametrize(
+    ("said", "forced"), [("--forceall", True), ("-F", True), ("-pF", True), ("-p", False)]
+)
+def test_everything_is_forced_by_the_command_or_a_profile(monkeypatch, said, forced):
+    monkeypatch.setattr("sys.argv", ["snakemake", "--configfile", "F.yaml", said])
+    assert is_forced(SimpleNamespace(dag_settings=None)) == forced
+    for settled in (True, False):
+        assert is_forced(SimpleNamespace(dag_settings=DAGSettings(forceall=settled))) == settled
 
 
 def test_a_python_whose_path_has_a_space_is_refused():

@@ -374,8 +374,9 @@ def imported_entry(wildcards):
 
 
 def imported_files(wildcards):
-    """An input: the files of another library's dictionary."""
-    return imported_entry(wildcards).files
+    """An input: the files of another library's dictionary, weights last."""
+    source = imported_entry(wildcards)
+    return [source.folder / name for name in source.names]
 
 
 def imported_spec(wildcards):

@@ -15,7 +15,7 @@ if workflow.is_main_process:
         check_pairs(config)
         check_storage(workflow)
         # `--touch --forceall` records everything anew.
-        if not is_forced(sys.argv):
+        if not is_forced(workflow):
             check_records(RESULTS, [*manifests, *of_sweep("scores.json")])
             check_clock([*dict.fromkeys(indices), *manifests])
     except ValueError as error:
@@ -28,7 +28,7 @@ onstart:
         check_partitions(requests_of(workflow))
     except ValueError as error:
         raise WorkflowError(str(error)) from error
-    if is_forced(sys.argv):
+    if is_forced(workflow):
         # Nothing of an earlier run is taken: everything is computed again.
         shutil.rmtree(f"{RESULTS}/{KEPT}", ignore_errors=True)
 

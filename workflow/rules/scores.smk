@@ -92,6 +92,8 @@ for pack in PAIRED_PACKS:
             f"<benchmarks>/score_pairs/{stem_of(pack)}.tsv"
         wildcard_constraints:
             experiment="|".join(PAIRED_ALONE),
+        resources:
+            **(resources_of(workflow, "score_pairs") if pack else {}),
         conda:
             ENVIRONMENT
         params:

@@ -201,6 +201,8 @@ class Dictionary:
             raise ValueError(f"{path}: scale is {self.scale}, it must be positive")
         if self.k is not None and self.k < 1:
             raise ValueError(f"{path}: k is {self.k}, it must be 1 or more")
+        if self.threshold is not None and (self.threshold < 0).any():
+            raise ValueError(f"{path}: threshold has numbers below 0, it must be 0 or more")
         if self.paths:
             if self.threshold is not None:
                 raise ValueError(f"{path}: threshold has no meaning beside trees; leave it out")

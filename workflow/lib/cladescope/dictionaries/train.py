@@ -125,6 +125,7 @@ def _untrained(
     """Yield what is made without training: from a few rows, or the files of `SUPERVISED`."""
     module = variant_module(variant)
     beginning = Beginning.of(next(source.blocks()))
+    source.check()
     learnt = [module.directions(source, **(told or {}))] if variant in SUPERVISED else []
     for spec in specs:
         yield Fit(module.fit(beginning, spec, *learnt), {})

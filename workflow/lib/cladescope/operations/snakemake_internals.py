@@ -3,6 +3,8 @@
 The test suite fails here first after an upgrade.
 """
 
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from snakemake.iocontainers import Wildcards
 from snakemake.persistence import MetadataRecord, PersistenceBase
 
 PART = "part_of"
+JOINED_F = re.compile("-[A-Za-z]*F[A-Za-z]*")
+"""`-F`, also among other options of one letter."""
 
 
 def has_module_prefix(workflow: Any) -> bool:
@@ -62,9 +66,14 @@ def resources_of(workflow: Any, rule: str) -> dict[str, Callable[..., Any]]:
     return {key: evaluated(resource) for key, resource in chosen.items()}
 
 
-def is_forced(arguments: list[str]) -> bool:
-    """Say whether Snakemake was told to make everything again."""
-    return bool({"--forceall", "-F"} & {*arguments})
+def is_forced(workflow: Any) -> bool:
+    """Say whether Snakemake was told to make everything again, by the command or a profile.
+
+    While rules are read only the command is known.
+    """
+    if workflow.dag_settings:
+        return bool(workflow.dag_settings.forceall)
+    return any(said == "--forceall" or JOINED_F.fullmatch(said) for said in sys.argv[1:])
 
 
 def part_of(whole: str, path: str) -> str:

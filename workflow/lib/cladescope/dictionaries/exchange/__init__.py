@@ -84,9 +84,9 @@ class Source:
 
     @property
     def names(self) -> list[str]:
-        """Names of all files that are read: those of the format, and one that settings name."""
+        """Names of all files that are read: one that settings name, then those of the format."""
         beside = self.settings.get("scale_mean")
-        return [path.name for path in self.files] + ([beside] if isinstance(beside, str) else [])
+        return ([beside] if isinstance(beside, str) else []) + [path.name for path in self.files]
 
     def check(self) -> None:
         """Refuse settings that the format does not have, and a folder without its files.
@@ -104,8 +104,8 @@ class Source:
                 f"settings: {self.form} has no {' and no '.join(unknown)}; it has "
                 f"{', '.join(known) or 'none'}"
             )
-        if missing := [path.name for path in self.files if not path.is_file()]:
-            names = [path.name for path in self.files]
+        if missing := [name for name in self.names if not (self.folder / name).is_file()]:
+            names = self.names
             raise FileNotFoundError(
                 f"{self.folder} has no {' and no '.join(missing)}; a dictionary of the format "
                 f"{self.form} is a folder with {' and '.join(names)}"

@@ -25,6 +25,8 @@ from cladescope.files import read_json
 
 UNSHIFTED = ("JumpReluAutoEncoder", "AutoEncoderNew")
 """Classes whose encoder sees x, not x − b."""
+THRESHOLDED = ("BatchTopKSAE", "MatryoshkaBatchTopKSAE", "JumpReluAutoEncoder")
+"""Classes with a threshold."""
 CLASSES = (
     "AutoEncoder",
     "AutoEncoderTopK",
@@ -53,8 +55,13 @@ def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
             f"{', '.join(CLASSES)} can be imported"
         )
     state = read_tensors(weights)
-    threshold = _threshold(state) if kind != "AutoEncoderTopK" else None
+    threshold = k = None
     try:
+        if kind == "AutoEncoderTopK":
+            k = int(state["k"])
+        elif kind in THRESHOLDED:
+            # Below 0, as it is until training sets it, every positive value is kept.
+            threshold = np.maximum(np.atleast_1d(state["threshold"]), 0)
         if kind == "GatedAutoEncoder":
             gated = (state[name] for name in ("encoder.weight", "r_mag", "mag_bias", "gate_bias"))
             encoder, encoder_bias, threshold = without_gate(*gated)
@@ -72,7 +79,7 @@ def read(source: Source) -> tuple[Dictionary, dict[str, Any]]:
         encoder_bias,
         decoder,
         centre,
-        k=int(state["k"]) if kind == "AutoEncoderTopK" else None,
+        k=k,
         threshold=threshold,
     )
     return dictionary, config
@@ -85,10 +92,3 @@ def _matrices(state: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
     centre = next((name for name in ("bias", "decoder.bias") if name in state), "b_dec")
     encoder, bias = state["encoder.weight"], state["encoder.bias"]
     return encoder, bias, state["decoder.weight"].T, state[centre]
-
-
-def _threshold(state: dict[str, np.ndarray]) -> np.ndarray | None:
-    """Return θ; below 0, as it is until training sets it, every positive value is kept."""
-    if "threshold" not in state:
-        return None
-    return np.maximum(np.atleast_1d(state["threshold"]), 0)

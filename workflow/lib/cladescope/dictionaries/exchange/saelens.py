@@ -149,4 +149,6 @@ def _tensors(stored: Path, architecture: str) -> tuple[Any, ...]:
         return encoder, bias, decoder, centre, threshold
     names = ("W_enc", "b_enc", *(("threshold",) if architecture == "jumprelu" else ()))
     weight, bias, *others = need(stored, tensors, names)
-    return weight.T, bias, decoder, centre, others[0] if others else None
+    # Below 0 as at 0: everything positive is kept.
+    theta = np.maximum(others[0], 0) if others else None
+    return weight.T, bias, decoder, centre, theta
