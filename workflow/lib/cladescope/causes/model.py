@@ -30,12 +30,11 @@ from cladescope.layout import place_of
 from cladescope.machines import make_deterministic, torch_device
 from cladescope.scores.halves import Halves, halve
 from cladescope.scores.splitting import can_level, split_halves
+from cladescope.sites import SINGLE
 from cladescope.taxonomy.taxonomy import Taxonomy
 
 LOOKED_AT = 128
 """Images on which a head is asked whether it knows the classes."""
-SINGLE = ("cls", "mean")
-"""Tokens of which an image has one, so that codes say what a latent adds there."""
 
 
 @dataclass(frozen=True)
