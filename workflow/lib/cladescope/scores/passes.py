@@ -1,4 +1,7 @@
-"""The passes of one dictionary: as observed, with permuted leaves, of other nulls, of resamples."""
+"""The passes of one dictionary: as observed, with permuted leaves, of other nulls, of resamples.
+
+A pass measures the firings once: with the classes as they are, rearranged, or on images drawn anew.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
