@@ -258,7 +258,7 @@ def _batch_faults(config: dict[str, Any]) -> Iterator[str]:
     fewest: dict[int, str] = {}
     for entry in expand_sweep(config):
         extraction = config["experiments"][entry.experiment]["extraction"]
-        tokens = 1 if kind_of(entry.token) in SINGLE else None
+        tokens = 1 if kind_of(entry.token) in SINGLE else 0
         if kind_of(entry.token) == "patches" and "patches" in extraction:
             tokens = extraction["patches"]["per_image"]
         if tokens and entry.variant in TRAINED:

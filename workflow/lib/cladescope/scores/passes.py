@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cladescope.names import INTERVAL, PERMUTED, RANDOM, SCORES, SHUFFLED, with_null
+from cladescope.names import INTERVAL, NORMAL_95, PERMUTED, RANDOM, SCORES, SHUFFLED, with_null
 from cladescope.scores.halves import Firings, Halves
 from cladescope.scores.held_out import LARGE, Folds, held_out, mean_over
 from cladescope.scores.measure import Measured, averages, mean_of, measure, recovery
@@ -25,8 +25,6 @@ from cladescope.scores.relations import (
 from cladescope.scores.spec import ScoreSpec
 from cladescope.taxonomy.tree import PairTables, Tree
 from cladescope.threads import in_order
-
-NORMAL_95 = 1.96
 
 
 class Result(NamedTuple):
