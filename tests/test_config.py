@@ -373,6 +373,51 @@ def test_random_weights_need_a_seed(default_config):
 def test_unknown_dataset(default_config):
     default_config["experiments"]["trained"]["dataset"] = "plantet"
     assert "did you mean 'planted'?" in faults_of(default_config)
+    # Masks are looked up in the dataset; what else is wrong is listed all the same.
+    default_config["experiments"]["trained"]["sweep"]["tokens"] = ["patches"]
+    default_config["experiments"]["trained"]["extraction"]["passes"][0]["tokens"] = ["patches"]
+    default_config["segmentation"] = {}
+    default_config["uses"] = {"dictionaries": ["nothing"]}
+    message = faults_of(default_config)
+    assert "experiments.trained.dataset: unknown dataset; did you mean 'planted'?" in message
+    assert "uses.dictionaries: nothing is none of the sweep" in message
+
+
+def test_more_draws_of_nulls_than_of_p_values(default_config):
+    default_config["scores"] |= {"null_draws": 1000, "p_draws": 1000}
+    complete_config(copy.deepcopy(default_config))
+    default_config["scores"]["null_draws"] = 1001
+    fault = "scores.null_draws: 1001 is more than p_draws, 1000, of which they are the first; lower"
+    assert fault in faults_of(default_config)
+
+
+def test_less_than_one_batch_of_tokens(default_config):
+    default_config["training"]["images"] = 255
+    place = "dictionaries/cls/L8/topk/w256_k8_s1"
+    assert (
+        f"training.images: 255 give 255 tokens to train random/{place} on, less than one batch of "
+        "256; the nearest valid value is 256"
+    ) in faults_of(default_config)
+
+    default_config["training"]["images"] = 16
+    for section in ("ablation", "relevancy", "uses"):
+        default_config.pop(section)
+    for experiment in default_config["experiments"].values():
+        experiment["extraction"]["passes"][0]["tokens"] = ["patches"]
+        experiment["sweep"]["tokens"] = ["patches"]
+    # How many patches an image has is not known here.
+    complete_config(copy.deepcopy(default_config))
+    sample = {"per_image": 16, "seed": 0}
+    default_config["experiments"]["trained"]["extraction"]["patches"] = sample
+    complete_config(copy.deepcopy(default_config))
+    # 256 / 15 is 17.1.
+    sample["per_image"] = 15
+    message = faults_of(default_config)
+    assert "16 give 240 tokens to train trained/dictionaries/patches/L8/topk/" in message
+    assert "the nearest valid value is 18" in message
+    # Baselines take what there is.
+    del default_config["experiments"]["trained"]["sweep"]["variants"]["topk"]
+    complete_config(default_config)
 
 
 def test_image_folder_takes_no_rendering_options(default_config):
@@ -601,6 +646,19 @@ def test_without_patterns_one_of_each_variant_is_ablated_where_figures_look(defa
     assert {(e.layer, e.token) for e in entries} == {(8, "cls")}
     del default_config["ablation"]
     assert ablated_dictionaries(complete_config(default_config)) == []
+
+
+def test_a_trained_dictionary_is_shown_before_a_wider_baseline(default_config):
+    sweep = default_config["experiments"]["trained"]["sweep"]
+    drawn = {"width": [512], "sparsity": [8], "seed": [0]}
+    variants = {"batchtopk": {**drawn, "width": [128, 256]}, "random": drawn}
+    sweep["variants"] = variants
+    del default_config["ablation"], default_config["uses"]
+    shown = shown_dictionary(complete_config(copy.deepcopy(default_config)))
+    assert (shown.layer, shown.variant, shown.width) == (8, "batchtopk", 256)
+    # Before other trained ones, however wide, topk.
+    variants["topk"] = {**drawn, "width": [64]}
+    assert shown_dictionary(complete_config(default_config)).variant == "topk"
 
 
 def test_uses_are_of_the_dictionaries_that_a_pattern_names_or_of_those_that_figures_show(

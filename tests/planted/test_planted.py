@@ -23,7 +23,6 @@ from cladescope.planted.rendering import (
     render_beside,
     render_image,
     render_split,
-    sample_grid,
     scene_number,
 )
 from cladescope.planted.scenes import SUPERSAMPLING, placement_of
@@ -258,12 +257,6 @@ def test_a_shared_part_is_named_after_its_node(nodes, leaves_under):
     for part, wnids in users.items():
         if len(wnids) > 1:
             assert names[part] == wnids
-
-
-def test_the_sample_grid_shows_every_leaf_twice(tmp_path):
-    sample_grid(tmp_path / "figures" / "grid.png", enlarge=1)
-    with Image.open(tmp_path / "figures" / "grid.png") as grid:
-        assert grid.size == (8 * (2 * 48 + 6), 8 * (48 + 2))
 
 
 def test_objects_beside_each_other_do_not_change_the_rest() -> None:

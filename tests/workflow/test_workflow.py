@@ -1,5 +1,6 @@
 """The whole chain on a small planted experiment, run once in a copy of the checkout."""
 
+import copy
 import os
 import re
 import shutil
@@ -142,6 +143,10 @@ def test_groups_of_the_slurm_profile_do_not_wait_for_each_other(checkout, config
     experiment, tokens = config["experiments"]["trained"], ["cls", "patches"]
     experiment["extraction"]["passes"] = [{"layers": [2, 8], "tokens": tokens}]
     experiment["sweep"]["tokens"] = tokens
+    # Networks are compared where there are two.
+    other = copy.deepcopy(experiment)
+    other["backbone"]["weights"] = "resources/planted_vit_unlabelled/s0.safetensors"
+    config["experiments"]["unlabelled"] = other
     sections = ("ablation", "uses", "segmentation", "relevancy", "atlas")
     checkout.write(config | {section: {} for section in sections})
     profile = yaml.safe_load((root / "profiles" / "slurm" / "config.yaml").read_text())

@@ -1,8 +1,5 @@
 ABLATION = [f"<results>/{layout.TABLES}/ablation.csv"] if ABLATED else []
-ABLATION_JOBS = [
-    *([None] if any(entry.experiment in ALONE for entry in ABLATED) else []),
-    *expand_packs(config, by_variant=False, among=ABLATED),
-]
+ABLATION_JOBS = jobs_among(ABLATED)
 ABLATING = ("latents", "images", "permuted_draws", "batch_size", "seed")
 
 

@@ -81,10 +81,17 @@ ABLATED = ablated_dictionaries(config)
 USED = used_dictionaries(config)
 SEGMENTED = segmented_dictionaries(config)
 POSITIONED = positioned_dictionaries(config)
-# Jobs of several dictionaries; `None` is the rule for one, whichever is asked for.
 ALONE = alone_experiments(config)
+
+
+def jobs_among(entries):
+    """Jobs for these dictionaries, of several each; `None` is the rule for one, whichever is asked for."""
+    alone = any(entry.experiment in ALONE for entry in entries)
+    return [*([None] if alone else []), *expand_packs(config, by_variant=False, among=entries)]
+
+
 TRAINING_PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=True)]
-PACKS = [*([None] if ALONE else []), *expand_packs(config, by_variant=False)]
+PACKS = jobs_among(SWEEP.values())
 # Of those, the ones whose latents are tested on pairs of images.
 PAIRED = [name for name in EXPERIMENTS if has_pairs(config, name)]
 PAIRED_DATASETS = list(dict.fromkeys(EXPERIMENTS[name]["dataset"] for name in PAIRED))

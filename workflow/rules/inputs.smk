@@ -188,7 +188,7 @@ def index_inputs(wildcards):
     named = (
         spec["source"].get("folder"),
         spec["listing"].get("label_file"),
-        spec.get("wnids", "imagenet-1k"),
+        spec.get("wnids"),
     )
     return [path for path in named if path not in (None, "imagenet-1k")]
 
@@ -249,9 +249,7 @@ def stages():
 def mapping_inputs(wildcards):
     """The checkpoint, if it is a file, and what tells where objects are, if anything does."""
     experiment = EXPERIMENTS[wildcards.experiment]
-    inputs = {}
-    if weights_kind(experiment["backbone"]) == "file":
-        inputs["backbone"] = experiment["backbone"]["weights"]
+    inputs = checkpoint_of(None)(wildcards)
     if DATASETS[experiment["dataset"]]["source"] == "planted":
         inputs["factors"] = dataset_file("rendered/eval.parquet")(wildcards)
     elif "masks" in DATASETS[experiment["dataset"]]:

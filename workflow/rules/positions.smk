@@ -1,8 +1,5 @@
 POSITIONS = [f"<results>/{dictionary.folder}/positions.parquet" for dictionary in POSITIONED]
-POSITIONS_JOBS = [
-    *([None] if any(entry.experiment in ALONE for entry in POSITIONED) else []),
-    *expand_packs(config, by_variant=False, among=POSITIONED),
-]
+POSITIONS_JOBS = jobs_among(POSITIONED)
 
 
 for pack in POSITIONS_JOBS:

@@ -1,8 +1,5 @@
 SEGMENTATION = [f"<results>/{layout.TABLES}/segmentation.csv"] if SEGMENTED else []
-SEGMENTATION_JOBS = [
-    *([None] if any(entry.experiment in ALONE for entry in SEGMENTED) else []),
-    *expand_packs(config, by_variant=False, among=SEGMENTED),
-]
+SEGMENTATION_JOBS = jobs_among(SEGMENTED)
 
 
 # Masks of the planted world are in the table of what was drawn.

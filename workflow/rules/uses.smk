@@ -1,8 +1,5 @@
 USES = [f"<results>/{layout.TABLES}/uses.csv"] if USED else []
-USES_JOBS = [
-    *([None] if any(entry.experiment in ALONE for entry in USED) else []),
-    *expand_packs(config, by_variant=False, among=USED),
-]
+USES_JOBS = jobs_among(USED)
 
 
 for pack in USES_JOBS:

@@ -23,8 +23,8 @@ from cladescope.sections import (
     positioned_dictionaries,
     segmented_dictionaries,
 )
-from cladescope.sites import RESIDUAL, site_of
-from cladescope.sweep import expand_sweep
+from cladescope.sites import RESIDUAL, SINGLE, kind_of, site_of
+from cladescope.sweep import TRAINED, expand_sweep
 
 MAX_NODES = 100_000
 """Keys and values of a configuration; a few lines of aliases can stand for billions."""
@@ -195,17 +195,26 @@ def _inconsistencies(config: dict[str, Any]) -> Iterator[str]:
     training = config["training"]
     if training["warmup_share"] + training["decay_share"] > 1:
         yield "training: warmup_share and decay_share exceed 1 together; lower one of them"
-    if training["images"] < training["batch_size"]:
+    yield from _batch_faults(config)
+    scores = config["scores"]
+    if scores["null_draws"] > scores["p_draws"]:
         yield (
-            f"training.images: {training['images']} is less than one batch; "
-            f"the nearest valid value is {training['batch_size']}"
+            f"scores.null_draws: {scores['null_draws']} is more than p_draws, {scores['p_draws']}, "
+            "of which they are the first; lower it, or raise scores.p_draws"
         )
+    yield from _section_faults(config)
+
+
+def _section_faults(config: dict[str, Any]) -> Iterator[str]:
+    """Find sections that are about no dictionary, or that list what the sweep does not have."""
     folders = [dictionary.folder for dictionary in expand_sweep(config)]
     for folder in config.get("relevancy", {}).get("dictionaries", []):
         if folder not in folders:
             close = difflib.get_close_matches(folder, folders, n=1, cutoff=0)[0]
             yield f"relevancy.dictionaries: {folder} is not in the sweep; did you mean {close}?"
-    if "segmentation" in config and not segmented_dictionaries(config):
+    # Whether there are masks is looked up in datasets, which may be what is wrong.
+    known = {e["dataset"] for e in config["experiments"].values()} <= config["datasets"].keys()
+    if known and "segmentation" in config and not segmented_dictionaries(config):
         yield (
             "segmentation: none of its dictionaries is of patches with masks; add the token "
             "patches to a sweep on the planted world or on a dataset with `masks`, or correct "
@@ -238,6 +247,28 @@ def _site_faults(config: dict[str, Any]) -> Iterator[str]:
                 f"a block adds ({added[0]}), and {section} is of the residual stream alone; list "
                 f"dictionaries of that in {section}.dictionaries, or leave {section} out"
             )
+
+
+def _batch_faults(config: dict[str, Any]) -> Iterator[str]:
+    """Find dictionaries that less than one batch of tokens is to train, where tokens are known.
+
+    How many patches or registers an image has is the backbone's to say, unless a sample is set.
+    """
+    training = config["training"]
+    fewest: dict[int, str] = {}
+    for entry in expand_sweep(config):
+        extraction = config["experiments"][entry.experiment]["extraction"]
+        tokens = 1 if kind_of(entry.token) in SINGLE else 0
+        if kind_of(entry.token) == "patches" and "patches" in extraction:
+            tokens = extraction["patches"]["per_image"]
+        if tokens and entry.variant in TRAINED:
+            fewest[tokens] = entry.folder
+    if fewest and training["images"] * (tokens := min(fewest)) < training["batch_size"]:
+        yield (
+            f"training.images: {training['images']} give {training['images'] * tokens} tokens to "
+            f"train {fewest[tokens]} on, less than one batch of {training['batch_size']}; the "
+            f"nearest valid value is {math.ceil(training['batch_size'] / tokens)}"
+        )
 
 
 def _sparsity_faults(key: str, variant: str, grid: dict[str, Any]) -> Iterator[str]:

@@ -16,6 +16,8 @@ SUFFIXES = {
 }
 """Columns of a score's null, each behind `{score}_null_{null}`."""
 INTERVAL = ("_low", "_high")
+NORMAL_95 = 1.96
+"""Standard deviations from the mean to an end of a 95% interval, of a normal distribution."""
 MORE, LESS = 1, -1
 SETTINGS = ("top_n", "tau", "rho", "mcc_threshold", "null_draws", "p_draws", "fdr")
 """Options of the scores that the atlas names."""

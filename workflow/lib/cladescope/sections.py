@@ -4,13 +4,15 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from cladescope.sites import RESIDUAL, kind_of, site_of
-from cladescope.sweep import DictionarySpec, expand_sweep, has_masks
+from cladescope.sweep import TRAINED, DictionarySpec, expand_sweep, has_masks
 
 
 def shown_dictionary(config: dict[str, Any]) -> DictionarySpec:
     """Return the dictionary whose latents are shown as images.
 
-    Of the first experiment's deepest layer, by preference trained, wide and of the first seed.
+    Of the first experiment: one of the residual stream before others, then of cls tokens, of the
+    deepest layer, of `topk`, of another variant that is trained here, the widest, of the first
+    seed, of the largest sparsity.
     """
     first = next(iter(config["experiments"]))
     return max((e for e in expand_sweep(config) if e.experiment == first), key=_preference)
@@ -119,6 +121,7 @@ def _preference(entry: DictionarySpec) -> tuple[Any, ...]:
         kind_of(entry.token) == "cls",
         entry.layer,
         entry.variant == "topk",
+        entry.variant in TRAINED,
         entry.width or 0,
         -(entry.seed or 0),
         entry.sparsity or 0,

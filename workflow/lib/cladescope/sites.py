@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 SITES = RESIDUAL, ATTENTION, MLP = ("residual", "attention", "mlp")
+SINGLE = ("cls", "mean")
+"""Kinds of token of which an image has one."""
 
 
 def at_site(kind: str, site: str) -> str:

@@ -20,7 +20,7 @@ from cladescope.about import write_about
 from cladescope.backbone.changing import Change, changed_layer
 from cladescope.causes.kinds import PROJECTED, SHRUNK
 from cladescope.causes.measures import Totals, measure
-from cladescope.causes.model import SINGLE, Model, World
+from cladescope.causes.model import Model, World
 from cladescope.causes.tpp import targeted_perturbation
 from cladescope.causes.trials import Questions, Set, ask, plan_trials
 from cladescope.codes.codes import Codes
@@ -28,6 +28,7 @@ from cladescope.codes.encode import encoder_of
 from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.jobs import progress
 from cladescope.scores.nulls import leaf_permutations
+from cladescope.sites import SINGLE
 from cladescope.taxonomy.tree import Tree
 
 _RIDGE = 1e-6

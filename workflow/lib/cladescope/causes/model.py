@@ -30,12 +30,13 @@ from cladescope.layout import place_of
 from cladescope.machines import make_deterministic, torch_device
 from cladescope.scores.halves import Halves, halve
 from cladescope.scores.splitting import can_level, split_halves
+from cladescope.sites import SINGLE
 from cladescope.taxonomy.taxonomy import Taxonomy
 
 LOOKED_AT = 128
 """Images on which a head is asked whether it knows the classes."""
-SINGLE = ("cls", "mean")
-"""Tokens of which an image has one, so that codes say what a latent adds there."""
+SEED = 0
+"""Of these images, and of those that a probe and means are of."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,6 @@ def prepare_model(
     world: World,
     stores: Stores,
     wordnet: str | Path,
-    seed: int = 0,
 ) -> Model:
     """Load a model and find out what it says of the images: by its head, or by a probe.
 
@@ -139,7 +139,7 @@ def prepare_model(
     backbone = load_backbone(spec)
     backbone.model.to(torch_device())
     looked_at = np.flatnonzero(world.parts[0])
-    looked_at = np.sort(np.random.default_rng(seed).permutation(looked_at)[:LOOKED_AT])
+    looked_at = np.sort(np.random.default_rng(SEED).permutation(looked_at)[:LOOKED_AT])
     check_changeable(backbone, world.pixels(backbone, looked_at[:2]), *place)
     readout = head_readout(load_classifier(spec, backbone), world.taxonomy.leaves, wordnet)
     if readout is None or not _knows(readout, backbone, world, looked_at):
@@ -149,14 +149,14 @@ def prepare_model(
             (held_out, world.labels, world.parts[0]),
             len(world.taxonomy.leaves),
             (place_of(train)[0], place[1]),
-            seed,
+            SEED,
         )
     logging.info("read out by the %s of %s", readout.name, backbone.name)
     tokens = None
     if place[1] in SINGLE:
         train, held_out = stores.here
         tokens = Tokens(
-            read_activations(held_out)[:, 0], *sample_means(train, stores.train_labels, seed)
+            read_activations(held_out)[:, 0], *sample_means(train, stores.train_labels, SEED)
         )
     return Model(backbone, place, readout, tokens)
 

@@ -1,7 +1,7 @@
 """Which latents stand for a node, and what is put in their place as a control."""
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from cladescope.scores.coalitions import pursue
 from cladescope.scores.halves import Firings, Halves
@@ -99,8 +99,8 @@ def counterparts(tree: Tree) -> Int[np.ndarray, "internal classes"]:
     return found
 
 
-def siblings(tree: Tree) -> Int[np.ndarray, "internal classes"]:
-    """Say which classes are outside a node but under a node directly above it: bool."""
+def siblings(tree: Tree) -> Bool[np.ndarray, "internal classes"]:
+    """Say which classes are outside a node but under a node directly above it."""
     found = np.zeros((len(tree.internal), len(tree.covers)), bool)
     for row, node in enumerate(tree.internal):
         above = np.flatnonzero(tree.below[node])

@@ -21,6 +21,7 @@ from cladescope.layout import SPLITS
 PER_CLASS = {"train": 32, "eval": 16}
 """Pictures of a class, divided among the vendors of the split."""
 SEED = 0
+WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Picture:
         return f"{self.wnid}/{self.vendor}_{self.number:02}.png"
 
 
-def prepare(folder: str | Path, resources: str | Path, workers: int = 2) -> bool:
+def prepare(folder: str | Path, resources: str | Path) -> bool:
     """Fetch, draw and convert what the study needs; return whether there was anything to do.
 
     Parameters
@@ -74,7 +75,7 @@ def prepare(folder: str | Path, resources: str | Path, workers: int = 2) -> bool
         ]
         # Forked, as the planted world's; the icons of a class go with its task.
         context = multiprocessing.get_context("fork")
-        with ProcessPoolExecutor(workers, context) as pool:
+        with ProcessPoolExecutor(WORKERS, context) as pool:
             list(progress(pool.map(_draw_class, tasks), len(tasks), "drawing"))
     pictures = list(chain.from_iterable(plan_pictures(noun, vendors) for noun in nouns))
     for split in SPLITS:

@@ -57,7 +57,7 @@ def submitted_jobs(folder: str | Path) -> list[str]:
     ]
 
 
-def wait_for_jobs(folder: str | Path, poll_seconds: float = POLL_SECONDS) -> None:
+def wait_for_jobs(folder: str | Path) -> None:
     """Wait until no Slurm job that Snakemake submitted from `folder` is left; say which there are.
 
     The files of such a job are complete, so the next run uses them. A run that starts while the job
@@ -71,7 +71,7 @@ def wait_for_jobs(folder: str | Path, poll_seconds: float = POLL_SECONDS) -> Non
         if jobs != named:
             print(f"waiting for Slurm jobs of an earlier run: {' '.join(jobs)}", flush=True)
             named = jobs
-        time.sleep(poll_seconds)
+        time.sleep(POLL_SECONDS)
     print("no Slurm job of an earlier run is left")
 
 

@@ -14,7 +14,7 @@ CLOCK_SLACK = 600
 """Seconds by which the clocks of a cluster's machines may differ."""
 
 
-def check_records(results: str, finished: Iterable[str], records: Path = RECORDS) -> None:
+def check_records(results: str, finished: Iterable[str]) -> None:
     """Refuse results that Snakemake has no record of.
 
     A record says which parameters and inputs a file was made from. Files without one count as up
@@ -33,10 +33,10 @@ def check_records(results: str, finished: Iterable[str], records: Path = RECORDS
         If one of them exists, and there is no record of anything in the results folder.
     """
     found = next((path for path in finished if Path(path).exists()), None)
-    if found is not None and not _has_records(results, records):
+    if found is not None and not _has_records(results):
         raise ValueError(
             f"{found} exists, but Snakemake has no record of {results} in "
-            f"{records.absolute()}/metadata: it was copied without its records, or made from "
+            f"{RECORDS.absolute()}/metadata: it was copied without its records, or made from "
             "another folder or under another name. A changed configuration would go unnoticed. "
             "Copy the records as well and keep the name; or accept all files as made with this "
             "configuration: run once with `--touch --forceall`; or set another `results` folder"
@@ -78,10 +78,10 @@ def check_clock(files: Iterable[str]) -> None:
         )
 
 
-def _has_records(results: str, records: Path) -> bool:
+def _has_records(results: str) -> bool:
     """Look for a record of a file below `results`; its name is the file's path in base64."""
     prefix = f"{os.path.normpath(results)}/".encode()
-    for entry in (*(records / "metadata").glob("*"), *(records / "incomplete").glob("*")):
+    for entry in (*(RECORDS / "metadata").glob("*"), *(RECORDS / "incomplete").glob("*")):
         # A long name is split into folders, of which the first begins with @.
         name = entry.name.removeprefix("@")
         if urlsafe_b64decode(name[: len(name) // 4 * 4]).startswith(prefix):

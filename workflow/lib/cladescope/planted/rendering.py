@@ -32,7 +32,6 @@ from cladescope.planted.scenes import (
     check_split,
     draw_scene,
     placement_of,
-    plain_scene,
 )
 
 __all__ = [
@@ -47,7 +46,6 @@ __all__ = [
     "render_beside",
     "render_image",
     "render_split",
-    "sample_grid",
     "scene_number",
 ]
 
@@ -194,24 +192,6 @@ def masks_by_path(factors_path: str | Path) -> dict[str, np.ndarray]:
     """Read the objects' masks, (size, size) bool, by the path of their image; as `read_masks`."""
     paths = pq.read_table(factors_path, columns=["path"])["path"].to_pylist()
     return dict(zip(paths, read_masks(factors_path), strict=True))
-
-
-def sample_grid(path: str | Path, seed: int = 0, columns: int = 8, enlarge: int = 2) -> None:
-    """Write a picture of every leaf: drawn plainly on the left, as a rendered image beside it."""
-    spec = PlantedSpec(seed=seed)
-    tile = spec.image_size * enlarge
-    rows = -(-len(LEAF_WNIDS) // columns)
-    gap = 2
-    grid = Image.new("RGB", (columns * (2 * tile + 3 * gap), rows * (tile + gap)), "white")
-    for i, wnid in enumerate(LEAF_WNIDS):
-        left, top = (i % columns) * (2 * tile + 3 * gap), (i // columns) * (tile + gap)
-        plain, _ = compose(plain_scene(tile), DRAWINGS[wnid])
-        grid.paste(Image.fromarray(plain), (left, top))
-        image = Image.fromarray(render_image(wnid, spec, "train", i).image)
-        grid.paste(image.resize((tile, tile), Image.Resampling.NEAREST), (left + tile + gap, top))
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    grid.save(path, optimize=True)
 
 
 def _render_blocks(

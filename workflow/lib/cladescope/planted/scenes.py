@@ -112,17 +112,6 @@ def draw_scene(spec: PlantedSpec, split: str, number: int) -> Scene:
     )
 
 
-def plain_scene(size: int) -> Scene:
-    """Return the scene of a drawing by itself: upright, centred, no clutter, texture or noise."""
-    half = size / 2
-    factors = Nuisance(
-        *(0.58, 0.25, 0.9, 0.08, 0.6, 0.55, 0.94, 0.0, 0, half, half, 1.0, 0, 0.0, 1.0, 1.0, 0.0)
-    )
-    empty = np.zeros((size, size, 3), np.float32)
-    background = empty + np.array(_background_colour(factors), np.float32)
-    return Scene(factors, background, empty, empty, _palette(factors), placement_of(factors, size))
-
-
 def _draw_nuisance(rng: np.random.Generator, size: int) -> Nuisance:
     background_value = rng.uniform(0.25, 0.85)
     contrast = rng.uniform(0.3, 0.5)

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from cladescope.names import ACROSS, ADDED, LEAF, OTHER, REMOVED, WITHIN
+from cladescope.names import ACROSS, ADDED, LEAF, NORMAL_95, OTHER, REMOVED, WITHIN
 
 SHARED = "shared"
 OVER_LEAF, OVER_LARGER = "shared_over_leaf", "shared_over_larger"
@@ -18,7 +18,6 @@ CONTRASTS = (SHARED, LEAF, OTHER, WITHIN, ACROSS, OVER_LEAF, OVER_LARGER)
 """In the order of tables. `added` and `removed` are two directions of `shared`. The last two are of
 an image without the leaf's own part and the same one without the shared part: all of them, and
 those of which the own part changes the pixels at least as much."""
-NORMAL_95 = 1.96
 
 
 class Contrast(NamedTuple):

@@ -157,7 +157,7 @@ class Halves:
     """The firings that choices are made on, and those that they are measured on."""
 
     scored: np.ndarray
-    """int64 (n_scored,): the latents that fire on `top_n` images or more of either half."""
+    """int64 (n_scored,): the latents that fire on `top_n` images or more of each half."""
     choose: Firings
     score: Firings
     top_n: int

@@ -82,7 +82,7 @@ def lowest_common(top: ClassCounts, needed: np.ndarray, tree: Tree) -> np.ndarra
     See Also
     --------
     images_needed : the number of images that a share comes to.
-    cladescope.scores.pair_lch.score_pairs : the LCH of two images instead of all.
+    cladescope.scores.pair_lch.pair_heights : the LCH of two images instead of all.
 
     Examples
     --------

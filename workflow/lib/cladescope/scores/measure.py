@@ -13,7 +13,7 @@ from cladescope.scores.alignment import Alignment, align
 from cladescope.scores.counts import ClassCounts
 from cladescope.scores.halves import Halves
 from cladescope.scores.lch import Located, locate
-from cladescope.scores.pair_lch import score_pairs
+from cladescope.scores.pair_lch import pair_heights
 from cladescope.taxonomy.tree import INTERNAL, LEAF, PairTables, Tree
 
 
@@ -47,7 +47,7 @@ def measure(halves: Halves, tree: Tree, tables: PairTables, spec: MeasureSpec) -
     top_class, purity = _purity(halves.choose_top, halves.top)
     columns = {
         **located.columns,
-        **score_pairs(halves.top, tables)._asdict(),
+        **pair_heights(halves.top, tables)._asdict(),
         "purity": purity,
         "best_mcc": alignment.best.mcc,
         "best_internal_mcc": alignment.best_internal.mcc,

@@ -9,7 +9,7 @@ from cladescope.scores.counts import ClassCounts
 from cladescope.taxonomy.tree import PairTables
 
 
-class PairScores(NamedTuple):
+class PairHeights(NamedTuple):
     """Means over the pairs of images of each latent's top set; NaN where there is no such pair."""
 
     pair_lch: np.ndarray
@@ -20,7 +20,7 @@ class PairScores(NamedTuple):
     """float64 (n_latents,): Lin's similarity over all pairs; 1 if they have one class."""
 
 
-def score_pairs(top: ClassCounts, tables: PairTables) -> PairScores:
+def pair_heights(top: ClassCounts, tables: PairTables) -> PairHeights:
     """Average over the pairs of images of each latent's top set.
 
     pair-LCH(j) = Σ_{a<b} n_a n_b height(LCH(a, b)) / Σ_{a<b} n_a n_b over classes a, b of the top
@@ -29,7 +29,7 @@ def score_pairs(top: ClassCounts, tables: PairTables) -> PairScores:
 
     See Also
     --------
-    cladescope.scores.nulls.PairNull : the same under permuted leaves, with p- and q-values.
+    cladescope.scores.pair_null.PairNull : the same under permuted leaves, with p- and q-values.
 
     Examples
     --------
@@ -43,13 +43,13 @@ def score_pairs(top: ClassCounts, tables: PairTables) -> PairScores:
     >>> taxonomy = taxonomy_from_parents([*"abcd"], parents)
     >>> tree = Tree.of(taxonomy)
     >>> top = ClassCounts(np.array([0, 2]), np.array([0, 1]), np.array([3, 1]))
-    >>> [float(values[0]) for values in score_pairs(top, tree.pair_tables())]
+    >>> [float(values[0]) for values in pair_heights(top, tree.pair_tables())]
     [1.0, 1.0, 0.75]
     """
     n_pairs, of_one_class = image_pairs(top)
     height, contracted, similarity = _pair_sums(top, *tables)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return PairScores(
+        return PairHeights(
             height / n_pairs,
             contracted / n_pairs,
             (of_one_class + similarity) / (of_one_class + n_pairs),

@@ -1,4 +1,7 @@
-"""The passes of one dictionary: as observed, with permuted leaves, of other nulls, of resamples."""
+"""The passes of one dictionary: as observed, with permuted leaves, of other nulls, of resamples.
+
+A pass measures the firings once: with the classes as they are, rearranged, or on images drawn anew.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cladescope.names import INTERVAL, PERMUTED, RANDOM, SCORES, SHUFFLED, with_null
+from cladescope.names import INTERVAL, NORMAL_95, PERMUTED, RANDOM, SCORES, SHUFFLED, with_null
 from cladescope.scores.halves import Firings, Halves
 from cladescope.scores.held_out import LARGE, Folds, held_out, mean_over
 from cladescope.scores.measure import Measured, averages, mean_of, measure, recovery
@@ -22,8 +25,6 @@ from cladescope.scores.relations import (
 from cladescope.scores.spec import ScoreSpec
 from cladescope.taxonomy.tree import PairTables, Tree
 from cladescope.threads import in_order
-
-NORMAL_95 = 1.96
 
 
 class Result(NamedTuple):

@@ -24,7 +24,7 @@ class ScoreSpec:
     split_selection: bool = True
     """Choose on one half of the images and score on the other; else use all images for both."""
     matched_latents: int = 32
-    """Number of latents that `node_recovery_matched` is about."""
+    """Number of latents that `node_recovery_matched` and `held_out_matched` are about."""
     null_draws: int = 100
     """Leaf permutations for the nulls of the dictionary's scores; the first ones of `p_draws`."""
     p_draws: int = 1000
@@ -56,7 +56,7 @@ class ScoreSpec:
             problems.append(f"p_draws must be at least null_draws, not {self.p_draws}")
         for name in ("null_draws", "p_draws", "shuffle_draws", "bootstrap_draws", "seed"):
             if getattr(self, name) < 0:
-                problems.append(f"{name} must not be negative, as {getattr(self, name)}")
+                problems.append(f"{name} must be 0 or more, not {getattr(self, name)}")
         if problems:
             raise ValueError("scores: " + "; ".join(problems))
 

@@ -8,12 +8,11 @@ import pandas as pd
 from cladescope.scores.nulls import INTERVAL
 
 RESAMPLES = 1000
+SEED = 0
 ARM = ["experiment", "token", "layer", "variant"]
 
 
-def contrast_drawn(
-    nodes: pd.DataFrame, metrics: pd.DataFrame, drawn: pd.DataFrame, seed: int = 0
-) -> pd.DataFrame:
+def contrast_drawn(nodes: pd.DataFrame, metrics: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
     """Compare recovery of the planted world's drawn and undrawn nodes.
 
     Which nodes are drawn was declared with the drawings, before any score (docs/planted.md). For
@@ -46,7 +45,7 @@ def contrast_drawn(
                 "recovered_drawn": by_node["recovered"][flag].mean(),
                 "recovered_undrawn": by_node["recovered"][~flag].mean(),
             }
-            | _matched(by_node, flag, np.random.default_rng(seed))
+            | _matched(by_node, flag, np.random.default_rng(SEED))
         )
     return pd.DataFrame(rows)
 

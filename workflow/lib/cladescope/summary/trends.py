@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from cladescope.names import SCORES
+from cladescope.names import NORMAL_95, SCORES
 from cladescope.scores.nulls import INTERVAL, benjamini_hochberg
 from cladescope.sweep import TRAINED
 
@@ -20,6 +20,7 @@ DIRECTED = [name for name, score in SCORES.items() if score.hierarchical]
 ARM = ["experiment", "dataset", "model", "weights", "token"]
 KIND = ["variant", "width", "sparsity"]
 RESAMPLES = 1000
+SEED = 0
 LEAST_SEEDS = 3
 """For an interval: that of two seeds is 13 times as wide as they are apart."""
 
@@ -110,7 +111,7 @@ def by_library(metrics: pd.DataFrame) -> pd.DataFrame:
     return metrics.assign(variant=metrics["library"].fillna(metrics["variant"]))
 
 
-def over_depth(metrics: pd.DataFrame, level: float, draws: int, seed: int = 0) -> pd.DataFrame:
+def over_depth(metrics: pd.DataFrame, level: float, draws: int) -> pd.DataFrame:
     """Return each score's trend over the layers, one row per arm, kind of dictionary and score.
 
     The trend is Spearman's rank correlation of layer and score (mean over seeds). Its interval
@@ -127,7 +128,7 @@ def over_depth(metrics: pd.DataFrame, level: float, draws: int, seed: int = 0) -
     draws
         Of the null: a one-sided p-value is at least 1 / (1 + draws).
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(SEED)
     rows = []
     for key, part in _long(metrics).groupby([*ARM, *KIND, "score"], dropna=False, sort=False):
         part = part.dropna(subset=["value"])
@@ -175,7 +176,7 @@ def _long(metrics: pd.DataFrame, scores: Sequence[str] = DIRECTED) -> pd.DataFra
         part["score"], part["value"] = score, metrics[score].astype(float)
         missing = pd.Series(np.nan, metrics.index)
         half = metrics.get(f"{score}_high", missing) - part["value"]
-        part["error"] = half.astype(float) / 1.96
+        part["error"] = half.astype(float) / NORMAL_95
         for column, suffix in (("null", "_null_permuted"), ("p_value", "_null_permuted_p")):
             part[column] = metrics.get(f"{score}{suffix}", missing)
         parts.append(part)

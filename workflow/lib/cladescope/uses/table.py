@@ -12,7 +12,7 @@ from cladescope.scores.passes import or_none
 from cladescope.taxonomy.taxonomy import Taxonomy
 from cladescope.taxonomy.tree import Tree
 
-RETRIEVAL, FEW_SHOTS, TRANSFER, SPARSE_PROBES = TASKS = (
+RETRIEVAL, FEW_SHOTS, TRANSFER, SPARSE_PROBES = (
     "retrieval",
     "few_shots",
     "transfer",

@@ -19,7 +19,7 @@ from cladescope.dictionaries.dictionary import Dictionary
 from cladescope.dictionaries.training.cost import dense_step_memory
 from cladescope.dictionaries.training.expressions import take_adams_step
 from cladescope.dictionaries.training.gpu_stretch import (
-    PENALTY,
+    PENALTY_AT,
     DeviceLearner,
     first_dead,
 )
@@ -65,7 +65,7 @@ class DenseLearner(DeviceLearner):
         penalty = sae.penalty(pre, z)
         total = loss + self.aux_coefficient * aux
         if penalty is not None:
-            total = total + penalty * self._rates[PENALTY]
+            total = total + penalty * self._rates[PENALTY_AT]
         total.backward()
         sae.project_gradient()
         norm = self._take_adams_steps()

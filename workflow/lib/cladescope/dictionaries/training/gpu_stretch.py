@@ -29,7 +29,7 @@ from cladescope.dictionaries.training.spec import Step, Stretch
 
 LEAST_DEAD = 256
 """Room for dead latents in a step that has any."""
-LIFT, PENALTY = 5, 6
+LIFT_AT, PENALTY_AT = 5, 6
 """Where a step's rates say, behind Adam's five (`expressions.update`), how far silent latents are
 lifted and what share of its coefficient the penalty has."""
 
@@ -212,7 +212,7 @@ class DeviceLearner(ABC):
         return min(max(LEAST_DEAD, 1 << (dead - 1).bit_length()), self.pace.width) if dead else 0
 
     def _rates_of(self, step: int) -> tuple[float, ...]:
-        """Return what a step reads besides its batch: Adam's rates, `LIFT` and `PENALTY`."""
+        """Return what a step reads besides its batch: Adam's rates, `LIFT_AT` and `PENALTY_AT`."""
         pace, (first, second) = self.pace, adam_betas(self.pace.steps)
         size = pace.rate(step) / (1 - first ** (step + 1))
         correction = 1 / (1 - second ** (step + 1))
@@ -260,7 +260,7 @@ class DeviceLearner(ABC):
         self.silent.copy_(torch.where(firing > 0, 0, self.silent + rows))
         if self.kind.revives:
             silent = self.silent >= self.pace.after(self.pace.recipe.lift_share)
-            self._lift(silent, self._rates[LIFT])
+            self._lift(silent, self._rates[LIFT_AT])
         totals.sums.add_(torch.stack([squared_error, norm, *losses]))
         worst = torch.where(norm.isfinite(), squared_error / (rows * d), torch.nan)
         totals.worst.copy_(torch.maximum(totals.worst, worst))

@@ -43,7 +43,7 @@ class Screen:
         latents: Int[np.ndarray, "rows k"],
         values: Float[np.ndarray, "rows k"],
     ) -> None:
-        """Write what `kernels.select_largest` would write of x · encoderᵀ.
+        """Write what `processor_kernels.select_largest` would write of x · encoderᵀ.
 
         Calls may run in several threads, each of which keeps its memory.
         """
