@@ -92,10 +92,10 @@ for pack in PAIRED_PACKS:
             f"<benchmarks>/score_pairs/{stem_of(pack)}.tsv"
         wildcard_constraints:
             experiment="|".join(PAIRED_ALONE),
-        resources:
-            **(resources_of(workflow, "score_pairs") if pack else {}),
         conda:
             ENVIRONMENT
+        resources:
+            **(resources_of(workflow, "score_pairs") if pack else {}),
         params:
             spec={"seed": config["scores"]["seed"]},
             code=code_of("score_pairs"),
