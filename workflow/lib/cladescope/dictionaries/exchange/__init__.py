@@ -104,8 +104,8 @@ class Source:
                 f"settings: {self.form} has no {' and no '.join(unknown)}; it has "
                 f"{', '.join(known) or 'none'}"
             )
-        if missing := [name for name in self.names if not (self.folder / name).is_file()]:
-            names = self.names
+        names = self.names
+        if missing := [name for name in names if not (self.folder / name).is_file()]:
             raise FileNotFoundError(
                 f"{self.folder} has no {' and no '.join(missing)}; a dictionary of the format "
                 f"{self.form} is a folder with {' and '.join(names)}"
